@@ -1,0 +1,43 @@
+# The commands people use. Each does first whatever set-up is missing.
+#   make train                                   ResNet-44, DM, CIFAR-100 without label noise
+#   make train ARGS="prototxt/res44_cce --noise 0.4 --max-iter 20"
+#   make test | test-slow | test-upstream | lint | lock
+PYTHON := .venv/bin/python
+ARGS ?=
+# ARGS may hold only options: then the default setting is trained.
+SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
+
+.PHONY: setup train evaluate compare prepare test test-slow test-upstream lint lock
+
+setup:
+	@docker/setup.sh
+
+train: setup
+	$(PYTHON) -m solvers.train $(SETTING) $(ARGS)
+
+evaluate compare: setup
+	$(PYTHON) -m solvers.$@ $(ARGS)
+
+prepare: setup
+	$(PYTHON) data_toolkit/prepare.py $(ARGS)
+
+# Our tests and upstream's pycaffe tests.
+test: setup
+	@docker/apt.sh docker/apt-test.txt
+	$(PYTHON) -m pytest -m "not slow" tests $(ARGS)
+	$(PYTHON) -m pytest -q --pyargs caffe.test
+
+test-slow: setup
+	$(PYTHON) -m pytest -m slow tests $(ARGS)
+
+# Upstream's CPU C++ tests and those of our layers (5 minutes to compile, 1 to run).
+test-upstream: setup
+	cd "$$($(PYTHON) docker/build_caffe.py --source-tree)" && \
+	    "$$($(CURDIR)/$(PYTHON) $(CURDIR)/docker/build_caffe.py --gtests | tail -n 1)" --gtest_filter='-*GPU*' $(ARGS)
+
+lint: setup
+	.venv/bin/ruff check .
+
+# Pin the newest packages that pyproject.toml admits, with hashes.
+lock: setup
+	@docker/lock.sh

@@ -1,0 +1,280 @@
+"""Build Caffe with our layers, once for each set of inputs, and put it on this interpreter's path.
+
+    .venv/bin/python docker/build_caffe.py              # what `make setup` and the Dockerfile run
+    .venv/bin/python docker/build_caffe.py --gtests     # also compile upstream's and our C++ tests; prints their path
+    CAFFE_SOURCE=DIR .venv/bin/python docker/build_caffe.py     # build another checkout of upstream Caffe
+
+The source is the one that caffe-source.txt pins, with patches/ applied and layers/native/ added. The result is installed into
+$CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work tree beside it, in which only changed files are
+replaced, so that changing a layer costs a minute and an interrupted build goes on where it was.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCKER = ROOT / "docker"
+NATIVE_LAYERS = ROOT / "layers" / "native"
+NATIVE_TESTS = ROOT / "tests" / "layers" / "native"
+CMAKE_OPTIONS = {
+    "CMAKE_BUILD_TYPE": "Release",
+    "CMAKE_CXX_FLAGS": "-w",  # upstream's and Boost's warnings are not ours to fix
+    "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # CMake 4 refuses upstream's 2.8.7 without it
+    "CPU_ONLY": "ON",
+    "USE_OPENCV": "OFF",
+    "USE_LEVELDB": "OFF",
+    "BLAS": "Open",
+    "BUILD_docs": "OFF",
+    "python_version": "3",
+}
+# What Caffe's own build writes into its source tree.
+GENERATED = ("python/caffe/_caffe.so", "python/caffe/proto")
+
+
+class BuildError(Exception):
+    """The build cannot go on; the message says why and what to do."""
+
+
+def cache_dir() -> Path:
+    """The folder that holds downloads, work trees and finished builds: $CAFFE_CACHE or one below ~/.cache."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "caffe-example-weighting"
+    return Path(os.environ.get("CAFFE_CACHE", default)).absolute()
+
+
+def output_of(*command: str) -> str:
+    """What `command` prints, or its name where there is no such command."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        return f"no {command[0]}"
+
+
+def toolchain() -> dict[str, str]:
+    """Everything outside the checkout that decides what the compiler makes."""
+    import numpy
+
+    packages = (DOCKER / "apt-build.txt").read_text().splitlines()
+    names = " ".join(line for line in packages if not line.startswith("#")).split()
+    return {
+        "machine": platform.machine(),
+        "python": f"{sysconfig.get_config_var('SOABI')} {sys.base_prefix}",
+        "numpy": numpy.__version__,
+        "compiler": output_of("c++", "--version"),
+        "packages": output_of("dpkg-query", "-W", *names),
+        "options": json.dumps(CMAKE_OPTIONS),
+    }
+
+
+def digest(*parts: bytes | str) -> str:
+    """A short SHA-256 over `parts`, each preceded by its length."""
+    sha = hashlib.sha256()
+    for part in parts:
+        part = part.encode() if isinstance(part, str) else part
+        sha.update(b"%d:" % len(part) + part)
+    return sha.hexdigest()[:16]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The regular files below `folder` in a fixed order, without version control and build products."""
+    skip = {".git", "build", "__pycache__"}
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not skip.intersection(p.relative_to(folder).parts))
+
+
+def digest_of_files(folder: Path) -> str:
+    return digest(*(part for p in files_below(folder) for part in (str(p.relative_to(folder)), p.read_bytes())))
+
+
+def source_pin() -> tuple[str, str]:
+    """`(requirement, sha256)` of the pinned source distribution."""
+    line = next(line for line in (DOCKER / "caffe-source.txt").read_text().splitlines() if not line.startswith("#"))
+    requirement, sha256 = line.split(" --hash=sha256:")
+    return requirement, sha256.strip()
+
+
+def inputs_digest() -> str:
+    """The key of a build: equal inputs give the same Caffe."""
+    other = os.environ.get("CAFFE_SOURCE")
+    if other and not (Path(other) / "CMakeLists.txt").is_file():
+        raise BuildError(f"CAFFE_SOURCE={other} is not a checkout of Caffe: it has no CMakeLists.txt")
+    return digest(
+        json.dumps(toolchain()),
+        digest_of_files(Path(other)) if other else "".join(source_pin()),
+        digest_of_files(DOCKER / "patches"),
+        digest_of_files(NATIVE_LAYERS),
+        Path(__file__).read_bytes(),
+    )
+
+
+def fetch_source(cache: Path) -> Path:
+    """The pinned archive, downloaded by pip unless the cache has it, with its SHA-256 checked either way."""
+    requirement, sha256 = source_pin()
+    archive = cache / "downloads" / (requirement.replace("==", "-") + ".tar.gz")
+    if not archive.exists():
+        print(f"Downloading {requirement}", flush=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            command = [sys.executable, "-m", "pip", "-q", "download", "--no-deps", "--no-binary=:all:",
+                       "--no-build-isolation", "--require-hashes", "-d", folder,
+                       "-r", str(DOCKER / "caffe-source.txt")]
+            if subprocess.run(command, stdout=sys.stderr).returncode != 0:
+                raise BuildError(f"pip could not download {requirement}, see above; without a package index, "
+                                 "set CAFFE_SOURCE to a checkout of upstream Caffe")
+            archive.parent.mkdir(exist_ok=True)
+            os.replace(next(Path(folder).glob("*.tar.gz")), archive)
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if found != sha256:
+        raise BuildError(f"{archive} has the SHA-256 {found}, not {sha256}: delete it and run this again")
+    return archive
+
+
+def assemble(cache: Path, tree: Path) -> None:
+    """Lay out in `tree` the source that is compiled: upstream, the missing examples/, our patches, our layers and tests."""
+    if other := os.environ.get("CAFFE_SOURCE"):
+        for path in files_below(Path(other)):
+            target = tree / path.relative_to(other)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+    else:
+        with tarfile.open(fetch_source(cache)) as archive:
+            archive.extractall(tree.parent)  # no filter: its SHA-256 was just checked
+        next(tree.parent.glob("brocolli-caffe-*")).rename(tree)
+    (tree / "examples").mkdir(exist_ok=True)
+    (tree / "examples" / "CMakeLists.txt").write_text("")
+    for patch in sorted((DOCKER / "patches").glob("*.patch")):
+        done = subprocess.run(["patch", "-p1", "--batch", "--forward", "-d", str(tree), "-i", str(patch)],
+                              capture_output=True, text=True)
+        if done.returncode != 0:
+            raise BuildError(f"{patch.relative_to(ROOT)} does not apply to this source:\n{done.stdout}")
+    places = {".hpp": "include/caffe/layers", ".cpp": "src/caffe/layers", ".cu": "src/caffe/layers"}
+    for path in files_below(NATIVE_LAYERS):
+        if path.suffix in places:
+            shutil.copy(path, tree / places[path.suffix])
+    for path in NATIVE_TESTS.glob("test_*.cpp"):
+        shutil.copy(path, tree / "src/caffe/test")
+
+
+def bring_up_to_date(work: Path, new: Path) -> None:
+    """Make the source tree `work` equal to `new`, leaving files that did not change, and their times, alone."""
+    wanted = {path.relative_to(new) for path in files_below(new)}
+    for path in files_below(work):
+        name = path.relative_to(work)
+        if name not in wanted and not str(name).startswith(GENERATED):
+            path.unlink()
+    for name in sorted(wanted):
+        source, target = new / name, work / name
+        if target.is_file() and target.read_bytes() == source.read_bytes():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        target.touch()
+
+
+def run(command: list[str], log: Path) -> None:
+    """Run one step of the build with its output on the terminal; a failure names the step."""
+    if subprocess.run(command).returncode != 0:
+        raise BuildError(f"`{' '.join(command[:3])} ...` failed, see above; the work tree is {log}")
+
+
+def compile_caffe(cache: Path, prefix: Path, target: str) -> Path:
+    """Compile `target` for installation into `prefix` and return the build folder."""
+    work = cache / f"work-{digest(json.dumps(toolchain()))}"
+    work.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        tree = Path(folder) / "caffe"
+        assemble(cache, tree)
+        bring_up_to_date(work / "src", tree)
+    options = CMAKE_OPTIONS | {"CMAKE_INSTALL_PREFIX": str(prefix), "PYTHON_EXECUTABLE": sys.executable}
+    build = work / "build"
+    configure = ["cmake", "-S", str(work / "src"), "-B", str(build), "-G", "Ninja", "-Wno-dev", "--log-level=WARNING"]
+    run(configure + [f"-D{name}={value}" for name, value in options.items()], work)
+    run(["cmake", "--build", str(build), "--target", target], work)
+    return build
+
+
+def install(cache: Path, prefix: Path) -> None:
+    """Build and install into `prefix`, which appears only when it is complete."""
+    print(f"Building Caffe into {prefix} (5 to 10 minutes on two cores the first time)", flush=True)
+    start = time.monotonic()
+    build = compile_caffe(cache, prefix, "all")
+    source = build.parent / "src"
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        staged = Path(folder) / prefix.name
+        environment = os.environ | {"CMAKE_INSTALL_MODE": "COPY"}
+        subprocess.run(["cmake", "--install", str(build), "--prefix", str(staged)],
+                       check=True, env=environment, stdout=subprocess.DEVNULL)
+        # Upstream's pycaffe tests, and what they look for two folders up.
+        shutil.copytree(source / "python/caffe/test", staged / "python/caffe/test")
+        for name in ("models", "examples"):
+            shutil.copytree(source / name, staged / name)
+        about = toolchain() | {"source": os.environ.get("CAFFE_SOURCE", source_pin()[0]), "cuda": False}
+        (staged / "python/caffe/build.json").write_text(json.dumps(about, indent=2) + "\n")
+        staged.rename(prefix)
+    print(f"Built Caffe in {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+
+
+def put_on_path(prefix: Path) -> None:
+    """Let this interpreter import caffe and our packages with no environment variable, and give it the caffe tool."""
+    site = Path(sysconfig.get_path("purelib"))
+    lines = f"{prefix / 'python'}\n{ROOT}\n"
+    pth = site / "caffe.pth"
+    if not pth.exists() or pth.read_text() != lines:
+        pth.write_text(lines)
+    tool = Path(sys.prefix) / "bin" / "caffe"
+    if not tool.is_symlink() or os.readlink(tool) != str(prefix / "bin/caffe"):
+        tool.unlink(missing_ok=True)
+        tool.symlink_to(prefix / "bin/caffe")
+
+
+@contextlib.contextmanager
+def locked(cache: Path):
+    """Hold the cache for one build; a second process waits and then finds the first one's result."""
+    with open(cache / "build.lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Waiting for another build of Caffe to end", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gtests", action="store_true", help="also compile the C++ tests and print their path")
+    arguments = parser.parse_args()
+    if sys.prefix == sys.base_prefix:
+        parser.error("run this with the interpreter of a virtual environment, e.g. .venv/bin/python; it gets the .pth file")
+    try:
+        cache = cache_dir()
+        cache.mkdir(parents=True, exist_ok=True)
+        prefix = cache / f"caffe-{inputs_digest()}"
+        if not prefix.exists():
+            with locked(cache):
+                if not prefix.exists():
+                    install(cache, prefix)
+        put_on_path(prefix)
+        if arguments.gtests:
+            with locked(cache):
+                print(compile_caffe(cache, prefix, "test.testbin") / "test" / "test.testbin")
+    except (BuildError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; run it again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

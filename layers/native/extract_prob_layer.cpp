@@ -1,0 +1,71 @@
+#include <algorithm>
+#include <vector>
+
+#include "caffe/layers/extract_prob_layer.hpp"
+
+namespace caffe {
+
+template <typename Dtype>
+void ExtractProbLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
+    const vector<Blob<Dtype>*>& top) {
+  const int axis = bottom[0]->CanonicalAxisIndex(
+      this->layer_param_.softmax_param().axis());
+  outer_num_ = bottom[0]->count(0, axis);
+  classes_ = bottom[0]->shape(axis);
+  inner_num_ = bottom[0]->count(axis + 1);
+  CHECK_EQ(outer_num_ * inner_num_, bottom[1]->count())
+      << "Layer '" << this->layer_param_.name() << "': probabilities of shape "
+      << bottom[0]->shape_string() << " need one label a position.";
+  vector<int> shape = bottom[0]->shape();
+  shape[axis] = 1;
+  for (int t = 0; t < top.size(); ++t) {
+    top[t]->Reshape(shape);
+  }
+}
+
+template <typename Dtype>
+void ExtractProbLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
+    const vector<Blob<Dtype>*>& top) {
+  const Dtype* prob = bottom[0]->cpu_data();
+  const Dtype* label = bottom[1]->cpu_data();
+  const LossParameter& param = this->layer_param_.loss_param();
+  Dtype* label_prob = top[0]->mutable_cpu_data();
+  Dtype* largest = top.size() > 1 ? top[1]->mutable_cpu_data() : NULL;
+  for (int i = 0; i < outer_num_; ++i) {
+    for (int j = 0; j < inner_num_; ++j) {
+      const int at = i * inner_num_ + j;
+      const Dtype* first = prob + i * classes_ * inner_num_ + j;
+      const int k = static_cast<int>(label[at]);
+      if (k >= 0 && k < classes_) {
+        label_prob[at] = first[k * inner_num_];
+      } else {
+        CHECK(param.has_ignore_label() && k == param.ignore_label())
+            << "Layer '" << this->layer_param_.name() << "': label " << k
+            << " of example " << i << " is outside 0.." << classes_ - 1
+            << ", the classes of its probabilities.";
+        label_prob[at] = 0;
+      }
+      if (largest) {
+        largest[at] = first[0];
+        for (int c = 1; c < classes_; ++c) {
+          largest[at] = std::max(largest[at], first[c * inner_num_]);
+        }
+      }
+    }
+  }
+}
+
+template <typename Dtype>
+void ExtractProbLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
+    const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
+  for (int b = 0; b < propagate_down.size(); ++b) {
+    CHECK(!propagate_down[b]) << this->type()
+        << " Layer has no backward pass: set propagate_down: false for both "
+        << "of its bottoms.";
+  }
+}
+
+INSTANTIATE_CLASS(ExtractProbLayer);
+REGISTER_LAYER_CLASS(ExtractProb);
+
+}  // namespace caffe

@@ -1,0 +1,123 @@
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "caffe/layers/weighted_softmax_loss_layer.hpp"
+
+namespace caffe {
+
+template <typename Dtype>
+void WeightedSoftmaxWithLossLayer<Dtype>::LayerSetUp(
+    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+  SoftmaxWithLossLayer<Dtype>::LayerSetUp(bottom, top);
+  const LossParameter& param = this->layer_param_.loss_param();
+  weighting_.kind = weighting_kind();
+  weighting_.q = param.q();
+  weighting_.lambda = param.lamda_p();
+  weighting_.beta = param.scale();
+}
+
+template <typename Dtype>
+LossParameter_Weighting
+WeightedSoftmaxWithLossLayer<Dtype>::weighting_kind() const {
+  const LossParameter& param = this->layer_param_.loss_param();
+  if (param.has_weighting()) {
+    return param.weighting();
+  }
+  const char* name = std::getenv("CAFFE_WEIGHTING");
+  CHECK(name) << "Layer '" << this->layer_param_.name() << "' ("
+      << this->type() << ") does not say which weighting it means: set "
+      << "loss_param { weighting: ... } in the prototxt, or the environment "
+      << "variable CAFFE_WEIGHTING.";
+  LossParameter_Weighting kind;
+  if (!LossParameter_Weighting_Parse(name, &kind)) {
+    std::string known;
+    for (int i = 0; i < LossParameter_Weighting_Weighting_ARRAYSIZE; ++i) {
+      if (LossParameter_Weighting_IsValid(i)) {
+        known += " " + LossParameter_Weighting_Name(LossParameter_Weighting(i));
+      }
+    }
+    LOG(FATAL) << "CAFFE_WEIGHTING is '" << name << "', which is none of"
+        << known << ".";
+  }
+  return kind;
+}
+
+template <typename Dtype>
+int WeightedSoftmaxWithLossLayer<Dtype>::label_at(const Dtype* label,
+    const int i, const int j) const {
+  const int k = static_cast<int>(label[i * this->inner_num_ + j]);
+  if (this->has_ignore_label_ && k == this->ignore_label_) {
+    return -1;
+  }
+  const int classes = this->prob_.shape(this->softmax_axis_);
+  CHECK(k >= 0 && k < classes) << "Layer '" << this->layer_param_.name()
+      << "': label " << k << " of example " << i << " is outside 0.."
+      << classes - 1 << ", the classes of its scores.";
+  return k;
+}
+
+template <typename Dtype>
+void WeightedSoftmaxWithLossLayer<Dtype>::Forward_cpu(
+    const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+  this->softmax_layer_->Forward(this->softmax_bottom_vec_,
+                                this->softmax_top_vec_);
+  const Dtype* prob = this->prob_.cpu_data();
+  const Dtype* label = bottom[1]->cpu_data();
+  const int classes = this->prob_.shape(this->softmax_axis_);
+  double weight_sum = 0;
+  double value = 0;
+  for (int i = 0; i < this->outer_num_; ++i) {
+    for (int j = 0; j < this->inner_num_; ++j) {
+      const int k = label_at(label, i, j);
+      if (k < 0) { continue; }
+      const Dtype p = prob[(i * classes + k) * this->inner_num_ + j];
+      const Dtype weight = weighting_.weight(p);
+      weight_sum += weight;
+      value += weight * weighting_.distance(p);
+    }
+  }
+  normalizer_ = weighting_.normalizer(weight_sum);
+  top[0]->mutable_cpu_data()[0] = value / normalizer_;
+  if (top.size() == 2) {
+    top[1]->ShareData(this->prob_);
+  }
+}
+
+template <typename Dtype>
+void WeightedSoftmaxWithLossLayer<Dtype>::Backward_cpu(
+    const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
+    const vector<Blob<Dtype>*>& bottom) {
+  for (int b = 1; b < propagate_down.size(); ++b) {
+    CHECK(!propagate_down[b]) << this->type()
+        << " Layer cannot backpropagate to its "
+        << (b == 1 ? "label" : "prob_groundtruth") << " inputs.";
+  }
+  if (!propagate_down[0]) { return; }
+  const Dtype* prob = this->prob_.cpu_data();
+  const Dtype* label = bottom[1]->cpu_data();
+  Dtype* diff = bottom[0]->mutable_cpu_diff();
+  const int classes = this->prob_.shape(this->softmax_axis_);
+  const int inner = this->inner_num_;
+  const Dtype loss_weight = top[0]->cpu_diff()[0] / normalizer_;
+  for (int i = 0; i < this->outer_num_; ++i) {
+    for (int j = 0; j < inner; ++j) {
+      const int first = i * classes * inner + j;
+      const int k = label_at(label, i, j);
+      const int at_label = first + k * inner;
+      const Dtype scale =
+          k < 0 ? 0 : loss_weight * weighting_.multiplier(prob[at_label]);
+      for (int c = 0, at = first; c < classes; ++c, at += inner) {
+        diff[at] = scale * prob[at];
+      }
+      if (k >= 0) {
+        diff[at_label] = scale * (prob[at_label] - 1);
+      }
+    }
+  }
+}
+
+INSTANTIATE_CLASS(WeightedSoftmaxWithLossLayer);
+REGISTER_LAYER_CLASS(WeightedSoftmaxWithLoss);
+
+}  // namespace caffe

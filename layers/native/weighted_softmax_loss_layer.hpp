@@ -1,0 +1,73 @@
+#ifndef CAFFE_WEIGHTED_SOFTMAX_WITH_LOSS_LAYER_HPP_
+#define CAFFE_WEIGHTED_SOFTMAX_WITH_LOSS_LAYER_HPP_
+
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/layers/softmax_loss_layer.hpp"
+#include "caffe/layers/weighting.hpp"
+#include "caffe/proto/caffe.pb.h"
+
+namespace caffe {
+
+/**
+ * @brief Softmax loss whose gradient magnitude is designed as a function of p,
+ *        the probability given to the label, instead of derived from a loss.
+ *
+ * Which of the nine functions (see Weighting) loss_param.weighting says; where
+ * the file is silent, as the released prototxts are, the environment variable
+ * CAFFE_WEIGHTING does. There is no default.
+ *
+ * @param bottom input Blob vector (length 3)
+ *   -# @f$ (N \times C \times ...) @f$ the scores
+ *   -# @f$ (N \times 1 \times ...) @f$ the labels, integers in [0, C)
+ *   -# the labels' probabilities; required, as in the released nets, and unread
+ * @param top output Blob vector (length 1 or 2)
+ *   -# the reported value V; not the integral of the gradient
+ *   -# the softmax probabilities
+ *
+ * loss_param.normalization and normalize are accepted and have no effect.
+ */
+template <typename Dtype>
+class WeightedSoftmaxWithLossLayer : public SoftmaxWithLossLayer<Dtype> {
+ public:
+  explicit WeightedSoftmaxWithLossLayer(const LayerParameter& param)
+      : SoftmaxWithLossLayer<Dtype>(param) {}
+  virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+
+  virtual inline const char* type() const { return "WeightedSoftmaxWithLoss"; }
+  virtual inline int ExactNumBottomBlobs() const { return 3; }
+  virtual inline bool AllowForceBackward(const int bottom_index) const {
+    return bottom_index == 0;
+  }
+
+ protected:
+  virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+  // The parent's GPU code computes plain cross entropy; until this layer has
+  // its own, the CPU code runs on whatever SyncedMemory brings to the host.
+  virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top) { Forward_cpu(bottom, top); }
+  virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
+    Backward_cpu(top, propagate_down, bottom);
+  }
+
+  /// The weighting that the layer's parameters, or the environment, name.
+  virtual LossParameter_Weighting weighting_kind() const;
+
+  /// The index of the label of position (i, j), or -1 if it is to be ignored.
+  int label_at(const Dtype* label, const int i, const int j) const;
+
+  Weighting<Dtype> weighting_;
+  /// S of the last forward pass.
+  Dtype normalizer_;
+};
+
+}  // namespace caffe
+
+#endif  // CAFFE_WEIGHTED_SOFTMAX_WITH_LOSS_LAYER_HPP_
