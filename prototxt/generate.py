@@ -1,0 +1,201 @@
+"""Write every prototxt of this folder: ResNets for CIFAR (arXiv 1512.03385, section 4.2), their solvers, eleven losses.
+
+    python -m prototxt.generate            # rewrite
+    python -m prototxt.generate --check    # compare only; exit code 1 where a file is missing or differs
+"""
+
+import argparse
+import re
+from collections import Counter
+from pathlib import Path
+
+from caffe.proto import caffe_pb2 as pb
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+HERE = Path(__file__).resolve().parent
+
+# The settings share everything but the loss layer: its type and its loss_param.
+LOSSES = {
+    "res44_cce": ("SoftmaxWithLoss", {}),
+    "res44_cce_dn": ("WeightedSoftmaxWithLoss", {"weighting": "CCE_DN"}),
+    "res44_mae": ("WeightedSoftmaxWithLoss", {"weighting": "MAE"}),
+    "res44_mae_dn": ("WeightedSoftmaxWithLoss", {"weighting": "MAE_DN"}),
+    "res44_mse": ("WeightedSoftmaxWithLoss", {"weighting": "MSE"}),
+    "res44_mse_dn": ("WeightedSoftmaxWithLoss", {"weighting": "MSE_DN"}),
+    "res44_gce": ("WeightedSoftmaxWithLoss", {"weighting": "GCE", "q": 0.7}),
+    "res44_gce_dn": ("WeightedSoftmaxWithLoss", {"weighting": "GCE_DN", "q": 0.7}),
+    "res44_usw": ("UnifiedWeightLoss", {"lamda_p": 0.5, "scale": 6}),
+    "res44_imae": ("UnifiedWeightLoss", {"lamda_p": 1, "scale": 6}),
+    "res44_uniform": ("UnifiedWeightLoss", {"lamda_p": 1, "scale": 0}),
+}
+
+
+def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
+    """The net from images to class probabilities, with one input blob, ``data``: (batch, 3, 32, 32).
+
+    Parameters
+    ----------
+    depth : int
+        6n + 2: the stem, three stages of n blocks of two convolutions each, and the classifier.
+    outputs : int
+        Number of classes.
+    batch : int
+        Images a batch.
+    name : str
+        Name of the net.
+
+    Returns
+    -------
+    caffe_pb2.NetParameter
+        Its last layer is ``probs``: (batch, outputs).
+
+    Raises
+    ------
+    ValueError
+        If `depth` is not 6n + 2.
+    """
+    blocks, rest = divmod(depth - 2, 6)
+    if blocks < 1 or rest:
+        raise ValueError(f"depth {depth}: a CIFAR ResNet has 6n + 2 layers: 8, 14, 20, 26, 32, ...")
+    # The legacy input fields, as released: the driver fills the blobs, there is no data layer.
+    net = pb.NetParameter(name=name, input=["data"], input_dim=[batch, 3, 32, 32])
+    count = Counter()
+
+    def add(kind: str, *bottoms: str, in_place: bool = False, **fields) -> str:
+        count[kind] += 1
+        name = f"{kind}{count[kind]}"
+        top = bottoms[0] if in_place else name
+        net.layer.add(name=name, type=kind, bottom=bottoms, top=[top], **fields)
+        return top
+
+    def convolution(bottom: str, channels: int, kernel: int = 3, stride: int = 1, relu: bool = True) -> str:
+        top = add(
+            "Convolution",
+            bottom,
+            param=[{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}],
+            convolution_param={
+                "num_output": channels,
+                "pad": [kernel // 2],
+                "kernel_size": [kernel],
+                "stride": [stride],
+                "weight_filler": {"type": "msra"},
+                "bias_filler": {"type": "constant", "value": 0},
+            },
+        )
+        # Mean, variance and their weight are statistics: no learning rate. Scale's parameters learn, and decay.
+        add("BatchNorm", top, in_place=True, param=[{"lr_mult": 0, "decay_mult": 0}] * 3)
+        add("Scale", top, in_place=True, scale_param={"bias_term": True})
+        if relu:
+            add("ReLU", top, in_place=True)
+        return top
+
+    def block(bottom: str, channels: int, stride: int) -> str:
+        shortcut = bottom
+        if stride > 1:  # a projection, which comes before the residual branch in the file
+            shortcut = convolution(bottom, channels, kernel=1, stride=stride, relu=False)
+        residual = convolution(bottom, channels, stride=stride)
+        residual = convolution(residual, channels, relu=False)
+        top = add("Eltwise", shortcut, residual, eltwise_param={"operation": "SUM"})
+        return add("ReLU", top, in_place=True)
+
+    top = convolution("data", 16)
+    for channels in 16, 32, 64:
+        for index in range(blocks):
+            top = block(top, channels, stride=2 if channels > 16 and index == 0 else 1)
+    top = add("Pooling", top, pooling_param={"pool": "AVE", "global_pooling": True})
+    top = add(
+        "InnerProduct",
+        top,
+        param=[{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 1}],
+        inner_product_param={"num_output": outputs, "weight_filler": {"type": "msra"}},
+    )
+    net.layer.add(name="probs", type="Softmax", bottom=[top], top=["probs"])
+    return net
+
+
+def train_net(setting: str) -> pb.NetParameter:
+    """ResNet-44 on CIFAR-100 with the loss of `setting`; a second input blob, ``label``: (256, 1, 1, 1)."""
+    kind, loss_param = LOSSES[setting]
+    net = resnet(44, outputs=100, batch=256, name="resnet44")
+    net.input.append("label")
+    net.input_dim.extend([256, 1, 1, 1])
+    net.layer.add(
+        name="prob_groundtruth",
+        type="ExtractProb",
+        bottom=["probs", "label"],
+        top=["prob_groundtruth"],
+        propagate_down=[False, False],
+    )
+    bottoms = ["InnerProduct1", "label"]
+    if kind != "SoftmaxWithLoss":
+        bottoms.append("prob_groundtruth")  # which the released layers require, and never read
+    net.layer.add(
+        name="loss",
+        type=kind,
+        bottom=bottoms,
+        top=["loss"],
+        loss_weight=[1],
+        propagate_down=[bottom == "InnerProduct1" for bottom in bottoms],
+        loss_param=loss_param or None,
+    )
+    return net
+
+
+def solver(setting: str) -> pb.SolverParameter:
+    """The solver of all released runs. Its net is found from a run folder beside the setting, and from the setting."""
+    return pb.SolverParameter(
+        net=f"../{setting}/train.prototxt",
+        base_lr=0.1,
+        lr_policy="multistep",
+        gamma=0.1,
+        stepvalue=[15000, 22000],
+        momentum=0.9,
+        weight_decay=0.0005,
+    )
+
+
+def to_text(message: Message, width: int = 120) -> str:
+    """Protobuf's text format, each block folded into one line where that line fits into `width` characters."""
+    lines, open_blocks = [], []
+    for line in text_format.MessageToString(message).splitlines():
+        if line.endswith("{"):
+            open_blocks.append(len(lines))
+        lines.append(re.sub(r"(: -?\d+)\.0$", r"\1", line))
+        if line.endswith("}"):
+            start = open_blocks.pop()
+            folded = " ".join([lines[start], *(inner.strip() for inner in lines[start + 1 :])])
+            if len(folded) <= width:
+                lines[start:] = [folded]
+    return "\n".join(["# Written by python -m prototxt.generate", *lines, ""])
+
+
+def files() -> dict[Path, str]:
+    """Every file that the generator owns, by its absolute path."""
+    messages = {}
+    for setting in LOSSES:
+        messages[f"{setting}/train.prototxt"] = train_net(setting)
+        messages[f"{setting}/solver.prototxt"] = solver(setting)
+        messages[f"{setting}/test.prototxt"] = resnet(44, outputs=100, batch=1, name="resnet44")
+    messages["test_nets/resnet44.prototxt"] = resnet(44, outputs=100, batch=1, name="resnet44")
+    for depth in 20, 32, 56, 110:
+        name = f"resnet{depth}_cifar10"
+        messages[f"test_nets/{name}.prototxt"] = resnet(depth, outputs=10, batch=128, name=name)
+    return {HERE / path: to_text(message) for path, message in messages.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m prototxt.generate", description="Write the prototxts.")
+    parser.add_argument("--check", action="store_true", help="compare only; exit code 1 where a file differs")
+    check = parser.parse_args(arguments).check
+    stale = {path: text for path, text in files().items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        print(f"{'stale' if check else 'wrote'} {path.relative_to(HERE.parent)}")
+        if not check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
