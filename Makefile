@@ -24,16 +24,14 @@ prepare: setup
 # Our tests and upstream's pycaffe tests.
 test: setup
 	@docker/apt.sh docker/apt-test.txt
-	$(PYTHON) -m pytest -m "not slow" tests $(ARGS)
-	$(PYTHON) -m pytest -q --pyargs caffe.test
+	$(PYTHON) -m pytest -m "not slow" tests --pyargs caffe.test $(ARGS)
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow tests $(ARGS)
 
-# Upstream's CPU C++ tests and those of our layers (5 minutes to compile, 1 to run).
+# Upstream's CPU C++ tests and those of our layers: 5 minutes to compile, 1 to run.
 test-upstream: setup
-	cd "$$($(PYTHON) docker/build_caffe.py --source-tree)" && \
-	    "$$($(CURDIR)/$(PYTHON) $(CURDIR)/docker/build_caffe.py --gtests | tail -n 1)" --gtest_filter='-*GPU*' $(ARGS)
+	$(PYTHON) docker/build_caffe.py --gtests
 
 lint: setup
 	.venv/bin/ruff check .

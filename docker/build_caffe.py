@@ -1,7 +1,7 @@
 """Build Caffe with our layers, once for each set of inputs, and put it on this interpreter's path.
 
     .venv/bin/python docker/build_caffe.py              # what `make setup` and the Dockerfile run
-    .venv/bin/python docker/build_caffe.py --gtests     # also compile upstream's and our C++ tests; prints their path
+    .venv/bin/python docker/build_caffe.py --gtests     # also compile and run upstream's and our C++ tests
     CAFFE_SOURCE=DIR .venv/bin/python docker/build_caffe.py     # build another checkout of upstream Caffe
 
 The source is the one that caffe-source.txt pins, with patches/ applied and layers/native/ added. The result is installed into
@@ -181,10 +181,10 @@ def bring_up_to_date(work: Path, new: Path) -> None:
         target.touch()
 
 
-def run(command: list[str], log: Path) -> None:
+def run(command: list[str], work: Path) -> None:
     """Run one step of the build with its output on the terminal; a failure names the step."""
     if subprocess.run(command).returncode != 0:
-        raise BuildError(f"`{' '.join(command[:3])} ...` failed, see above; the work tree is {log}")
+        raise BuildError(f"`{' '.join(command[:3])} ...` failed, see above; the work tree is {work}")
 
 
 def compile_caffe(cache: Path, prefix: Path, target: str) -> Path:
@@ -216,6 +216,7 @@ def install(cache: Path, prefix: Path) -> None:
                        check=True, env=environment, stdout=subprocess.DEVNULL)
         # Upstream's pycaffe tests, and what they look for two folders up.
         shutil.copytree(source / "python/caffe/test", staged / "python/caffe/test")
+        (staged / "python/caffe/test/__init__.py").touch()
         for name in ("models", "examples"):
             shutil.copytree(source / name, staged / name)
         about = toolchain() | {"source": os.environ.get("CAFFE_SOURCE", source_pin()[0]), "cuda": False}
@@ -237,6 +238,14 @@ def put_on_path(prefix: Path) -> None:
         tool.symlink_to(prefix / "bin/caffe")
 
 
+def run_gtests(cache: Path, prefix: Path) -> int:
+    """Compile and run every C++ test that needs no GPU; returns the exit status."""
+    with locked(cache):
+        build = compile_caffe(cache, prefix, "test.testbin")
+    tests = build / "test" / "test.testbin"
+    return subprocess.run([str(tests), "--gtest_filter=-*GPU*"], cwd=build.parent / "src").returncode
+
+
 @contextlib.contextmanager
 def locked(cache: Path):
     """Hold the cache for one build; a second process waits and then finds the first one's result."""
@@ -251,7 +260,7 @@ def locked(cache: Path):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gtests", action="store_true", help="also compile the C++ tests and print their path")
+    parser.add_argument("--gtests", action="store_true", help="also compile and run the C++ tests")
     arguments = parser.parse_args()
     if sys.prefix == sys.base_prefix:
         parser.error("run this with the interpreter of a virtual environment, e.g. .venv/bin/python; it gets the .pth file")
@@ -265,8 +274,7 @@ def main() -> int:
                     install(cache, prefix)
         put_on_path(prefix)
         if arguments.gtests:
-            with locked(cache):
-                print(compile_caffe(cache, prefix, "test.testbin") / "test" / "test.testbin")
+            return run_gtests(cache, prefix)
     except (BuildError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ tools=${CAFFE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/caffe-example-weighting}/to
 if [ ! -e "$tools/ready" ]; then
     rm -rf "$tools"
     "${PYTHON:-python3}" -m venv "$tools"
-    "$tools/bin/pip" install -q --require-hashes -r "$tools_lock" 2>&1 | grep -v '^WARNING: Location' >&2 || true
+    "$tools/bin/pip" install -q --require-hashes -r "$tools_lock"
     touch "$tools/ready"
 fi
 exec "$tools/bin/uv" "$@"
