@@ -42,9 +42,10 @@ def compare(run: Path) -> tuple[list[list[str]], list[str]]:
         if released.beta not in (None, config.get("beta")):
             notes.append(f"{run}: for its lambda and noise beta {released.beta:g} was released; compared with that run")
         if not complete:
+            last, count = released.iterations[-1], len(released.iterations)
             notes.append(
-                f"{run}: at {steps:,} of {released.iterations[-1]:,} steps; compared at {len(theirs.iterations)} of the "
-                f"released run's {len(released.iterations)} checkpoints; Table 1 is the best of them all"
+                f"{run}: at {steps:,} of {last:,} steps; compared at {len(theirs.iterations)} of the released run's "
+                f"{count} checkpoints; Table 1 is the best of them all"
             )
     if theirs.iterations:
         ours = ours.at(theirs.iterations)
