@@ -1,0 +1,1 @@
+"""CIFAR-100 with label noise: from an official archive to the batches of the released experiments. Knows nothing of Caffe."""
