@@ -1,4 +1,4 @@
-"""A labelled image set in memory, and its fast form on disk: one uncompressed .npz, loaded in a fraction of a second."""
+"""A labelled image set in memory, and its fast form on disk: one uncompressed .npz, loaded in under a second."""
 
 import hashlib
 import json
@@ -117,6 +117,6 @@ test_path.__test__ = False  # not one of pytest's
 
 
 def from_mat(path: Path) -> Dataset:
-    """A released or user-made ``*ImageDataCell*.mat``, whose labels count as the true ones, since it holds no others."""
+    """A released or user-made ``*ImageDataCell*.mat``; its labels count as the true ones, since it has no others."""
     images, labels = matfile.read(path)
     return Dataset(images, labels, labels)

@@ -1,7 +1,7 @@
-"""Pixels as the released experiments prepared them: MATLAB's imresize, the crop of white margins, flip, crop, BGR, means.
+"""Pixels as the released experiments had them: MATLAB's imresize, the crop of white margins, flip, crop, BGR, means.
 
-Images come as height x width x RGB, uint8. What does not depend on chance turns them into three float32 planes of 36 x 36
-(`enlarge`); the rest makes of those what the net sees (`network_input`).
+Images come as height x width x RGB, uint8. What does not depend on chance turns them into three float32 planes of
+36 x 36 (`enlarge`); the rest makes of those what the net sees (`network_input`).
 """
 
 from functools import cache
@@ -28,7 +28,7 @@ def cubic(x: NDArray) -> NDArray:
 
 @cache
 def interpolation(size: int, target: int, scale: float) -> NDArray[np.float32]:
-    """The (target, size) matrix that enlarges a row of `size` pixels: each new pixel is a weighted mean of four old ones.
+    """The (target, size) matrix that enlarges a row of `size` pixels: a new pixel is a weighted mean of four old ones.
 
     `scale` is the factor, which with a target that was rounded up is not ``target / size``.
     """
@@ -76,8 +76,8 @@ def imresize(planes: NDArray[np.float32], height: int, width: int, scale: float 
 def content_box(image: NDArray[np.uint8]) -> tuple[slice, slice]:
     """Rows and columns that the released code keeps of an image with near-white margins.
 
-    Its arithmetic is 1-based: of the pixels darker than 250 the first and last column give ``xmin = max(0, first - 4)`` and
-    ``xmax = min(32, last + 4)``, and imcrop keeps the columns xmin to xmax + 1 that exist; rows likewise.
+    Its arithmetic is 1-based: of the pixels darker than 250 the first and last column give ``xmin = max(0, first - 4)``
+    and ``xmax = min(32, last + 4)``, and imcrop keeps the columns xmin to xmax + 1 that exist; rows likewise.
     """
     grey = np.floor(image @ LUMA + 0.5)
     dark = grey < WHITE

@@ -11,10 +11,10 @@ CLASS_STREAM, IMAGE_STREAM = 0, 1  # independent random streams of one seed
 class ClassBalancedSampler:
     """Batches of `classes_per_batch` classes with `images_per_class` distinct images each.
 
-    A permutation of the classes is cut into as many whole batches as it gives; when they are used up, a new one is drawn.
-    Steps 1 and 2 use the same classes, a quirk of the released loop. A batch is a function of labels, seed and step alone,
-    so training resumes exactly with no random state to save. (MATLAB's ``randperm(n, k)`` cannot be reproduced; these
-    batches equal the released ones in distribution.)
+    A permutation of the classes is cut into as many whole batches as it gives; when they are used up, a new one is
+    drawn. Steps 1 and 2 use the same classes, a quirk of the released loop. A batch is a function of labels, seed and
+    step alone, so training resumes exactly with no random state to save. (MATLAB's ``randperm(n, k)`` cannot be
+    reproduced; these batches equal the released ones in distribution.)
 
     Parameters
     ----------

@@ -45,7 +45,8 @@ def test_every_image_is_one_of_its_32_crops(dataset):
     batch = BatchMaker(dataset, seed=11)(1)
     for data, index in zip(batch.data, batch.indices, strict=True):
         image = dataset.images[index]
-        enlarged = images.enlarge_cut(image) if len(images.with_white_margin(image[None])) else images.enlarge(image[None])[0]
+        cut = len(images.with_white_margin(image[None]))
+        enlarged = images.enlarge_cut(image) if cut else images.enlarge(image[None])[0]
         flip, row, column = (axis.ravel() for axis in np.meshgrid([False, True], range(4), range(4), indexing="ij"))
         crops = images.network_input(np.repeat(enlarged[None], 32, axis=0), flip, row, column)
         assert (crops == data).all(axis=(1, 2, 3)).any()

@@ -42,7 +42,7 @@ def test_fingerprint_sees_every_change(field):
 
 
 def test_missing_file_says_how_to_make_it(tmp_path):
-    with pytest.raises(DataError, match=r"cifar100_train_symmetric_0\.4_seed_123\.npz does not exist: run `python data_too"):
+    with pytest.raises(DataError, match=r"symmetric_0\.4_seed_123\.npz does not exist: run `python data_toolkit"):
         dataset.load_train(tmp_path, noise=0.4)
 
 
