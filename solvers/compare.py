@@ -9,8 +9,9 @@ import json
 import re
 from pathlib import Path
 
+from layers.did_you_mean import did_you_mean
 from solvers import published
-from solvers.errors import CommandLine, SolverError, did_you_mean, failed
+from solvers.errors import CommandLine, SolverError, failed
 from solvers.published import Curve
 
 HEADER = ["run", "steps", "test accuracy", "ours", "released", "diff", "Table 1", "diff"]

@@ -37,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = CommandLine(prog="python -m solvers.evaluate", description=__doc__,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder that solvers.train wrote")
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of the data (default data)")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
+                        help="folder of the data (default data)")
     args = parser.parse_args(argv)
     try:
         evaluate(args.run, args.data)
@@ -78,16 +79,15 @@ def evaluate(run: Path, data: Path) -> Curve:
     net = build(net_param)
     same = prototext.text(net_param).encode(), test.fingerprint.encode()
     of = {iteration: _sha256(checkpoints.model(iteration).read_bytes(), *same) for iteration in checkpoints.models()}
-    before = _read_measured(run)
-    measured = {iteration: before[key] for iteration, key in of.items() if key in before}
-    for iteration in of:
-        if iteration not in measured:
+    measured = _read_measured(run)
+    for iteration, key in of.items():
+        if key not in measured:
             load(net, checkpoints.model(iteration))
-            measured[iteration] = accuracy(net, test)
-            write(run, measured, of)
-        print(line(iteration, measured[iteration]), flush=True)
-    write(run, measured, of)
-    curve = Curve(list(of), [measured[iteration] for iteration in of])
+            measured[key] = accuracy(net, test)
+            write(run, of, measured)
+        print(line(iteration, measured[key]), flush=True)
+    write(run, of, measured)
+    curve = Curve(list(of), [measured[key] for key in of.values()])
     config = json.loads((run / "config.json").read_text())
     solver = prototext.read(run / "solver.prototxt", pb.SolverParameter())
     title = f"{run.resolve().parent.parent.name}, noise {config['noise']}, seed {config['seed']}"
@@ -142,7 +142,7 @@ def build(net: pb.NetParameter) -> caffe.Net:
 
 
 def load(net: caffe.Net, file: Path) -> None:
-    """Load a checkpoint's weights into `net`, all of them: Caffe would keep random values for a layer it does not find."""
+    """Load a checkpoint's weights into `net`, for all its layers: Caffe leaves a layer that it does not find random."""
     try:
         layers = {layer.name for layer in pb.NetParameter.FromString(file.read_bytes()).layer if layer.blobs}
     except DecodeError as error:
@@ -170,10 +170,21 @@ def line(iteration: int, value: float) -> str:
     return f"iter: {iteration}, accuracy: {value:.4f}"
 
 
-def write(run: Path, measured: dict[int, float], of: dict[int, str]) -> None:
-    """Write accuracy.txt and, to know the values again, accuracy.json: {hash of weights, net and data: accuracy}."""
-    write_atomically(run / "accuracy.txt", "".join(line(*item) + "\n" for item in sorted(measured.items())))
-    values = {of[iteration]: value for iteration, value in sorted(measured.items())}
+def write(run: Path, of: dict[int, str], measured: dict[str, float]) -> None:
+    """Write accuracy.txt and, to know the values again, accuracy.json.
+
+    Parameters
+    ----------
+    run : Path
+    of : dict
+        Hash of weights, net and data of each checkpoint, by iteration.
+    measured : dict
+        Accuracies by these hashes, as far as they are known.
+    """
+    known = {iteration: key for iteration, key in of.items() if key in measured}
+    lines = [line(iteration, measured[key]) + "\n" for iteration, key in known.items()]
+    write_atomically(run / "accuracy.txt", "".join(lines))
+    values = {key: measured[key] for key in known.values()}
     write_atomically(run / "accuracy.json", json.dumps(values, indent=1) + "\n")
 
 

@@ -64,7 +64,8 @@ def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int
     if not blobs:
         yield from itertools.repeat(None)
     classes = classes_per_batch(net, data.num_classes)
-    with BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes, images_per_class=IMAGES_PER_CLASS) as feeder:
+    with BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes,
+                     images_per_class=IMAGES_PER_CLASS) as feeder:
         for batch in feeder:
             for name, values in (("data", batch.data), ("label", batch.labels)):
                 if name in blobs:
@@ -102,8 +103,8 @@ def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed
             if "ignore_label" in given:
                 wrong &= labels != given["ignore_label"]
             if wrong.any():
-                raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores {outputs} "
-                                  f"classes, 0 to {outputs - 1}")
+                raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores "
+                                  f"{outputs} classes, 0 to {outputs - 1}")
 
 
 def _labels(blob: str, layers: list[pb.LayerParameter], fed: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,15 +1,17 @@
-"""The loss layers of a net, whether C++ or Python, seen alike: their parameters read, overridden, and moved between the two."""
+"""The loss layers of a net, C++ and Python seen alike: their parameters read, overridden, moved between the two."""
 
 import json
 import os
 from collections.abc import Iterator
 
+import layers
+from layers import param_str
+from layers.weighting import WEIGHTINGS, Weighting
 from solvers.engine import caffe
-from solvers.errors import SolverError, did_you_mean
+from solvers.errors import SolverError
 
 pb = caffe.proto.caffe_pb2
 
-WEIGHTINGS = tuple(pb.LossParameter.Weighting.keys())
 LOSSES = ("UnifiedWeightLoss", "WeightedSoftmaxWithLoss")
 LAYERS = (*LOSSES, "ExtractProb")
 
@@ -32,19 +34,39 @@ def losses(net: pb.NetParameter) -> Iterator[pb.LayerParameter]:
 def parameters(layer: pb.LayerParameter) -> dict:
     """The parameters that the file gives one of our layers, by the names of param_str."""
     if layer.type == "Python":
+        python = layer.python_param
         try:
-            given = json.loads(layer.python_param.param_str or "{}")
-        except json.JSONDecodeError as error:
-            raise SolverError(f"layer '{layer.name}': param_str is not JSON: {error}") from error
-        if not isinstance(given, dict):
-            raise SolverError(f"layer '{layer.name}': param_str is {given!r}, not a JSON object")
-        return given
-    given = {name: getattr(layer.loss_param, field) for name, field in FIELDS.items() if layer.loss_param.HasField(field)}
+            return param_str.read(python.param_str, getattr(layers, python.layer).PARAMETERS)
+        except (AttributeError, ValueError) as error:
+            raise SolverError(f"layer '{layer.name}' (Python): {error}") from error
+    loss_param = layer.loss_param
+    given = {name: getattr(loss_param, field) for name, field in FIELDS.items() if loss_param.HasField(field)}
     if "weighting" in given:
         given["weighting"] = pb.LossParameter.Weighting.Name(given["weighting"])
     if layer.softmax_param.HasField("axis"):
         given["axis"] = layer.softmax_param.axis
     return given
+
+
+def check(layer: pb.LayerParameter) -> None:
+    """Check the parameters of one of our layers, C++ or Python, as the Python layers do.
+
+    Raises
+    ------
+    SolverError
+        If a name, a type or a value is wrong, or a loss has not its three bottoms.
+    """
+    given = parameters(layer)
+    if kind(layer) not in LOSSES:
+        return
+    if len(layer.bottom) != 3:
+        raise SolverError(f"layer '{layer.name}' ({kind(layer)}) needs 3 bottoms, scores, label and prob_groundtruth "
+                          f"(the top of an ExtractProb); it has {len(layer.bottom)}")
+    values = DEFAULTS | given
+    try:
+        Weighting(values.get("weighting", "DM"), q=values["q"], lam=values["lambda"], beta=values["beta"])
+    except ValueError as error:
+        raise SolverError(f"layer '{layer.name}' ({kind(layer)}): {error}") from error
 
 
 def takes(layer: pb.LayerParameter, name: str) -> bool:
@@ -100,12 +122,13 @@ def weighting_from_environment(layer: pb.LayerParameter) -> str:
     value = os.environ.get("CAFFE_WEIGHTING")
     if not value:
         raise SolverError(
-            f"layer '{layer.name}' (WeightedSoftmaxWithLoss) has no weighting: write loss_param {{ weighting: GCE }} in "
-            f"the prototxt, or give --weighting or the environment variable CAFFE_WEIGHTING; one of {', '.join(WEIGHTINGS)}")
-    if value not in WEIGHTINGS:
-        raise SolverError(f"CAFFE_WEIGHTING is {value!r}, which is none of {', '.join(WEIGHTINGS)}"
-                          f"{did_you_mean(value, WEIGHTINGS)}")
-    return value
+            f"layer '{layer.name}' (WeightedSoftmaxWithLoss) has no weighting: write loss_param {{ weighting: GCE }} "
+            "in the prototxt, or give --weighting or the environment variable CAFFE_WEIGHTING; "
+            f"one of {', '.join(WEIGHTINGS)}")
+    try:
+        return Weighting(value).name
+    except ValueError as error:
+        raise SolverError(f"CAFFE_WEIGHTING: {error}") from error
 
 
 def in_use(net: pb.NetParameter) -> dict:

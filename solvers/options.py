@@ -4,8 +4,8 @@ import argparse
 import math
 from pathlib import Path
 
-from solvers.errors import CommandLine, did_you_mean
-from solvers.losses import WEIGHTINGS
+from layers.weighting import WEIGHTINGS, Weighting
+from solvers.errors import CommandLine
 
 
 def parse(argv: list[str], description: str) -> argparse.Namespace:
@@ -13,8 +13,10 @@ def parse(argv: list[str], description: str) -> argparse.Namespace:
     parser = CommandLine(prog="python -m solvers.train", description=description,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", type=Path, help="folder with solver.prototxt, or a solver file")
-    parser.add_argument("--noise", type=rate, default=0.0, metavar="R", help="rate of symmetric label noise (default 0)")
-    parser.add_argument("--max-iter", type=steps, metavar="N", help="steps (default: the solver's max_iter, or 30000)")
+    parser.add_argument("--noise", type=rate, default=0.0, metavar="R",
+                        help="rate of symmetric label noise (default 0)")
+    parser.add_argument("--max-iter", type=steps, metavar="N",
+                        help="steps (default: the solver's max_iter, or 30000)")
     parser.add_argument("--seed", type=seed_number, metavar="S",
                         help="seed of weights and batches (default: the solver's random_seed, or 123)")
     parser.add_argument("--beta", type=number, metavar="B", help="beta of DM, T of IMAE")
@@ -26,7 +28,8 @@ def parse(argv: list[str], description: str) -> argparse.Namespace:
                         help="our loss layers in C++ (default) or in Python")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     parser.add_argument("--gpu", metavar="IDS", help="GPU to train on (default: the CPU)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (default runs)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
+                        help="folder of all runs (default runs)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data); made from CIFAR100_SOURCE or a download if missing")
     return parser.parse_args(argv)
@@ -71,7 +74,7 @@ def seed_number(text: str) -> int:
 
 
 def weighting(text: str) -> str:
-    if text not in WEIGHTINGS:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(WEIGHTINGS)}"
-                                         f"{did_you_mean(text, WEIGHTINGS)}")
-    return text
+    try:
+        return Weighting(text).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

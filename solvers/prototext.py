@@ -7,7 +7,8 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from solvers.errors import SolverError, did_you_mean
+from layers.did_you_mean import did_you_mean
+from solvers.errors import SolverError
 
 M = TypeVar("M", bound=Message)
 

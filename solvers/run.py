@@ -66,15 +66,16 @@ class Run:
         except (OSError, ValueError) as error:
             raise SolverError(f"cannot resume {self.folder}: {config} cannot be read ({error})") from error
         for name in SAME:
-            if before.get(name) != self.config[name]:
-                raise SolverError(f"cannot resume {self.folder}: its {name} is {before.get(name)}, now {self.config[name]}")
+            then, now = before.get(name), self.config[name]
+            if then != now:
+                raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}")
         then = prototext.read(self.folder / "train.prototxt", pb.NetParameter())
         self._same("train.prototxt", then, self.setting.net)
         then = prototext.read(self.solver_file, pb.SolverParameter())
         self._same("solver.prototxt", _lasting(then), _lasting(self.solver))
 
     def _same(self, name: str, then: pb.NetParameter, now: pb.NetParameter) -> None:
-        lines = difflib.unified_diff(prototext.text(then).splitlines(), prototext.text(now).splitlines(), n=0, lineterm="")
+        lines = difflib.unified_diff(*(prototext.text(m).splitlines() for m in (then, now)), n=0, lineterm="")
         changed = [line for line in list(lines)[2:] if not line.startswith("@@")]
         if changed:
             shown = ", ".join(f"'{line[0]} {line[1:].strip()}'" for line in changed[:4])
@@ -111,26 +112,27 @@ class Run:
             raise SolverError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
 
 
-def resolve_solver(given: pb.SolverParameter, seed: int, max_iter: int | None, gpu: str | None) -> pb.SolverParameter:
-    """The solver as the driver runs it.
+def resolve_solver(given: pb.SolverParameter, seed: int | None, max_iter: int | None,
+                   gpu: str | None) -> pb.SolverParameter:
+    """A solver as the driver runs it: seed, last step and device filled in, snapshots left to the driver.
 
-    Checkpoints are the driver's, in Caffe's binary format. Caffe would take the file's random_seed over the driver's,
-    and divides by max_iter where lr_policy is poly.
+    The seed is here because Caffe takes the file's over the driver's; max_iter because lr_policy poly divides by it.
     """
     solver = pb.SolverParameter()
     solver.CopyFrom(given)
-    solver.random_seed = seed
-    solver.max_iter = max_iter or given.max_iter or 30000
-    solver.solver_mode = pb.SolverParameter.CPU if gpu is None else pb.SolverParameter.GPU
     for field in ("snapshot", "snapshot_format", "snapshot_prefix", "device_id"):
         solver.ClearField(field)
+    if seed is not None or given.random_seed < 0:
+        solver.random_seed = 123 if seed is None else seed
+    solver.max_iter = max_iter or given.max_iter or 30000
+    solver.solver_mode = pb.SolverParameter.CPU if gpu is None else pb.SolverParameter.GPU
     if gpu is not None:
         solver.device_id = int(gpu)
     return solver
 
 
 def _lasting(solver: pb.SolverParameter) -> pb.SolverParameter:
-    """The part of a solver that must stay the same on resume: a run may be moved, prolonged, or go to another device."""
+    """The part of a solver that stays the same on resume: a run may be moved, prolonged, or go to another device."""
     lasting = pb.SolverParameter()
     lasting.CopyFrom(solver)
     fields = ["net", "train_net", "snapshot_prefix", "solver_mode", "device_id"]

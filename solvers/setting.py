@@ -3,9 +3,10 @@
 import dataclasses
 from pathlib import Path
 
+from layers.did_you_mean import did_you_mean
 from solvers import prototext
 from solvers.engine import caffe
-from solvers.errors import SolverError, did_you_mean
+from solvers.errors import SolverError
 
 pb = caffe.proto.caffe_pb2
 
@@ -87,7 +88,7 @@ def find_solver(path: Path) -> Path:
 
 
 def find_file(name: str, folder: Path, named_in: Path) -> str:
-    """Where a file named in a solver is: seen from the working directory, as Caffe does, else from the solver's folder."""
+    """The path of a file that a solver names: from the working directory, as Caffe does, else from its own folder."""
     for place in (Path(name), folder / name):
         if place.is_file():
             return str(place)

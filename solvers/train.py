@@ -1,10 +1,10 @@
 """Train a setting as the released experiments did.
 
-    python -m solvers.train prototxt/res44_usw --noise 0.4             # lambda 0.5, beta 6; runs/res44_usw/noise_0.4/seed_123
-    python -m solvers.train prototxt/res44_usw --noise 0.4 --beta 8    # runs/res44_usw_beta_8/noise_0.4/seed_123
-    python -m solvers.train prototxt/res44_usw --max-iter 20           # a smoke run
-    python -m solvers.train prototxt/res44_usw --noise 0.4 --resume    # go on where it stopped
-    python -m solvers.train my/folder                                  # any solver.prototxt, and the net that it names
+    python -m solvers.train prototxt/res44_usw --noise 0.4            # -> runs/res44_usw/noise_0.4/seed_123
+    python -m solvers.train prototxt/res44_usw --noise 0.4 --resume   # go on where it stopped
+    python -m solvers.train prototxt/res44_usw --noise 0.4 --beta 8   # -> runs/res44_usw_beta_8/noise_0.4/seed_123
+    python -m solvers.train prototxt/res44_usw --max-iter 20          # a smoke run
+    python -m solvers.train my/folder                                 # any solver.prototxt, and the net that it names
 """
 
 import argparse
@@ -27,6 +27,8 @@ from solvers.errors import SolverError, failed
 from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
 from solvers.phases import train_state
+
+pb = caffe.proto.caffe_pb2
 
 # The noisy labels are part of the data, like the images: --seed is about weights and batches.
 NOISE_TYPE, NOISE_SEED = "symmetric", 123
@@ -55,25 +57,10 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     """
     engine.use(args.gpu)
     chosen = setting.load(args.setting)
-    if args.weighting:
-        os.environ["CAFFE_WEIGHTING"] = args.weighting  # for Python layers of the user's own
-    changed = losses.override(chosen.net, {name: getattr(args, name) for name in ("weighting", "beta", "lambda", "q")})
-    loss_parameters = losses.in_use(chosen.net)
-    if args.layers == "python":
-        losses.to_python(chosen.net)
-        changed["layers"] = "python"
-
-    file_seed = chosen.solver.random_seed
-    seed = args.seed if args.seed is not None else file_seed if file_seed >= 0 else 123
-    solver_param = run.resolve_solver(chosen.solver, seed, args.max_iter, args.gpu)
-    state = train_state(chosen.net, solver_param)
-    validate.check_solver(solver_param)
-    validate.check_net(chosen.net, state)
-    fed = inputs.fed_blobs(chosen.net, state)
-    if not fed and args.noise:
-        raise SolverError(f"--noise {args.noise}: this net reads its own data, which the driver does not change")
-    if fed and solver_param.iter_size > 1:
-        raise SolverError(f"the solver's iter_size is {solver_param.iter_size}, but the driver feeds one batch a step")
+    changed = change_losses(chosen.net, args)
+    solver_param = run.resolve_solver(chosen.solver, args.seed, args.max_iter, args.gpu)
+    seed = solver_param.random_seed
+    fed = check(chosen.net, solver_param, args.noise)
 
     folder = run.folder_of(args.runs, chosen.name, changed, args.noise, seed)
     checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
@@ -83,23 +70,51 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
                           "or remove it to start again")
     data = load_data(args.data, args.noise) if fed else None
     this = run.Run(folder, chosen, solver_param, {
-        "setting": chosen.name, "noise": args.noise, "noise_type": NOISE_TYPE, "seed": seed, **loss_parameters,
-        "layers": args.layers, "max_iter": solver_param.max_iter, "data_sha256": data and data.fingerprint})
+        "setting": chosen.name, "noise": args.noise, "noise_type": NOISE_TYPE, "seed": seed,
+        **losses.in_use(chosen.net), "layers": args.layers, "max_iter": solver_param.max_iter,
+        "data_sha256": data and data.fingerprint})
     if start:
         this.check_resumable()
     this.write()
 
     caffe.set_random_seed(seed)
     np.random.seed(seed)
-    solver = caffe.get_solver(str(this.solver_file))
-    inputs.check_labels(solver.net, chosen.net, state, data and data.labels)
+    try:
+        solver = caffe.get_solver(str(this.solver_file))
+    except SystemError as error:
+        raise SolverError("a Python layer of the net cannot be made; see above") from error
+    inputs.check_labels(solver.net, chosen.net, train_state(chosen.net, solver_param), data and data.labels)
     if start:
         checkpoints.restore(solver, start)
-    where = f"from iteration {start}" if start else "a new run" if not args.resume else "nothing to resume, a new run"
+    where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
     print(f"{folder}: {where}", flush=True)
     go_on = "python -m solvers.train " + shlex.join(argv if args.resume else [*argv, "--resume"])
     batches = inputs.fill(solver.net, fed, data, seed, start)
     return step_to(solver_param.max_iter, solver, batches, seed, checkpoints, go_on)
+
+
+def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
+    """Put the options about losses into `net`; return those that change what its file says."""
+    if args.weighting:
+        os.environ["CAFFE_WEIGHTING"] = args.weighting  # for Python layers of the user's own
+    changed = losses.override(net, {name: getattr(args, name) for name in ("weighting", "beta", "lambda", "q")})
+    if args.layers == "python":
+        losses.to_python(net)
+        changed["layers"] = args.layers
+    return changed
+
+
+def check(net: pb.NetParameter, solver: pb.SolverParameter, noise: float) -> tuple[str, ...]:
+    """Check net and solver before Caffe does; return the blobs that the driver is to fill."""
+    state = train_state(net, solver)
+    validate.check_solver(solver)
+    validate.check_net(net, state)
+    fed = inputs.fed_blobs(net, state)
+    if not fed and noise:
+        raise SolverError(f"--noise {noise}: this net reads its own data, which the driver does not change")
+    if fed and solver.iter_size > 1:
+        raise SolverError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
+    return fed
 
 
 def load_data(folder: Path, noise: float) -> dataset.Dataset:
@@ -145,7 +160,7 @@ def step_to(stop: int, solver: caffe.SGDSolver, batches: Iterator[None], seed: i
         for iteration in range(start + 1, stop + 1):
             next(batches)
             lr = solver.lr
-            # What a layer draws (Dropout) depends on seed and step alone, as the batch does: resumed runs draw the same.
+            # What a layer draws (Dropout) depends on seed and step alone, as the batch does: a resumed run repeats it.
             caffe.set_random_seed(int(np.random.SeedSequence([seed, iteration]).generate_state(1)[0]))
             solver.step(1)
             loss = sum(weight * float(net.blobs[name].data.sum()) for name, weight in loss_weights.items())

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from layers.did_you_mean import did_you_mean
 from solvers import losses
 from solvers.engine import caffe
-from solvers.errors import SolverError, did_you_mean
+from solvers.errors import SolverError
 from solvers.phases import layers_in
 
 pb = caffe.proto.caffe_pb2
@@ -42,12 +43,12 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
     known = list(caffe.layer_type_list())
     for layer in net.layer:
         if layer.type not in known:
-            raise SolverError(f"layer '{layer.name}' has the unknown type {layer.type!r}{did_you_mean(layer.type, known)}")
+            raise SolverError(f"layer '{layer.name}' has the unknown type {layer.type!r}"
+                              f"{did_you_mean(layer.type, known)}")
     available = set(net.input)
     for layer in layers_in(net, state):
-        if losses.kind(layer) in losses.LOSSES and len(layer.bottom) != 3:
-            raise SolverError(f"layer '{layer.name}' ({losses.kind(layer)}) needs 3 bottoms, scores, label and "
-                              f"prob_groundtruth (the top of an ExtractProb); it has {len(layer.bottom)}")
+        if losses.kind(layer):
+            losses.check(layer)
         if len(layer.propagate_down) not in (0, len(layer.bottom)):
             raise SolverError(f"layer '{layer.name}' has {len(layer.bottom)} bottoms but {len(layer.propagate_down)} "
                               "propagate_down: give one each, or none")
@@ -61,9 +62,8 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
         available.update(layer.top)
         source = data_source(layer)
         if source and not Path(source).exists():
-            raise SolverError(f"layer '{layer.name}' ({layer.type}) reads {source}, which is not in the working directory "
-                              f"({Path.cwd()})" if not Path(source).is_absolute() else
-                              f"layer '{layer.name}' ({layer.type}) reads {source}, which does not exist")
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) reads {source}, which does not exist "
+                              f"(working directory: {Path.cwd()})")
 
 
 def data_source(layer: pb.LayerParameter) -> str:

@@ -160,7 +160,7 @@ def test_missing_pieces(write_run, capsys, tmp_path):
     assert one_line_error(capsys, missing) == f"error: {missing}: no such folder\n"
     run = write_run([(1000, 0.1)])
     typo = run.with_name("rnu")
-    assert one_line_error(capsys, typo) == f"error: {typo}: no such folder; did you mean run?\n"
+    assert one_line_error(capsys, typo) == f"error: {typo}: no such folder; did you mean \"run\"?\n"
     (run / "accuracy.txt").unlink()
     assert one_line_error(capsys, run) == f"error: {run}: no accuracy.txt; run python -m solvers.evaluate {run} first\n"
     (run / "config.json").unlink()
