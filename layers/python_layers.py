@@ -85,7 +85,7 @@ class _Loss(_Layer):
                     raise ValueError(f"has no gradient for its bottom {name}: say propagate_down: true, false, false "
                                      "and leave out force_backward, which would ask a Python layer for all three")
         if propagate_down[0]:
-            bottom[0].diff[...] = self.loss.gradient(loss_weight=float(top[0].diff))
+            bottom[0].diff[...] = self.loss.gradient(loss_weight=top[0].diff)
 
 
 class UnifiedWeightLoss(_Loss):

@@ -68,7 +68,7 @@ def class_indices(labels: np.ndarray, shape: tuple[int, ...], axis: int, ignore_
         example, _, position = np.argwhere(wrong)[0]
         where = f"example {example}" + (f", position {position}" if inner > 1 else "")
         raise ValueError(f"label {indices[example, 0, position]} of {where} is outside 0..{classes - 1}, the classes "
-                         f"of the scores, and is not ignore_label ({ignore_label})")
+                         f"of the scores, and not ignore_label ({ignore_label})")
     return np.where(valid, indices, 0), valid
 
 
@@ -98,9 +98,9 @@ class SoftmaxLoss:
     def __init__(self, scores: np.ndarray, labels: np.ndarray, weighting: Weighting, ignore_label: int | None = None,
                  axis: int = 1) -> None:
         self.weighting = weighting
+        self._indices, self._valid = class_indices(labels, scores.shape, axis, ignore_label)
         self.probabilities = softmax(scores, axis)
         self._rows = self.probabilities.reshape(outer_classes_inner(scores.shape, axis))
-        self._indices, self._valid = class_indices(labels, scores.shape, axis, ignore_label)
         self._p = np.take_along_axis(self._rows, self._indices, axis=1)
         p = self._p[self._valid]
         self.normaliser = weighting.normaliser(p)
@@ -108,7 +108,7 @@ class SoftmaxLoss:
 
     def gradient(self, loss_weight: float = 1.0) -> np.ndarray:
         """Derivatives of the scores, same shape and type: loss_weight / S * c(p) * (P - onehot(label))."""
-        scale = loss_weight / self.normaliser * self.weighting.multiplier(self._p)
+        scale = float(loss_weight) / self.normaliser * self.weighting.multiplier(self._p)
         scale[~self._valid] = 0
         gradient = self._rows * scale
         # P - 1 before scaling: next to p = 1 the difference of the products would lose its digits.

@@ -56,8 +56,8 @@ def net(tmp_path_factory) -> Callable:
 
 @pytest.fixture(scope="session")
 def loss_net(net) -> Callable:
-    """A function from a loss layer's prototxt to a net for faces.run, which gives it its shapes."""
-    return lambda loss: net(faces.scores_and_labels() + loss)
+    """A function from a loss layer's prototxt, and the shapes it starts with, to a net for faces.run."""
+    return lambda loss, *shapes: net(faces.scores_and_labels(*shapes) + loss)
 
 
 @dataclass

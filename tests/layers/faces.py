@@ -1,6 +1,8 @@
 """Nets with our layers in either of two implementations: "native", compiled into Caffe, and "python"."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +49,17 @@ def net(file: Path, prototxt: str):
     return caffe.Net(str(file), caffe.TRAIN)
 
 
-def scores_and_labels() -> str:
-    """The prototxt of a loss's bottoms. Caffe has gradients only of blobs that depend on weights: scores = input + 0."""
-    return (inputs(input=(1, 2), label=(1,), prob_groundtruth=(1, 1))
+def run_apart(file: Path, prototxt: str, label: int = 0) -> subprocess.CompletedProcess:
+    """Both passes in a process of their own, for nets that make Caffe abort: every label is `label`."""
+    file.write_text(prototxt)
+    code = ("import sys, caffe; net = caffe.Net(sys.argv[1], caffe.TRAIN); "
+            "net.blobs['label'].data[...] = int(sys.argv[2]); net.forward(); net.backward()")
+    return subprocess.run([sys.executable, "-c", code, str(file), str(label)], capture_output=True, text=True)
+
+
+def scores_and_labels(scores: tuple[int, ...] = (1, 2), labels: tuple[int, ...] = (1,)) -> str:
+    """The prototxt of a loss's bottoms. Caffe has gradients only of what depends on weights, so scores = input + 0."""
+    return (inputs(input=scores, label=labels, prob_groundtruth=labels)
             + "layer { name: 'zero' type: 'Bias' bottom: 'input' top: 'scores' bias_param { axis: 0 num_axes: 0 } }\n")
 
 
