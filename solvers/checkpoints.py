@@ -62,7 +62,7 @@ class Checkpoints:
         # Caffe noted the name under which it wrote the weights; `caffe train --snapshot` would look there.
         state.learned_net = str(self.model(iteration))
         new.with_suffix(".solverstate").write_bytes(state.SerializeToString())
-        for suffix in (".caffemodel", ".solverstate"):  # the state last: where it is, the weights are
+        for suffix in (".solverstate", ".caffemodel"):  # the weights last: where they are, the state is
             publish(new.with_suffix(suffix), self.model(iteration).with_suffix(suffix))
         self._prune(iteration)
 
@@ -85,7 +85,8 @@ class Checkpoints:
             if iteration < newest and iteration % self.interval:
                 self.state(iteration).unlink(missing_ok=True)
                 self.model(iteration).unlink()
-        for iteration in self._iterations("solverstate")[:-STATES_KEPT]:
+        states, weights = self._iterations("solverstate"), set(self.models())
+        for iteration in set(states) - set([i for i in states if i in weights][-STATES_KEPT:]):
             self.state(iteration).unlink()
 
     def _remove_unfinished(self) -> None:

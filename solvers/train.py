@@ -64,10 +64,10 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
 
     folder = run.folder_of(args.runs, chosen.name, changed, args.noise, seed)
     checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
-    start = checkpoints.newest() or 0
-    if start and not args.resume:
-        raise SolverError(f"{folder} holds a run that has reached iteration {start}: give --resume to go on with it, "
-                          "or remove it to start again")
+    start = starting_point(checkpoints, args.resume)
+    if start >= solver_param.max_iter:
+        print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
+        return None
     data = load_data(args.data, args.noise) if fed else None
     this = run.Run(folder, chosen, solver_param, {
         "setting": chosen.name, "noise": args.noise, "noise_type": NOISE_TYPE, "seed": seed,
@@ -117,10 +117,21 @@ def check(net: pb.NetParameter, solver: pb.SolverParameter, noise: float) -> tup
     return fed
 
 
+def starting_point(checkpoints: Checkpoints, resume: bool) -> int:
+    """The steps already done; raise SolverError where a run must not be overwritten, or cannot go on."""
+    folder, models, newest = checkpoints.folder.parent, checkpoints.models(), checkpoints.newest()
+    if models and not resume:
+        raise SolverError(f"{folder} holds a run that has reached iteration {models[-1]}: give --resume to go on with "
+                          "it, or remove it to start again")
+    if models and newest is None:
+        raise SolverError(f"{checkpoints.folder} has weights but no .solverstate to go on from: remove {folder} to "
+                          "start again")
+    return newest or 0
+
+
 def load_data(folder: Path, noise: float) -> dataset.Dataset:
     """The training images with their noisy labels, prepared first if they are missing."""
-    prepare.prepare(noise=noise, noise_type=NOISE_TYPE, seed=NOISE_SEED, output=folder,
-                    source=os.environ.get("CIFAR100_SOURCE"))
+    prepare.prepare(noise=noise, noise_type=NOISE_TYPE, seed=NOISE_SEED, output=folder)
     return dataset.load_train(folder, noise=noise, noise_type=NOISE_TYPE, seed=NOISE_SEED)
 
 
@@ -146,9 +157,6 @@ def step_to(stop: int, solver: caffe.SGDSolver, batches: Iterator[None], seed: i
         The signal that stopped it early.
     """
     net, start, folder = solver.net, solver.iter, checkpoints.folder.parent
-    if start >= stop:
-        print(f"iteration {start} of {stop}: nothing to do")
-        return None
     loss_weights = {name: weight for name, weight in net.blob_loss_weights.items() if weight}
     with ExitStack() as stack:
         stack.enter_context(closing(batches))

@@ -47,13 +47,15 @@ def test_the_state_names_the_weights_where_they_are(trained):
 def test_an_unfinished_checkpoint_is_neither_seen_nor_kept(trained):
     solver, checkpoints = trained
     step_and_save(solver, checkpoints, 4)
-    checkpoints.model(5).write_bytes(b"weights whose state was never written")
+    checkpoints.state(5).write_bytes(b"the state of weights that were never written")
     half = checkpoints.folder / ".new_iter_6.caffemodel"
     half.touch()
     assert checkpoints.newest() == 4
     checkpoints.restore(solver, 4)
     assert solver.iter == 4
     assert not half.exists()
+    step_and_save(solver, checkpoints, 8)
+    assert states(checkpoints) == [4, 8]
 
 
 def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):

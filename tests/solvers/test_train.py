@@ -122,7 +122,10 @@ def test_a_run_is_not_overwritten(setting, run, folder, capsys):
     assert run(source, "--max-iter", 2) == 2
     assert "reached iteration 2: give --resume" in capsys.readouterr().err
     assert run(source, "--max-iter", 2, "--resume") == 0
-    assert "iteration 2 of 2: nothing to do" in capsys.readouterr().out
+    assert "at iteration 2 of 2: nothing to do" in capsys.readouterr().out
+    Checkpoints(folder).state(2).unlink()
+    assert run(source, "--max-iter", 3, "--resume") == 2
+    assert "has weights but no .solverstate to go on from" in capsys.readouterr().err
 
 
 def test_resume_with_nothing_to_resume_is_a_new_run(setting, run, capsys):
