@@ -1,0 +1,75 @@
+"""The C++ layers in double precision, which pycaffe does not have, against NumPy: equal to 12 digits."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layers.softmax_loss import SoftmaxLoss
+from layers.weighting import WEIGHTINGS, Weighting
+
+SOURCE = Path(__file__).with_name("layer_probe.cpp")
+IGNORED = 255
+RANGE = 3  # of ordinary scores: then 1 - p > e^-6, and its rounding stays below 1e-13 of it
+# Rows whose first two scores are this far apart have, to the last bit, p = 0 or 1 (1000) or, with p below FLT_MIN, the
+# floored logarithm (100). Between the two kinds of rows 1 - p loses digits, and two softmaxes differ for no fault.
+GAPS = (1000, -1000, 100, -100)
+
+
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory) -> Callable:
+    """A function from a loss layer's prototxt, scores (N, C, inner), labels (N, inner) to float64 value and gradient."""
+    caffe = pytest.importorskip("caffe", reason="there is no Caffe in this Python")
+    if not shutil.which("g++"):
+        pytest.skip("there is no g++ to compile layer_probe.cpp")
+    built = Path(caffe.__file__).parents[2]
+    if not (built / "include").is_dir():
+        pytest.skip(f"Caffe's headers are not in {built / 'include'}")
+    program = tmp_path_factory.mktemp("probe") / "layer_probe"
+    subprocess.run(["g++", "-std=c++17", "-w", "-O1", "-DCPU_ONLY", f"-I{built}/include", SOURCE, "-o", program,
+                    f"-L{built}/lib", f"-Wl,-rpath,{built}/lib", "-lcaffe", "-lglog", "-lprotobuf", "-lboost_system"],
+                   check=True)
+
+    def run(layer: str, scores: np.ndarray, labels: np.ndarray, loss_weight: float) -> tuple[float, np.ndarray]:
+        result = subprocess.run([program, layer, *map(str, scores.shape), repr(loss_weight)], capture_output=True,
+                                input=np.float64(scores).tobytes() + np.float64(labels).tobytes())
+        assert result.returncode == 0, result.stderr.decode()
+        output = np.frombuffer(result.stdout)
+        return output[0], output[1:].reshape(scores.shape)
+
+    return run
+
+
+def batch(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ordinary rows, some ignored, and last the extreme ones."""
+    rng = np.random.default_rng(seed)
+    rows, classes, inner = rng.integers([6, 2, 1], [40, 30, 4])
+    scores = rng.uniform(-RANGE, RANGE, (rows, classes, inner))
+    labels = rng.integers(classes, size=(rows, inner))
+    labels[rng.random(labels.shape) < 0.2] = IGNORED
+    scores[-len(GAPS):] = -2000
+    scores[-len(GAPS):, 0] = 0
+    scores[-len(GAPS):, 1] = np.array(GAPS)[:, None]
+    labels[-len(GAPS):] = 0
+    return scores, labels
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("kind", "name"), [("WeightedSoftmaxWithLoss", name) for name in WEIGHTINGS]
+                         + [("UnifiedWeightLoss", "DM")])
+def test_twelve_digits(probe, kind, name, seed):
+    rng = np.random.default_rng([seed, 1])
+    q, lam, beta, loss_weight = (float(rng.uniform(*limits)) for limits in ((0, 2), (0, 2), (-4, 12), (0.1, 10)))
+    choice = f"weighting: {name} q: {q!r}" if kind == "WeightedSoftmaxWithLoss" else ""
+    layer = f'type: "{kind}" loss_param {{ {choice} lamda_p: {lam!r} scale: {beta!r} ignore_label: {IGNORED} }}'
+    scores, labels = batch(seed)
+
+    value, gradient = probe(layer, scores, labels, loss_weight)
+
+    expected = SoftmaxLoss(scores, labels, Weighting(name, q, lam, beta), IGNORED)
+    np.testing.assert_allclose(value, expected.value, rtol=1e-12)
+    np.testing.assert_allclose(gradient, expected.gradient(loss_weight), rtol=1e-12)
+    assert np.count_nonzero(gradient) > gradient.size / 2
