@@ -14,6 +14,7 @@ from data_toolkit.errors import DataError
 
 TIMEOUT = 20  # seconds to connect, and between two pieces
 ATTEMPTS = 4
+WAIT = tenacity.wait_exponential(max=10)  # 1, 2, 4 seconds
 
 
 class _Temporary(Exception):
@@ -44,13 +45,10 @@ def _fetch_rest(url: str, part: BinaryIO) -> None:
         raise _Temporary(_reason(error)) from error
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause, without the objects' addresses that requests puts into its messages."""
-    while inner := getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, Exception)), None):
-        if not isinstance(inner, Exception):
-            break
-        error = inner
-    return str(error).rpartition(">: ")[2].rpartition("): ")[2] or type(error).__name__
+def _reason(error: Exception) -> str:
+    """The innermost cause, without the Python objects that requests and urllib3 print before it."""
+    inside = [cause for cause in (*error.args, getattr(error, "reason", None)) if isinstance(cause, Exception)]
+    return _reason(inside[-1]) if inside else str(error).rpartition(">: ")[2].rpartition("): ")[2]
 
 
 def fetch(url: str, md5: str, path: Path) -> None:
@@ -71,10 +69,8 @@ def fetch(url: str, md5: str, path: Path) -> None:
     if path.exists():
         return
     part_path = path.with_name(path.name + ".part")
-    attempts = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(ATTEMPTS), wait=tenacity.wait_exponential(max=10),
-        retry=tenacity.retry_if_exception_type(_Temporary), reraise=True,
-        before_sleep=lambda state: tqdm.write(f"{url}: {state.outcome.exception()}; trying again"))
+    attempts = tenacity.Retrying(stop=tenacity.stop_after_attempt(ATTEMPTS), wait=WAIT, reraise=True,
+                                 retry=tenacity.retry_if_exception_type(_Temporary))
     try:
         with open(part_path, "ab") as part:
             try:
@@ -90,6 +86,8 @@ def fetch(url: str, md5: str, path: Path) -> None:
                                 "another copy with --source PATH or CIFAR100_SOURCE=PATH")
             part_path.replace(path)
     except (_Temporary, requests.RequestException) as error:
+        if part_path.stat().st_size == 0:
+            part_path.unlink()
         raise DataError(f"cannot download {url} ({error}): give an archive of CIFAR-100 that you have with "
                         "--source PATH or CIFAR100_SOURCE=PATH") from error
     except OSError as error:

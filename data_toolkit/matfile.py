@@ -48,9 +48,11 @@ def _write_images(group: h5py.Group, images: NDArray[np.uint8]) -> NDArray[np.ob
     properties.set_layout(h5d.COMPACT)
     properties.set_obj_track_times(False)
     references = np.empty(len(images), h5py.ref_dtype)
+    reversed_image = np.empty(IMAGE, np.uint8)
     for i, image in enumerate(images):
+        reversed_image[...] = image.T
         array = h5d.create(group.id, b"%d" % i, h5t.STD_U8LE, space, properties)
-        array.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(image.T), h5t.NATIVE_UINT8)
+        array.write(h5s.ALL, h5s.ALL, reversed_image, h5t.NATIVE_UINT8)
         uint8.mark(array)
         references[i] = h5r.create(array, b".", h5r.OBJECT)
     return references
@@ -106,7 +108,8 @@ def _read_class_ids(file: h5py.File) -> NDArray[np.int64]:
     if variable.dtype.kind not in "iuf":
         raise DataError("class_ids are not numbers")
     values = variable[()].ravel()
-    labels = values.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN and the like are found below
+        labels = values.astype(np.int64)
     if not np.array_equal(labels, values) or labels.min(initial=0) < 0:
         raise DataError("class_ids are not all whole numbers from 0 on")
     return labels

@@ -1,0 +1,188 @@
+"""Every form of CIFAR-100 gives the same; whatever is damaged or unfit is refused in one sentence."""
+
+import io
+import os
+import pickle
+import tarfile
+
+import forms
+import numpy as np
+import pytest
+
+from data_toolkit import archives, unpickle
+from data_toolkit.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(archives, "COUNTS", forms.COUNTS)
+
+
+def read(path):
+    return archives.read(archives.find(path))
+
+
+def assert_is_ours(splits):
+    for split, found in zip(("train", "test"), splits, strict=True):
+        planes, fine, coarse = forms.arrays(split)
+        np.testing.assert_array_equal(found.labels, fine)
+        np.testing.assert_array_equal(found.true_labels, fine)
+        np.testing.assert_array_equal(found.coarse_labels, coarse)
+        # red plane first, each plane row by row
+        assert found.images[3, 7, 11, 2] == planes[3, 2 * 1024 + 7 * 32 + 11]
+        np.testing.assert_array_equal(found.images[..., 0].reshape(-1, 1024), planes[:, :1024])
+
+
+@pytest.mark.parametrize("form", ["binary", "python", "python2", "matlab"])
+@pytest.mark.parametrize("compression", ["gz", "xz", ""])
+def test_archives(tmp_path, form, compression):
+    # In Docker, the archive is called /cifar-100, whatever it is.
+    assert_is_ours(read(forms.pack(tmp_path / "cifar-100", forms.files(form), compression)))
+
+
+@pytest.mark.parametrize("form", ["binary", "python", "matlab"])
+def test_folders(tmp_path, form):
+    for name, content in forms.files(form).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    assert_is_ours(read(tmp_path))
+    assert_is_ours(read(tmp_path / forms.FOLDERS[form]))
+
+
+def test_source_knows_what_is_official(tmp_path, monkeypatch):
+    path = forms.pack(tmp_path / "x", forms.files("binary"))
+    assert archives.find(path).description == "an unofficial archive"
+    monkeypatch.setitem(archives.OFFICIAL_MD5, archives.md5_of(path), "ours")
+    assert archives.find(path).is_official and archives.find(path).description == "ours"
+
+
+@pytest.mark.parametrize("compression", ["gz", "xz", ""])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_truncated_archive(tmp_path, compression, share):
+    path = forms.pack(tmp_path / "x", forms.files("binary"), compression)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(DataError, match=r"/x(: has no \w+ set| is not a whole archive)"):
+        read(path)
+
+
+@pytest.mark.parametrize("form", ["binary", "python", "python2", "matlab"])
+def test_truncated_member(tmp_path, form):
+    content = {name: value[:2000] for name, value in forms.files(form).items()}
+    with pytest.raises(DataError, match=r"/x: .*(bytes instead of|not a whole)"):
+        read(forms.pack(tmp_path / "x", content))
+
+
+def test_damaged_archive(tmp_path):
+    path = forms.pack(tmp_path / "x", forms.files("binary"), "xz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="/x is not a whole archive"):
+        read(path)
+
+
+def test_not_an_archive(tmp_path):
+    (tmp_path / "x").write_bytes(b"<html>404</html>" * 100)
+    with pytest.raises(DataError, match="/x is not a whole archive"):
+        read(tmp_path / "x")
+
+
+def test_missing_source_says_what_to_give(tmp_path):
+    with pytest.raises(DataError, match=r"nothing does not exist: --source or CIFAR100_SOURCE names an archive"):
+        archives.find(tmp_path / "nothing")
+
+
+def test_folder_without_cifar(tmp_path):
+    with pytest.raises(DataError, match="has no CIFAR-100 in it: neither train.bin and test.bin"):
+        archives.find(tmp_path)
+
+
+def test_device_is_no_source():
+    with pytest.raises(DataError, match="/dev/null: is neither a file nor a folder"):
+        archives.find("/dev/null")
+
+
+def test_longer_member(tmp_path):
+    content = forms.files("binary")
+    content["cifar-100-binary/train.bin"] += b"x"
+    with pytest.raises(DataError, match="the train set has over 92220 bytes instead of 92220"):
+        read(forms.pack(tmp_path / "x", content))
+
+
+def test_huge_member_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_BYTES", 1000)
+    with pytest.raises(DataError, match="test.bin in it has 30740 bytes, which CIFAR-100 has not"):
+        read(forms.pack(tmp_path / "x", forms.files("binary")))
+
+
+def test_second_member_of_the_same_name(tmp_path):
+    content = forms.files("binary")
+    content = {"elsewhere/test.bin": content["cifar-100-binary/test.bin"]} | content
+    with pytest.raises(DataError, match="cifar-100-binary/test.bin in it is a second test set"):
+        read(forms.pack(tmp_path / "x", content))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_are_not_followed(tmp_path, kind):
+    with tarfile.open(tmp_path / "x", "w:gz") as archive:
+        member = tarfile.TarInfo("cifar-100-binary/train.bin")
+        member.type, member.linkname = kind, "/etc/passwd"
+        archive.addfile(member)
+    with pytest.raises(DataError, match="cifar-100-binary/train.bin in it is not a regular file"):
+        read(tmp_path / "x")
+
+
+@pytest.mark.parametrize(("column", "value", "message"), [(1, 100, "fine labels are not 30 numbers from 0 to 99"),
+                                                          (0, 20, "coarse labels are not 30 numbers from 0 to 19")])
+def test_labels_out_of_range(tmp_path, column, value, message):
+    content = forms.files("binary")
+    records = bytearray(content["cifar-100-binary/train.bin"])
+    records[5 * 3074 + column] = value
+    content["cifar-100-binary/train.bin"] = bytes(records)
+    with pytest.raises(DataError, match=message):
+        read(forms.pack(tmp_path / "x", content))
+
+
+def test_cifar_10_is_told_apart(tmp_path):
+    content = {f"cifar-10-batches-py/{split}": pickle.dumps({"data": np.zeros((5, 3072), np.uint8), "labels": [1]})
+               for split in ("train", "test")}
+    with pytest.raises(DataError, match="the train set has no fine_labels or coarse_labels"):
+        read(forms.pack(tmp_path / "x", content))
+
+
+class Evil:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(("function", "arguments", "name"), [
+    (os.system, ("touch evil",), "posix.system"),
+    (eval, ("1",), "builtins.eval"),
+    (getattr, ("a", "b"), "builtins.getattr"),
+    (np.load, ("x",), "numpy.load"),
+    (np.frombuffer, (b"x",), "numpy.frombuffer"),
+])
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_pickles_run_nothing(tmp_path, monkeypatch, function, arguments, name, protocol):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"the pickle asks for (__builtin__|{name.split('.')[0]})\.{function.__name__}"):
+        unpickle.load(io.BytesIO(pickle.dumps({"data": Evil(function, *arguments)}, protocol)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps([1, 2]), pickle.dumps({"a": 1})[:-3],
+                                     pickle.dumps(np.ma.zeros(3), 2), b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ft."])
+def test_odd_pickles(content):
+    with pytest.raises(DataError, match="pickle"):
+        unpickle.load(io.BytesIO(content))
+
+
+def test_arrays_of_objects_are_no_images(tmp_path):
+    content = forms.files("python")
+    content["cifar-100-python/train"] = pickle.dumps(
+        {"data": np.array([None] * 3), "fine_labels": [[1], [2, 3]], "coarse_labels": []}, 2)
+    with pytest.raises(DataError, match="labels are not numbers"):
+        read(forms.pack(tmp_path / "x", content))

@@ -1,0 +1,166 @@
+"""The .mat files, read back by ours and by an independent reader."""
+
+import h5py
+import numpy as np
+import pymatreader
+import pytest
+import scipy.io
+
+from data_toolkit import dataset, matfile
+from data_toolkit.errors import DataError
+
+
+def make(count: int = 7):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, 32, 32, 3), np.uint8), rng.integers(0, 100, count)
+
+
+@pytest.fixture
+def path(tmp_path):
+    matfile.write(tmp_path / "x.mat", *make())
+    return tmp_path / "x.mat"
+
+
+def test_read_gives_what_was_written(path):
+    for found, expected in zip(matfile.read(path), make(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(matfile.read_labels(path), make()[1])
+    assert dataset.from_mat(path).fingerprint == dataset.Dataset(*make(), make()[1]).fingerprint
+
+
+def test_independent_reader_agrees(path):
+    images, labels = make()
+    found = pymatreader.read_mat(path)
+    assert set(found) - {"#refs#"} == {"ImageDataCell", "class_ids"}
+    np.testing.assert_array_equal(found["class_ids"], labels)
+    for image, expected in zip(found["ImageDataCell"], images, strict=True):
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_header_is_matlabs(path):
+    header = path.read_bytes()[:512]
+    assert header[:116].decode("ascii").rstrip().startswith("MATLAB 7.3 MAT-file, Platform: ")
+    assert header[116:124] == bytes(8)
+    assert header[124:128] == b"\x00\x02IM"
+    assert header[128:] == bytes(384)
+    assert path.read_bytes()[512:520] == b"\x89HDF\r\n\x1a\n"
+
+
+def test_what_matlab_asks_of_the_arrays(path):
+    with h5py.File(path) as file:
+        cell, class_ids = file["ImageDataCell"], file["class_ids"]
+        image = file[cell[0, 6]]
+        assert (cell.shape, class_ids.shape, image.shape) == ((1, 7), (1, 7), (3, 32, 32))
+        assert (class_ids.dtype, image.dtype) == (np.float64, np.uint8)
+        assert image.name.startswith("/#refs#/")
+        for array, kind in (cell, b"cell"), (class_ids, b"double"), (image, b"uint8"):
+            assert array.attrs["MATLAB_class"] == kind
+            assert array.attrs.get_id("MATLAB_class").get_type().get_size() == len(kind)
+        # MATLAB's image(row, column, channel) is HDF5's [channel, column, row].
+        assert image[2, 5, 9] == make()[0][6, 9, 5, 2]
+
+
+def test_same_data_same_bytes(path, tmp_path):
+    matfile.write(tmp_path / "again.mat", *make())
+    assert (tmp_path / "again.mat").read_bytes() == path.read_bytes()
+
+
+def test_chunked_compressed_and_row_vectors_are_read_too(tmp_path):
+    """As MATLAB itself writes, or a user with class_ids 1 x N."""
+    images, labels = make()
+    with h5py.File(tmp_path / "x.mat", "w", userblock_size=512) as file:
+        references = [file.create_dataset(f"#refs#/{i}", data=image.T, chunks=True, compression="gzip").ref
+                      for i, image in enumerate(images)]
+        file.create_dataset("ImageDataCell", data=np.array(references, h5py.ref_dtype)[:, None], dtype=h5py.ref_dtype)
+        file["class_ids"] = labels[:, None].astype(np.uint8)
+    found = matfile.read(tmp_path / "x.mat")
+    np.testing.assert_array_equal(found[0], images)
+    np.testing.assert_array_equal(found[1], labels)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(DataError, match="x.mat does not exist"):
+        matfile.read(tmp_path / "x.mat")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a mat", bytes(4096), matfile.HEADER])
+def test_not_a_mat(tmp_path, content):
+    (tmp_path / "x.mat").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.mat: is not a MATLAB v7\.3 file"):
+        matfile.read(tmp_path / "x.mat")
+
+
+def test_older_mat(tmp_path):
+    scipy.io.savemat(tmp_path / "x.mat", {"class_ids": [1]})
+    with pytest.raises(DataError, match="older version.* save it with -v7.3"):
+        matfile.read(tmp_path / "x.mat")
+
+
+@pytest.mark.parametrize("cut", [600, 5_000, 20_000])
+def test_truncated(path, cut):
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match=r"x\.mat"):
+        matfile.read(path)
+
+
+def replace(path, name, value):
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        if value is not None:
+            file[name] = value
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("class_ids", None, r"has no variable class_ids \(it has #refs#, ImageDataCell\)"),
+    ("class_ids", np.zeros((1, 6)), "has 7 images but 6 class_ids"),
+    ("class_ids", np.full((1, 7), 0.5), "not all whole numbers"),
+    ("class_ids", np.full((1, 7), np.nan), "not all whole numbers"),
+    ("class_ids", np.full((1, 7), -1.0), "not all whole numbers"),
+    ("class_ids", np.full((1, 7), 1e300), "not all whole numbers"),
+    ("class_ids", np.zeros((2, 7)), "not an N x 1 array"),
+    ("class_ids", h5py.ExternalLink("/etc/passwd", "x"), "class_ids is a link to elsewhere"),
+    ("class_ids", h5py.SoftLink("/ImageDataCell"), "class_ids is a link to elsewhere"),
+    ("ImageDataCell", np.zeros((1, 7)), "ImageDataCell is not a cell array"),
+    ("#refs#/3", np.zeros((3, 32, 31), np.uint8), None),
+])
+@pytest.mark.filterwarnings("error")
+def test_wrong_content(path, name, value, message):
+    replace(path, name, value)
+    with pytest.raises(DataError, match=message or "x.mat"):
+        matfile.read(path)
+
+
+def test_wrong_image(path):
+    with h5py.File(path, "r+") as file:
+        file["#refs#/odd"] = np.zeros((3, 28, 28), np.uint8)
+        file["ImageDataCell"][0, 4] = file["#refs#/odd"].ref
+    with pytest.raises(DataError, match=r"ImageDataCell\{5\} is not a 32 x 32 x 3 array of uint8"):
+        matfile.read(path)
+
+
+def test_content_in_other_files_is_not_read(path, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(3072))
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("#refs#/out", (3, 32, 32), np.uint8, external=[(str(secret), 0, 3072)])
+        file["ImageDataCell"][0, 1] = file["#refs#/out"].ref
+    with pytest.raises(DataError, match=r"ImageDataCell\{2\} is stored in another file"):
+        matfile.read(path)
+
+
+def test_nothing_is_left_of_a_failed_write(tmp_path):
+    class Broken(Exception):
+        pass
+
+    class Images:
+        def __len__(self):
+            return 2
+
+        def __iter__(self):
+            yield make()[0][0]
+            raise Broken
+
+    with pytest.raises(Broken):
+        matfile.write(tmp_path / "x.mat", Images(), make()[1])
+    assert list(tmp_path.iterdir()) == []
