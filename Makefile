@@ -24,7 +24,7 @@ prepare: setup
 # Our tests and upstream's pycaffe tests.
 test: setup
 	@docker/apt.sh docker/apt-test.txt
-	$(PYTHON) -m pytest -m "not slow" tests --pyargs caffe.test $(ARGS)
+	$(PYTHON) -m pytest -m "not slow" tests $(ARGS)
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow tests $(ARGS)

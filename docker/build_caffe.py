@@ -4,9 +4,9 @@
     .venv/bin/python docker/build_caffe.py --gtests     # also compile and run upstream's and our C++ tests
     CAFFE_SOURCE=DIR .venv/bin/python docker/build_caffe.py     # build another checkout of upstream Caffe
 
-The source is the one that caffe-source.txt pins, with patches/ applied and layers/native/ added. The result is installed into
-$CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work tree beside it, in which only changed files are
-replaced, so that changing a layer costs a minute and an interrupted build goes on where it was.
+The source is the one that caffe-source.txt pins, with patches/ applied and layers/native/ added. The result is
+installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work tree beside it, in which only changed
+files are replaced, so that changing a layer costs a minute and an interrupted build goes on where it was.
 """
 
 import argparse
@@ -138,7 +138,7 @@ def fetch_source(cache: Path) -> Path:
 
 
 def assemble(cache: Path, tree: Path) -> None:
-    """Lay out in `tree` the source that is compiled: upstream, the missing examples/, our patches, our layers and tests."""
+    """Lay out in `tree` the source that is compiled: upstream, its missing examples/, our patches, layers and tests."""
     if other := os.environ.get("CAFFE_SOURCE"):
         for path in files_below(Path(other)):
             target = tree / path.relative_to(other)
@@ -215,7 +215,6 @@ def install(cache: Path, prefix: Path) -> None:
                        check=True, env=environment, stdout=subprocess.DEVNULL)
         # Upstream's pycaffe tests, and what they look for two folders up.
         shutil.copytree(source / "python/caffe/test", staged / "python/caffe/test")
-        (staged / "python/caffe/test/__init__.py").touch()
         for name in ("models", "examples"):
             shutil.copytree(source / name, staged / name)
         about = toolchain() | {"source": os.environ.get("CAFFE_SOURCE", source_pin()[0]), "cuda": False}
@@ -262,7 +261,7 @@ def main() -> int:
     parser.add_argument("--gtests", action="store_true", help="also compile and run the C++ tests")
     arguments = parser.parse_args()
     if sys.prefix == sys.base_prefix:
-        parser.error("run this with the interpreter of a virtual environment, e.g. .venv/bin/python; it gets the .pth file")
+        parser.error("run this with .venv/bin/python or that of another virtual environment, which gets the .pth file")
     try:
         cache = cache_dir()
         cache.mkdir(parents=True, exist_ok=True)

@@ -89,8 +89,9 @@ def test_work_tree_becomes_equal_and_keeps_what_did_not_change(tmp_path_factory,
 
 
 def test_interrupted_install_leaves_nothing_and_the_next_one_is_complete(build, monkeypatch, tmp_path):
-    source = write_tree(tmp_path / "caffe", {"CMakeLists.txt": "", "python/caffe/test/test_x.py": "", "models/m": "",
-                                             "include/caffe/layers/l": "", "src/caffe/layers/l": "", "src/caffe/test/t": ""})
+    names = ("CMakeLists.txt", "python/caffe/test/test_x.py", "models/m", "include/caffe/layers/l",
+             "src/caffe/layers/l", "src/caffe/test/t")
+    source = write_tree(tmp_path / "caffe", dict.fromkeys(names, ""))
     docker = write_tree(tmp_path / "docker", {"apt-build.txt": "g++", "caffe-source.txt": "x==1 --hash=sha256:0"})
     (docker / "patches").mkdir()
     monkeypatch.setattr(build, "DOCKER", docker)
@@ -202,7 +203,7 @@ def test_pre_fixed_normalisation_divides_by_its_number(tmp_path):
         net_file.write_text(
             'input: "x" input_dim: 4 input_dim: 3 input_dim: 1 input_dim: 1 '
             'input: "y" input_dim: 4 input_dim: 1 input_dim: 1 input_dim: 1 '
-            'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" loss_param { %s } }' % mode
+            'layer { type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" loss_param { %s } }' % mode
         )
         net = caffe.Net(str(net_file), caffe.TRAIN)
         net.blobs["x"].data[...] = [[[[i * j]] for j in range(3)] for i in range(4)]
