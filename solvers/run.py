@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import os
 import platform
 import shutil
 from importlib.metadata import version
@@ -32,6 +33,16 @@ def folder_of(runs: Path, setting: str, changed: dict, noise: float, seed: int) 
     changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}"
                       for name, value in changed.items())
     return runs / (setting + changes) / f"noise_{float(noise)}" / f"seed_{seed}"
+
+
+def make(folder: Path) -> None:
+    """Make a run's folder; raise SolverError if it cannot be made or written."""
+    try:
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SolverError(f"cannot make the run folder {folder}: {error.strerror}") from error
+    if not os.access(folder / FOLDER, os.W_OK):
+        raise SolverError(f"cannot write the run folder {folder}")
 
 
 @dataclasses.dataclass
@@ -83,13 +94,7 @@ class Run:
             raise SolverError(f"cannot resume {self.folder}: its {name} differs (- then, + now): {shown}{more}")
 
     def write(self) -> None:
-        """Make the folder and write what the run is made from.
-
-        Raises
-        ------
-        SolverError
-            If the folder cannot be written.
-        """
+        """Write into the folder what the run is made from."""
         solver = pb.SolverParameter()
         solver.CopyFrom(self.solver)
         setattr(solver, "net" if self.setting.shared_net else "train_net", str(self.folder / "train.prototxt"))
@@ -101,15 +106,11 @@ class Run:
             "versions": {"python": platform.python_version(), "caffe": caffe.__version__}
             | {name: version(name) for name in ("numpy", "protobuf")},
         }
-        try:
-            (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / "train.prototxt", net)
-            write_atomically(self.solver_file, solver)
-            if self.setting.test_net is not None:
-                shutil.copyfile(self.setting.test_net, self.folder / "test.prototxt")
-            write_atomically(self.folder / "config.json", json.dumps(config, indent=2) + "\n")
-        except OSError as error:
-            raise SolverError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
+        write_atomically(self.folder / "train.prototxt", net)
+        write_atomically(self.solver_file, solver)
+        if self.setting.test_net is not None:
+            shutil.copyfile(self.setting.test_net, self.folder / "test.prototxt")
+        write_atomically(self.folder / "config.json", json.dumps(config, indent=2) + "\n")
 
 
 def resolve_solver(given: pb.SolverParameter, seed: int | None, max_iter: int | None,

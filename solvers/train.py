@@ -68,6 +68,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     if start >= solver_param.max_iter:
         print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
         return None
+    run.make(folder)
     data = load_data(args.data, args.noise) if fed else None
     this = run.Run(folder, chosen, solver_param, {
         "setting": chosen.name, "noise": args.noise, "noise_type": NOISE_TYPE, "seed": seed,

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import tiny
+from skimage.io import imsave
 
 from data_toolkit.batches import BatchFeeder
 from solvers.checkpoints import Checkpoints
@@ -190,6 +191,22 @@ def test_a_net_with_its_own_data_layer_and_a_stock_loss(hdf5_setting, run, folde
     rows = read_log(folder / "log.csv")
     assert rows[-1].loss < rows[0].loss
     assert json.loads((folder / "config.json").read_text())["data_sha256"] is None
+
+
+@pytest.mark.skipif("ImageData" not in caffe.layer_type_list(), reason="this Caffe was built without OpenCV")
+def test_a_net_that_reads_image_files(setting, run, folder, tmp_path, capsys):
+    data = tiny.dataset(images=40)
+    for i, image in enumerate(data.images):
+        imsave(tmp_path / f"{i}.png", image)
+    images = "".join(f"{tmp_path / f'{i}.png'} {label}\n" for i, label in enumerate(data.labels))
+    (tmp_path / "images.txt").write_text(images)
+    layer = f"""layer {{ name: "images" type: "ImageData" top: "data" top: "label"
+      image_data_param {{ source: "{tmp_path / 'images.txt'}" batch_size: 8 }} }}\n"""
+    source = setting(net=layer + tiny.BODY + tiny.CCE)
+    assert run(source, "--max-iter", 2) == 0
+    (tmp_path / "images.txt").write_text(images.replace(" 9\n", " 10\n"))
+    assert run(source, "--seed", 1) == 2
+    assert "images.txt has the label 10" in capsys.readouterr().err
 
 
 def test_noise_cannot_reach_a_net_with_its_own_data(hdf5_setting, run, capsys):

@@ -83,4 +83,4 @@ def test_iter_size(setting, run, capsys):
 
 def test_unwritable_output(setting, run, capsys, tmp_path):
     (tmp_path / "runs").write_text("a file where the folder should be")
-    assert f"cannot write the run folder {tmp_path / 'runs'}" in fails(run, capsys, setting())
+    assert f"cannot make the run folder {tmp_path / 'runs'}" in fails(run, capsys, setting())
