@@ -158,6 +158,9 @@ def main(argv: list[str] | None = None) -> int:
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: what was whole is kept, and the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -1,0 +1,187 @@
+"""The command that makes the data sets: what it writes, when it does nothing, and what it says when it cannot."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import forms
+import numpy as np
+import pytest
+
+from data_toolkit import archives, dataset, download, matfile, prepare
+from data_toolkit.errors import DataError
+
+ROOT = Path(prepare.__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(archives, "COUNTS", forms.COUNTS)
+    monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
+    return forms.pack(tmp_path / "cifar-100", forms.files("binary"))
+
+
+@pytest.fixture
+def output(tmp_path) -> Path:
+    return tmp_path / "out" / "data"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_it_writes(source, output, capsys):
+    paths = prepare.prepare(noise=0.4, source=source, output=output)
+    assert names(output) == sorted(path.name for path in paths) == [
+        "TestImageDataCell.mat", "TrainImageDataCell0.4.mat", "cifar100_test.npz",
+        "cifar100_train_symmetric_0.4_seed_123.npz"]
+    train, test = dataset.load_train(output, noise=0.4), dataset.load_test(output)
+    np.testing.assert_array_equal(train.true_labels, forms.arrays("train")[1])
+    np.testing.assert_array_equal(test.labels, forms.arrays("test")[1])
+    assert 0 < train.noise_rate < 1 and test.noise_rate == 0
+    for mat, fast in (paths.train_mat, train), (paths.test_mat, test):
+        images, labels = matfile.read(mat)
+        np.testing.assert_array_equal(images, fast.images)
+        np.testing.assert_array_equal(labels, fast.labels)
+    said = capsys.readouterr()
+    assert f"label noise {train.noise_rate:.4f}" in said.out and said.out.count("sha256") == 4
+    assert said.err == f"warning: {source} has an unknown checksum; its images and labels are taken as they are\n"
+
+
+def times(paths):
+    return [path.stat().st_mtime_ns for path in paths]
+
+
+def test_second_time_does_nothing(source, output, capsys):
+    paths = prepare.prepare(source=source, output=output)
+    before = times(paths)
+    capsys.readouterr()
+    assert prepare.prepare(source=source, output=output) == paths
+    assert times(paths) == before and capsys.readouterr().out.startswith("already there: ")
+    source.unlink()
+    prepare.prepare(output=output)  # what is there needs no source
+    assert times(paths) == before
+
+
+def test_another_rate_keeps_the_test_set(source, output):
+    paths = prepare.prepare(source=source, output=output)
+    before = times(paths)
+    other = prepare.prepare(noise=0.2, source=source, output=output)
+    assert times(paths) == before and len(names(output)) == 6
+    assert other.train_mat.name == "TrainImageDataCell0.2.mat" and other.test_mat == paths.test_mat
+
+
+def test_another_seed_replaces_the_mat_file_of_the_first(source, output):
+    """The released names do not tell the seed, so the first seed's set counts as undone then."""
+    first = prepare.prepare(noise=0.6, seed=1, source=source, output=output)
+    other = prepare.prepare(noise=0.6, seed=2, source=source, output=output)
+    assert first.train_mat == other.train_mat and first.train_fast != other.train_fast
+    prepare.prepare(noise=0.6, seed=1, source=source, output=output)
+    np.testing.assert_array_equal(matfile.read_labels(first.train_mat), dataset.load(first.train_fast)[0].labels)
+
+
+def test_another_source_is_prepared_again(source, output, tmp_path):
+    prepare.prepare(source=source, output=output)
+    content = forms.files("binary")
+    content["cifar-100-binary/train.bin"] = bytes(len(content["cifar-100-binary/train.bin"]))
+    prepare.prepare(source=forms.pack(tmp_path / "other", content), output=output)
+    assert not dataset.load_train(output).images.any()
+
+
+@pytest.mark.parametrize("which", [0, 1, 2, 3])
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_damaged_files_are_made_again(source, output, which, damage):
+    path = prepare.prepare(source=source, output=output)[which]
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(whole[:-100])
+    prepare.prepare(source=source, output=output)
+    assert path.read_bytes() == whole
+
+
+def test_source_from_the_environment(source, output, monkeypatch):
+    monkeypatch.setenv("CIFAR100_SOURCE", str(source))
+    assert prepare.prepare(output=output).train_mat.exists()
+
+
+def test_without_a_source_the_official_archive_is_fetched(source, output, monkeypatch, capsys):
+    def fetch(url, md5, path):
+        assert (url, md5) == ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+                              "03b5dce01913d631647c71ecec9e9cb8")
+        path.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.setitem(archives.OFFICIAL_MD5, archives.md5_of(source), "the official binary archive")
+    prepare.prepare(output=output)
+    assert "cifar-100-binary.tar.gz" in names(output)
+    said = capsys.readouterr()
+    assert "the official binary archive" in said.out and "warning" not in said.err
+
+
+def test_minus_zero_is_zero(source, output):
+    assert prepare.prepare(noise=-0.0, source=source, output=output).train_mat.name == "TrainImageDataCell0.0.mat"
+
+
+def test_no_leftovers_of_a_failure(source, output, monkeypatch):
+    def fail(*_):
+        raise DataError("disk full")
+
+    monkeypatch.setattr(dataset, "save", fail)
+    with pytest.raises(DataError, match="disk full"):
+        prepare.prepare(source=source, output=output)
+    assert names(output) == ["TrainImageDataCell0.0.mat"]
+
+
+def test_output_that_cannot_be_written_is_found_before_the_work(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "read", lambda _: pytest.fail("work has begun"))
+    with pytest.raises(DataError, match="cannot write to .*cifar-100/x: Not a directory"):
+        prepare.prepare(source=source, output=source / "x")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--noise", "1.5"], "error: noise 1.5 is not a rate: it must be from 0 to 1\n"),
+    (["--noise", "nan"], "error: noise nan is not a rate: it must be from 0 to 1\n"),
+    (["--noise-type", "Symmetric"],
+     'error: noise type "Symmetric" is not known; did you mean "symmetric"? (there is symmetric)\n'),
+    (["--source", "/no/such"], "error: /no/such does not exist: --source or CIFAR100_SOURCE names an archive of "
+                               "CIFAR-100 or its folder\n"),
+    (["--source", __file__], f"error: {__file__} is not a whole archive: "),
+])
+def test_errors_are_one_line_and_exit_code_2(arguments, message, output, capsys):
+    assert prepare.main([*arguments, "--output", str(output)]) == 2
+    *_, last = capsys.readouterr().err.splitlines(keepends=True)
+    assert last.startswith(message)
+
+
+def test_interrupt_is_no_error(source, output, monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(archives, "read", interrupt)
+    assert prepare.main(["--source", str(source), "--output", str(output)]) == 130
+    assert names(output) == []
+
+
+@pytest.mark.parametrize("command", [["data_toolkit/prepare.py"], ["-m", "data_toolkit.prepare"]])
+def test_both_ways_to_call_it(command, tmp_path):
+    done = subprocess.run([sys.executable, *command, "--noise", "2", "--output", str(tmp_path)], cwd=ROOT,
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: noise 2.0 is not a rate: it must be from 0 to 1\n")
+
+
+def test_cifar_100_itself(shared, tmp_path):
+    """The whole command on all 60,000 images."""
+    done = subprocess.run([sys.executable, "data_toolkit/prepare.py", "--noise", "0.4", "--output", str(tmp_path)],
+                          cwd=ROOT, capture_output=True, text=True, check=True,
+                          env=os.environ | {"CIFAR100_SOURCE": str(shared / "data" / "cifar-100-binary.tar.xz")})
+    train, test = dataset.load_train(tmp_path, noise=0.4), dataset.load_test(tmp_path)
+    assert (len(train.labels), len(test.labels)) == (50_000, 10_000)
+    assert (np.bincount(train.true_labels) == 500).all() and (np.bincount(test.labels) == 100).all()
+    assert abs(train.noise_rate - 0.4) < 0.01
+    # each class lies in one superclass, five in each
+    pairs = np.unique(np.column_stack([train.coarse_labels, train.true_labels]), axis=0)
+    assert len(pairs) == 100 and (np.bincount(pairs[:, 0]) == 5).all()
+    assert f"label noise {train.noise_rate:.4f}" in done.stdout
+    np.testing.assert_array_equal(matfile.read_labels(tmp_path / "TrainImageDataCell0.4.mat"), train.labels)
