@@ -89,9 +89,9 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         checkpoints.restore(solver, start)
     where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
     print(f"{folder}: {where}", flush=True)
-    go_on = "python -m solvers.train " + shlex.join(argv if args.resume else [*argv, "--resume"])
-    batches = inputs.fill(solver.net, fed, data, seed, start)
-    return step_to(solver_param.max_iter, solver, batches, seed, checkpoints, go_on)
+    from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
+    go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
+    return steps(solver, solver_param, inputs.fill(solver.net, fed, data, seed, start), checkpoints, go_on)
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
@@ -136,18 +136,18 @@ def load_data(folder: Path, noise: float) -> dataset.Dataset:
     return dataset.load_train(folder, noise=noise, noise_type=NOISE_TYPE, seed=NOISE_SEED)
 
 
-def step_to(stop: int, solver: caffe.SGDSolver, batches: Iterator[None], seed: int, checkpoints: Checkpoints,
-            go_on: str) -> int | None:
-    """Step the solver to iteration `stop`, with logs and checkpoints.
+def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[None], checkpoints: Checkpoints,
+          go_on: str) -> int | None:
+    """Step the solver to its max_iter, with logs and checkpoints.
 
     Parameters
     ----------
-    stop : int
     solver : caffe.SGDSolver
         At the iteration to start from.
+    param : caffe_pb2.SolverParameter
+        What it was made from.
     batches : generator
         Each ``next()`` fills the net's inputs.
-    seed : int
     checkpoints : Checkpoints
     go_on : str
         The command to resume with, for whoever stops it.
@@ -157,20 +157,21 @@ def step_to(stop: int, solver: caffe.SGDSolver, batches: Iterator[None], seed: i
     int or None
         The signal that stopped it early.
     """
-    net, start, folder = solver.net, solver.iter, checkpoints.folder.parent
+    net, start, stop, folder = solver.net, solver.iter, param.max_iter, checkpoints.folder.parent
+    images = next(iter(net.blobs.values())).data.shape[0] * param.iter_size
     loss_weights = {name: weight for name, weight in net.blob_loss_weights.items() if weight}
     with ExitStack() as stack:
         stack.enter_context(closing(batches))
         log = stack.enter_context(closing(CsvLog(folder / "log.csv", start)))
         board = stack.enter_context(closing(TensorBoard(folder / "tensorboard", start)))
-        progress = stack.enter_context(closing(Progress(start, stop, next(iter(net.blobs.values())).data.shape[0])))
+        progress = stack.enter_context(closing(Progress(start, stop, images)))
         interrupt = stack.enter_context(Interrupt())
         began = time.perf_counter() - log.seconds
         for iteration in range(start + 1, stop + 1):
             next(batches)
             lr = solver.lr
             # What a layer draws (Dropout) depends on seed and step alone, as the batch does: a resumed run repeats it.
-            caffe.set_random_seed(int(np.random.SeedSequence([seed, iteration]).generate_state(1)[0]))
+            caffe.set_random_seed(int(np.random.SeedSequence([param.random_seed, iteration]).generate_state(1)[0]))
             solver.step(1)
             loss = sum(weight * float(net.blobs[name].data.sum()) for name, weight in loss_weights.items())
             for follower in (log, board, progress):

@@ -16,7 +16,7 @@ def setting(tmp_path):
 def run(tmp_path, monkeypatch):
     """A function that trains on the small data set and returns the exit code; the runs go to tmp_path/runs."""
     monkeypatch.setattr(train, "load_data", lambda folder, noise: tiny.dataset())
-    monkeypatch.delenv("CAFFE_WEIGHTING", raising=False)
+    monkeypatch.setenv("CAFFE_WEIGHTING", "")  # so that what --weighting sets is undone
 
     def run(setting: Path, *options: object) -> int:
         return train.main([str(setting), "--runs", str(tmp_path / "runs"), *map(str, options)])

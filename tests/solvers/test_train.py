@@ -6,7 +6,9 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -235,6 +237,16 @@ def test_input_layers_are_fed_as_the_legacy_fields_are(setting, run, folder, tmp
 def train_in_a_process(*arguments: object) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, Path(tiny.__file__), *map(str, arguments)], cwd=ROOT, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+
+
+def test_the_command_to_go_on_needs_no_environment(setting, run, monkeypatch, capsys):
+    """Stopped by hand after one step, as if a signal had come."""
+    monkeypatch.setenv("CAFFE_WEIGHTING", "MAE")
+    stopped = SimpleNamespace(signal=signal.SIGTERM)
+    monkeypatch.setattr("solvers.train.Interrupt", lambda: nullcontext(stopped))
+    assert run(setting(loss=tiny.WEIGHTED), "--max-iter", 3) == 143
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert command.endswith(" --max-iter 3 --weighting MAE --resume")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
