@@ -82,7 +82,7 @@ def test_properties(data, weighting, shape, seed, spread, loss_weight):
     np.testing.assert_allclose(loss.probabilities.sum(axis), 1)
     np.testing.assert_allclose(gradient.sum(axis), 0, atol=1e-9 * loss_weight / min(1, loss.normaliser))
     # At most loss_weight, but for CCE, whose weight reaches 2, and GCE with a small q.
-    largest = 1 if weighting.derivative_normalised else weighting.weight(np.float64(weighting.mode()))
+    largest = 1 if weighting.derivative_normalised else weighting.emphasis(np.float64(weighting.mode()))
     assert np.abs(gradient).sum() <= loss_weight * largest * (1 + 1e-12)
     rows = np.moveaxis(gradient, axis, 0).reshape(shape[axis], -1)
     ignored = labels.ravel() == ignore_label

@@ -56,15 +56,15 @@ def test_table(weighting, p):
 def test_float32_stays_float32_and_near_float64(name):
     weighting = Weighting(name, q=np.float64(0.7), lam=np.float64(0.5), beta=np.float64(6))
     p = np.linspace(0, 0.99, 100, dtype=np.float32)
-    for function in (weighting.multiplier, weighting.weight, weighting.density):
+    for function in (weighting.multiplier, weighting.emphasis, weighting.weight, weighting.distance, weighting.density):
         assert function(p).dtype == np.float32
         np.testing.assert_allclose(function(p), function(p.astype(np.float64)), rtol=5e-6)
 
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
-def test_weight_is_the_l1_norm_of_the_gradient(name):
+def test_emphasis_is_the_l1_norm_of_the_gradient(name):
     weighting = Weighting(name, lam=0.5, beta=6)
-    np.testing.assert_allclose(weighting.weight(INNER), weighting.multiplier(INNER) * 2 * (1 - INNER),
+    np.testing.assert_allclose(weighting.emphasis(INNER), weighting.multiplier(INNER) * 2 * (1 - INNER),
                                rtol=0.01 if name == "DM" else 1e-12)  # 1e-6 / (2 - 2p) at the last p
 
 
@@ -85,16 +85,16 @@ def test_gce_with_q_towards_0_is_cce():
 
 
 def test_imae_is_dm_with_lambda_1():
-    np.testing.assert_allclose(Weighting("DM", lam=1, beta=8).weight(P), np.exp(8 * P * (1 - P)), rtol=1e-14)
+    np.testing.assert_allclose(Weighting("DM", lam=1, beta=8).emphasis(P), np.exp(8 * P * (1 - P)), rtol=1e-14)
 
 
 def test_dm_with_lambda_0_is_the_exponential():
-    np.testing.assert_allclose(Weighting("DM", lam=0, beta=2).weight(P), np.exp(2 * (1 - P)), rtol=1e-14)
+    np.testing.assert_allclose(Weighting("DM", lam=0, beta=2).emphasis(P), np.exp(2 * (1 - P)), rtol=1e-14)
 
 
 def test_dm_with_beta_0_weighs_every_example_1():
     weighting = Weighting("DM", lam=0.5, beta=0)
-    np.testing.assert_array_equal(weighting.weight(P), np.ones_like(P))
+    np.testing.assert_array_equal(weighting.emphasis(P), np.ones_like(P))
     assert weighting.normaliser(P) == pytest.approx(len(P))
 
 
@@ -109,7 +109,7 @@ MODES = [
 @pytest.mark.parametrize(("weighting", "psi"), MODES)
 def test_mode(weighting, psi):
     assert weighting.mode() == pytest.approx(psi, abs=1e-15)
-    assert P[weighting.weight(P).argmax()] == pytest.approx(psi, abs=1e-4)
+    assert P[weighting.emphasis(P).argmax()] == pytest.approx(psi, abs=1e-4)
     assert P[weighting.density(P).argmax()] == pytest.approx(psi, abs=1e-4)
 
 
@@ -141,8 +141,8 @@ def test_density_integrates_to_1(lam, beta):
 
 def test_p_0():
     zero = np.zeros(1)
-    assert Weighting("DM", lam=0.5, beta=6).weight(zero) == 1  # 0^lambda = 0
-    assert Weighting("DM", lam=0, beta=6).weight(zero) == pytest.approx(math.exp(6))  # 0^0 = 1
+    assert Weighting("DM", lam=0.5, beta=6).emphasis(zero) == 1  # 0^lambda = 0
+    assert Weighting("DM", lam=0, beta=6).emphasis(zero) == pytest.approx(math.exp(6))  # 0^0 = 1
     assert Weighting("GCE", q=0).multiplier(zero) == 1
     assert Weighting("CCE").value(zero) == pytest.approx(-math.log(FLT_MIN))
 

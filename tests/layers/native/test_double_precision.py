@@ -21,7 +21,7 @@ GAPS = (1000, -1000, 100, -100)
 
 @pytest.fixture(scope="session")
 def probe(tmp_path_factory) -> Callable:
-    """A function from a loss layer's prototxt, scores (N, C, inner), labels (N, inner) to float64 value and gradient."""
+    """A function from a loss layer's prototxt, scores (N, C, inner) and labels (N, inner) to value and gradient."""
     caffe = pytest.importorskip("caffe", reason="there is no Caffe in this Python")
     if not shutil.which("g++"):
         pytest.skip("there is no g++ to compile layer_probe.cpp")
