@@ -34,7 +34,7 @@ CMAKE_OPTIONS = {
     "CMAKE_CXX_FLAGS": "-w",  # upstream's and Boost's warnings are not ours to fix
     "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # CMake 4 refuses upstream's 2.8.7 without it
     "CPU_ONLY": "ON",
-    "USE_OPENCV": "OFF",
+    "USE_OPENCV": "ON" if os.environ.get("CAFFE_OPENCV") else "OFF",  # for ImageData layers and encoded images
     "USE_LEVELDB": "OFF",
     "BLAS": "Open",
     "BUILD_docs": "OFF",

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes .venv with the pinned Python packages and a Caffe that holds our layers; does only what is missing.
-#   docker/setup.sh        PYTHON=python3.12 chooses the interpreter, CAFFE_CACHE the cache
+#   docker/setup.sh        PYTHON=python3.12 chooses the interpreter, CAFFE_CACHE the cache; CAFFE_OPENCV=1 adds OpenCV
 # The interpreter must be the one that the system's Boost.Python was built for, hence /usr/bin/python3 first.
 set -eu
 cd "$(dirname "$0")/.."
-docker/apt.sh docker/apt-build.txt
+docker/apt.sh docker/apt-build.txt ${CAFFE_OPENCV:+docker/apt-opencv.txt}
 
 PYTHON=${PYTHON:-$([ -x /usr/bin/python3 ] && echo /usr/bin/python3 || echo python3)}
 export PYTHON

@@ -11,6 +11,7 @@ from solvers.phases import layers_in
 pb = caffe.proto.caffe_pb2
 
 SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+NEED_OPENCV = ("ImageData", "WindowData")
 POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
 
@@ -42,6 +43,8 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
     """
     known = list(caffe.layer_type_list())
     for layer in net.layer:
+        if layer.type in NEED_OPENCV and layer.type not in known:
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) needs a Caffe with OpenCV: CAFFE_OPENCV=1 make setup")
         if layer.type not in known:
             raise SolverError(f"layer '{layer.name}' has the unknown type {layer.type!r}"
                               f"{did_you_mean(layer.type, known)}")

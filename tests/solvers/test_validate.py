@@ -36,6 +36,12 @@ def test_broken_nets(old, new, message):
         check(NET.replace(old, new))
 
 
+@pytest.mark.skipif("ImageData" in caffe.layer_type_list(), reason="this Caffe has OpenCV")
+def test_image_data_without_opencv_says_how_to_get_it():
+    with pytest.raises(SolverError, match=r"layer 'relu' \(ImageData\) needs a Caffe with OpenCV: CAFFE_OPENCV=1 make"):
+        check(NET.replace('type: "ReLU"', 'type: "ImageData"'))
+
+
 @pytest.mark.parametrize(("solver", "message"), [
     ('lr_policy: "fixed" type: "ADAM"', "type is 'ADAM'.*did you mean \"Adam\""),
     ('lr_policy: "multi-step"', "lr_policy is 'multi-step'.*did you mean \"multistep\""),
