@@ -44,7 +44,8 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
     known = list(caffe.layer_type_list())
     for layer in net.layer:
         if layer.type in NEED_OPENCV and layer.type not in known:
-            raise SolverError(f"layer '{layer.name}' ({layer.type}) needs a Caffe with OpenCV: CAFFE_OPENCV=1 make setup")
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) needs a Caffe with OpenCV: "
+                              "CAFFE_OPENCV=1 make setup")
         if layer.type not in known:
             raise SolverError(f"layer '{layer.name}' has the unknown type {layer.type!r}"
                               f"{did_you_mean(layer.type, known)}")

@@ -195,7 +195,8 @@ def test_a_net_with_its_own_data_layer_and_a_stock_loss(hdf5_setting, run, folde
     assert json.loads((folder / "config.json").read_text())["data_sha256"] is None
 
 
-@pytest.mark.skipif("ImageData" not in caffe.layer_type_list(), reason="this Caffe was built without OpenCV: CAFFE_OPENCV=1 make test runs it")
+@pytest.mark.skipif("ImageData" not in caffe.layer_type_list(),
+                    reason="this Caffe was built without OpenCV: CAFFE_OPENCV=1 make test runs it")
 def test_a_net_that_reads_image_files(setting, run, folder, tmp_path, capsys):
     data = tiny.dataset(images=40)
     for i, image in enumerate(data.images):
