@@ -42,6 +42,9 @@ def extract_prob(face: str) -> str:
               'unknown weighting \'GCE_D\'; did you mean "GCE_DN"?', CHOICE, {"weighting": "GCE_D"}),
     pytest.param(extract_prob, 0, {"native": "ExtractProb Layer has no backward pass",
                                    "python": "ExtractProb: has no gradient"}, id="gradient of ExtractProb"),
+    pytest.param(extract_prob, 7, {"native": "Layer 'ExtractProb': label 7 of example 0 is outside 0..1",
+                                   "python": "ExtractProb: label 7 of example 0 is outside 0..1"},
+                 id="label too large for ExtractProb"),
 ])
 def test_fatal(face, net, tmp_path, prototxt, label, messages):
     expect(face, net, tmp_path, prototxt(face), label, messages[face])
