@@ -5,8 +5,8 @@
     CAFFE_SOURCE=DIR .venv/bin/python docker/build_caffe.py     # build another checkout of upstream Caffe
 
 The source is the one that caffe-source.txt pins, with patches/ applied and layers/native/ added. The result is
-installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work tree beside it, in which only changed
-files are replaced, so that changing a layer costs a minute and an interrupted build goes on where it was.
+installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work tree beside it, in which only
+changed files are replaced, so that changing a layer costs a minute and an interrupted build goes on where it was.
 """
 
 import argparse

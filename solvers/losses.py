@@ -153,8 +153,11 @@ def to_python(net: pb.NetParameter) -> None:
         if layer.type in LOSSES and not layer.loss_weight:
             # A C++ loss layer weighs its first top 1 unless told otherwise, a Python layer 0.
             layer.loss_weight[:] = [1.0] + [0.0] * (len(layer.top) - 1)
-        python = pb.PythonParameter(module="layers", layer=layer.type, param_str=json.dumps(parameters(layer)))
-        layer.python_param.CopyFrom(python)
+        # The C++ layers ignore what they have no use for, e.g. the q of a UnifiedWeightLoss; the Python layers do not.
+        known = getattr(layers, layer.type).PARAMETERS
+        given = {name: value for name, value in parameters(layer).items() if name in known}
+        layer.python_param.CopyFrom(
+            pb.PythonParameter(module="layers", layer=layer.type, param_str=json.dumps(given)))
         layer.type = "Python"
         layer.ClearField("loss_param")
         layer.ClearField("softmax_param")

@@ -98,6 +98,13 @@ def test_python_layers_take_overrides():
     assert json.loads(usw.layer[-1].python_param.param_str) == {"lambda": 0.5, "beta": 8.0}
 
 
+def test_to_python_leaves_out_what_the_compiled_layer_ignores():
+    usw = net(tiny.USW)
+    usw.layer[-1].loss_param.q = 0.5
+    losses.to_python(usw)
+    assert "q" not in json.loads(usw.layer[-1].python_param.param_str)
+
+
 def test_to_python_of_a_net_without_our_layers():
     with pytest.raises(SolverError, match="--layers python: this net has none of the layers UnifiedWeightLoss"):
         losses.to_python(text_format.Parse(tiny.CCE, pb.NetParameter()))
