@@ -1,5 +1,6 @@
 """Read CIFAR-100 in any of its three official forms, from an archive or from its unpacked folder."""
 
+import gzip
 import hashlib
 import io
 import lzma
@@ -14,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit import unpickle
+from data_toolkit import decompress, unpickle
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 
@@ -141,7 +142,7 @@ def _naming(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: --source or CIFAR100_SOURCE names an archive of CIFAR-100 or its "
                         "folder") from None
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path} is not a whole archive: {error}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
@@ -176,7 +177,8 @@ def _read_folder(path: Path) -> dict[str, Dataset]:
 def _read_archive(path: Path) -> dict[str, Dataset]:
     """Nothing is unpacked to disk, so names in the archive cannot lead anywhere."""
     splits = {}
-    with tarfile.open(path, "r|*") as archive:  # as a stream, in whatever way it is compressed
+    # As a stream, and to its end: whatever the compression checks, it has checked then.
+    with decompress.opened(path) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as archive:
         for member in archive:
             split, read = FILES.get(PurePosixPath(member.name).name, (None, None))
             if split is None or member.isdir():
@@ -188,8 +190,8 @@ def _read_archive(path: Path) -> dict[str, Dataset]:
             if split in splits:
                 raise DataError(f"{member.name} in it is a second {split} set")
             splits[split] = read(archive.extractfile(member), split)
-            if len(splits) == len(COUNTS):
-                return splits
+    if len(splits) == len(COUNTS):
+        return splits
     missing = " or ".join(split for split in COUNTS if split not in splits)
     raise DataError(f"has no {missing} set of CIFAR-100 in it")
 

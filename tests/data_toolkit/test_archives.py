@@ -3,11 +3,14 @@
 import io
 import os
 import pickle
+import shutil
 import tarfile
 
 import forms
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from data_toolkit import archives, unpickle
 from data_toolkit.errors import DataError
@@ -72,12 +75,38 @@ def test_truncated_member(tmp_path, form):
         read(forms.pack(tmp_path / "x", content))
 
 
-def test_damaged_archive(tmp_path):
-    path = forms.pack(tmp_path / "x", forms.files("binary"), "xz")
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 255
+@pytest.fixture(scope="module", params=["gz", "xz", "xz without the program"])
+def whole(request, tmp_path_factory):
+    """An archive's bytes, with what decodes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "xz without the program":
+            patch.setattr(shutil, "which", lambda _: None)
+        path = forms.pack(tmp_path_factory.mktemp("whole") / "x", forms.files("binary"), request.param[:2])
+        yield path, path.read_bytes()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damage_is_noticed_or_harms_nothing(whole, data):
+    path, content = whole
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    damaged = bytearray(content)
+    damaged[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(damaged)
+    try:
+        splits = read(path)
+    except DataError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+    else:  # in a date, say
+        assert_is_ours(splits)
+
+
+def test_the_checksum_at_the_end_is_read(whole):
+    path, content = whole
     path.write_bytes(content)
-    with pytest.raises(DataError, match="/x is not a whole archive"):
+    assert_is_ours(read(path))
+    path.write_bytes(content[:-1])
+    with pytest.raises(DataError, match="/x is not a whole archive: "):
         read(path)
 
 
