@@ -4,6 +4,7 @@ Images come as height x width x RGB, uint8. What does not depend on chance turns
 36 x 36 (`enlarge`); the rest makes of those what the net sees (`network_input`).
 """
 
+import math
 from functools import cache
 
 import numpy as np
@@ -28,13 +29,16 @@ def cubic(x: NDArray) -> NDArray:
 
 @cache
 def interpolation(size: int, target: int, scale: float) -> NDArray[np.float32]:
-    """The (target, size) matrix that enlarges a row of `size` pixels: a new pixel is a weighted mean of four old ones.
+    """The (target, size) matrix that resizes a row of `size` pixels: a new pixel is a weighted mean of old ones.
 
-    `scale` is the factor, which with a target that was rounded up is not ``target / size``.
+    Enlarging takes four; shrinking stretches the kernel by ``1 / scale``, so that each old pixel counts (MATLAB's
+    antialiasing). `scale` is the factor, which with a target that was rounded up is not ``target / size``.
     """
+    stretch = min(scale, 1)
+    reach = math.ceil(2 / stretch)
     centre = (np.arange(target) + 0.5) / scale - 0.5
-    source = np.floor(centre).astype(int)[:, None] + np.arange(-1, 3)
-    weight = cubic(centre[:, None] - source)
+    source = np.floor(centre).astype(int)[:, None] + np.arange(1 - reach, reach + 1)
+    weight = cubic(stretch * (centre[:, None] - source))
     weight /= weight.sum(axis=1, keepdims=True)
     mirrored = np.concatenate([np.arange(size), np.arange(size)[::-1]])  # ... 2 1 0 | 0 1 2 ... n-1 | n-1 n-2 ...
     matrix = np.zeros((target, size))
@@ -43,7 +47,7 @@ def interpolation(size: int, target: int, scale: float) -> NDArray[np.float32]:
 
 
 def imresize(planes: NDArray[np.float32], height: int, width: int, scale: float | None = None) -> NDArray[np.float32]:
-    """MATLAB's ``imresize(image, [height width])``, enlarging: bicubic, edges mirrored.
+    """MATLAB's ``imresize(image, [height width])``: bicubic, edges mirrored.
 
     Nothing is rounded or clipped, so values may leave the input's range.
 
@@ -51,26 +55,23 @@ def imresize(planes: NDArray[np.float32], height: int, width: int, scale: float 
     ----------
     planes : (..., H, W) float32
     height, width : int
-        The new size, not smaller than the old one: MATLAB smooths when it shrinks, which is not built here.
+        The new size.
     scale : float, optional
         The factor of both axes, where the size is that factor's, rounded up (MATLAB's NaN size).
 
     Returns
     -------
     (..., height, width) float32
-
-    Raises
-    ------
-    ValueError
-        If the new size is smaller.
     """
     old_height, old_width = planes.shape[-2:]
-    if height < old_height or width < old_width:
-        raise ValueError(f"imresize enlarges only: {old_height} x {old_width} to {height} x {width}")
-    rows = interpolation(old_height, height, scale or height / old_height)
-    columns = interpolation(old_width, width, scale or width / old_width)
-    # A product for each plane: too small for BLAS to use threads, so its bits do not depend on their number.
-    return np.matmul(np.matmul(rows, planes), columns.T)
+    row_scale, column_scale = scale or height / old_height, scale or width / old_width
+    rows = interpolation(old_height, height, row_scale)
+    columns = interpolation(old_width, width, column_scale).T
+    # MATLAB resizes the axis of the smaller factor first, rows if they are equal. A product for each plane is too small
+    # for BLAS to use threads, so its bits do not depend on their number.
+    if row_scale <= column_scale:
+        return np.matmul(np.matmul(rows, planes), columns)
+    return np.matmul(rows, np.matmul(planes, columns))
 
 
 def content_box(image: NDArray[np.uint8]) -> tuple[slice, slice]:

@@ -1,5 +1,7 @@
 """Pixels: MATLAB's imresize against Pillow, the crop of white margins against its 1-based description."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ planes = hnp.arrays(np.float32, st.tuples(st.just(2), st.integers(4, 20), st.int
 
 def by_pillow(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     """The same by another library, which has MATLAB's kernel but not its edges: those are mirrored first."""
-    pad = 8
+    pad = 16
     rows, columns = plane.shape
     top, left = pad * height // rows, pad * width // columns
     mirrored = Image.fromarray(np.pad(plane, pad, mode="symmetric"))
@@ -24,15 +26,14 @@ def by_pillow(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @given(hnp.arrays(np.float32, st.sampled_from([(32, 32), (16, 8), (8, 32)]), elements=st.floats(0, 255, width=32)),
-       st.sampled_from([(8, 8), (9, 9), (10, 8), (8, 13), (16, 24)]))
+       st.sampled_from([(8, 8), (9, 9), (10, 8), (8, 13), (16, 24), (7, 7), (2, 5), (3, 11), (12, 4)]))
 def test_imresize_is_pillows_on_mirrored_edges(plane, eighths):
     height, width = (side * eighth // 8 for side, eighth in zip(plane.shape, eighths, strict=True))
     np.testing.assert_allclose(images.imresize(plane, height, width), by_pillow(plane, height, width), atol=2e-3)
 
 
-@given(planes, st.integers(0, 9), st.integers(0, 9))
-def test_imresize_commutes_with_mirroring_and_transposing(x, more_rows, more_columns):
-    height, width = x.shape[1] + more_rows, x.shape[2] + more_columns
+@given(planes, st.integers(2, 30), st.integers(2, 30))
+def test_imresize_commutes_with_mirroring_and_transposing(x, height, width):
     resized = images.imresize(x, height, width)
     np.testing.assert_allclose(images.imresize(x[:, :, ::-1], height, width), resized[:, :, ::-1], atol=1e-3)
     np.testing.assert_allclose(images.imresize(x.swapaxes(1, 2), width, height), resized.swapaxes(1, 2), atol=1e-3)
@@ -54,9 +55,37 @@ def test_imresize_does_not_clip():
     assert resized.min() < 0 and resized.max() > 255
 
 
-def test_imresize_refuses_to_shrink():
-    with pytest.raises(ValueError, match="enlarges only: 32 x 32 to 36 x 20"):
-        images.imresize(np.zeros((32, 32), np.float32), 36, 20)
+@given(st.floats(-300, 300, width=32), st.integers(4, 40), st.integers(1, 80))
+def test_imresize_keeps_a_constant(value, size, target):
+    resized = images.imresize(np.full((size, size), value, np.float32), target, target)
+    np.testing.assert_allclose(resized, value, rtol=1e-5, atol=1e-5)
+
+
+@given(planes, st.floats(0.3, 2))
+def test_imresize_by_a_factor_differs_from_its_rounded_up_size(x, scale):
+    """The centres of new pixels lie where the factor says, as the kernel's own sum over old pixels does."""
+    height, width = (math.ceil(side * scale) for side in x.shape[1:])
+    resized = images.imresize(x, height, width, scale)
+    row, column = height // 2, width - 1
+    expected = sum(kernel((row + 0.5) / scale - 0.5 - i, scale) * kernel((column + 0.5) / scale - 0.5 - j, scale)
+                   * x[:, mirror(i, x.shape[1]), mirror(j, x.shape[2])].astype(float)
+                   for i in range(-30, 60) for j in range(-30, 60))
+    total = [sum(kernel((k + 0.5) / scale - 0.5 - i, scale) for i in range(-30, 60)) for k in (row, column)]
+    np.testing.assert_allclose(resized[:, row, column], expected / math.prod(total), atol=1e-3)
+
+
+def kernel(distance: float, scale: float) -> float:
+    """MATLAB's cubic, one number at a time, widened where the image shrinks."""
+    x = abs(distance) * min(scale, 1)
+    if x <= 1:
+        return (3 * x**3 - 5 * x**2 + 2) / 2
+    return (-(x**3) + 5 * x**2 - 8 * x + 4) / 2 if x < 2 else 0.0
+
+
+def mirror(index: int, size: int) -> int:
+    while not 0 <= index < size:
+        index = -1 - index if index < 0 else 2 * size - 1 - index
+    return index
 
 
 boxes = st.tuples(st.integers(1, 32), st.integers(1, 32)).map(sorted)
