@@ -54,6 +54,7 @@ def test_what_matlab_asks_of_the_arrays(path):
         assert (cell.shape, class_ids.shape, image.shape) == ((1, 7), (1, 7), (3, 32, 32))
         assert (class_ids.dtype, image.dtype) == (np.float64, np.uint8)
         assert image.name.startswith("/#refs#/")
+        assert all(file[reference].attrs["H5PATH"] == b"/#refs#" for reference in cell[0])
         for array, kind in (cell, b"cell"), (class_ids, b"double"), (image, b"uint8"):
             assert array.attrs["MATLAB_class"] == kind
             assert array.attrs.get_id("MATLAB_class").get_type().get_size() == len(kind)
