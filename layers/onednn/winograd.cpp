@@ -358,7 +358,7 @@ bool Winograd::Supports(const ConvShape& s) {
       s.dilation_w == 1 && s.groups == 1 && s.ic % kLanes == 0 && s.oc % kLanes == 0 && s.pad_h <= 2 && s.pad_w <= 2;
 }
 
-void Winograd::Forward(const float* x, const float* w, const float* bias, float* y) const {
+void Winograd::Forward(const float* x, const float* w, const float* bias, float* y) {
   const ConvShape& s = shape_;
   const Plan plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
   float* filters = shared_scratch.Get(kPoints * plan.FilterStride());
@@ -370,7 +370,7 @@ void Winograd::Forward(const float* x, const float* w, const float* bias, float*
 }
 
 // dx is the convolution of dy with the filters turned by half a turn, and padded so that it has the size of x.
-void Winograd::BackwardData(const float* dy, const float* w, float* dx) const {
+void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
   const ConvShape& s = shape_;
   const Plan plan(s.n, s.oc, s.oh, s.ow, s.ic, s.ih, s.iw, 2 - s.pad_h, 2 - s.pad_w);
   float* filters = shared_scratch.Get(kPoints * plan.FilterStride());
@@ -381,7 +381,7 @@ void Winograd::BackwardData(const float* dy, const float* w, float* dx) const {
   }
 }
 
-void Winograd::BackwardWeights(const float* x, const float* dy, float* dw) const {
+void Winograd::BackwardWeights(const float* x, const float* dy, float* dw) {
   const ConvShape& s = shape_;
   const Plan plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
   const int threads = ThreadCount();
@@ -399,9 +399,9 @@ void Winograd::BackwardWeights(const float* x, const float* dy, float* dw) const
 #else
 
 bool Winograd::Supports(const ConvShape&) { return false; }
-void Winograd::Forward(const float*, const float*, const float*, float*) const { abort(); }
-void Winograd::BackwardData(const float*, const float*, float*) const { abort(); }
-void Winograd::BackwardWeights(const float*, const float*, float*) const { abort(); }
+void Winograd::Forward(const float*, const float*, const float*, float*) { abort(); }
+void Winograd::BackwardData(const float*, const float*, float*) { abort(); }
+void Winograd::BackwardWeights(const float*, const float*, float*) { abort(); }
 
 #endif
 

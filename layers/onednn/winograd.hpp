@@ -1,7 +1,7 @@
 #ifndef CAFFE_ENGINE_WINOGRAD_HPP_
 #define CAFFE_ENGINE_WINOGRAD_HPP_
 
-#include "caffe/engine/convolution_shape.hpp"
+#include "caffe/engine/convolution.hpp"
 
 namespace caffe {
 namespace engine {
@@ -11,18 +11,18 @@ namespace engine {
 // tests/layers/onednn/test_engine_convolution.cpp bounds them.
 //
 // Arguments are as in engine::Convolution. Each pass is one parallel region over OpenMP's threads.
-class Winograd {
+class Winograd : public Convolution::Kernels {
  public:
   // The shape is one for these kernels, and this processor runs them.
   static bool Supports(const ConvShape& shape);
 
   explicit Winograd(const ConvShape& shape) : shape_(shape) {}
-  void Forward(const float* x, const float* w, const float* bias, float* y) const;
-  void BackwardData(const float* dy, const float* w, float* dx) const;
-  void BackwardWeights(const float* x, const float* dy, float* dw) const;  // adds to dw
+  void Forward(const float* x, const float* w, const float* bias, float* y);
+  void BackwardData(const float* dy, const float* w, float* dx);
+  void BackwardWeights(const float* x, const float* dy, float* dw);  // adds to dw
 
  private:
-  ConvShape shape_;
+  const ConvShape shape_;
 };
 
 }  // namespace engine
