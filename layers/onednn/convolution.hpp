@@ -26,17 +26,16 @@ class Convolution {
   // Adds to dw and db, as Caffe's iter_size needs it. db: or NULL.
   void BackwardWeights(const float* x, const float* dy, float* dw, float* db);
 
-  // A family of kernels.
+  // A family of kernels: the same functions.
   class Kernels {
    public:
     virtual ~Kernels() {}
     virtual void Forward(const float* x, const float* w, const float* bias, float* y) = 0;
     virtual void BackwardData(const float* dy, const float* w, float* dx) = 0;
-    virtual void BackwardWeights(const float* x, const float* dy, float* dw) = 0;  // adds to dw
+    virtual void BackwardWeights(const float* x, const float* dy, float* dw, float* db) = 0;
   };
 
  private:
-  const ConvShape shape_;
   const std::unique_ptr<Kernels> kernels_;
 };
 

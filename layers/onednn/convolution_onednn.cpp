@@ -5,7 +5,6 @@
 #include <dnnl.hpp>
 
 #include <unordered_map>
-#include <vector>
 
 namespace caffe {
 namespace engine {
@@ -66,26 +65,31 @@ class OneDnnConvolution : public Convolution::Kernels {
         {DNNL_ARG_DIFF_SRC, Wrap(x_, dx)}});
   }
 
-  void BackwardWeights(const float* x, const float* dy, float* dw) {
-    if (!weights_) {
-      weights_desc_ = dnnl::convolution_backward_weights::primitive_desc(
-          dnnl::convolution_backward_weights::desc(dnnl::algorithm::convolution_direct, x_, any_w_, y_, strides_,
-              dilations_, pad_, pad_end_), Engine(), ForwardDesc(false));
-      weights_ = dnnl::convolution_backward_weights(weights_desc_);
-      dw_.resize(w_.get_size() / sizeof(float));
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db) {
+    WeightsPass& pass = db ? biased_weights_ : weights_;
+    if (!pass.primitive) {
+      pass.desc = WeightsDesc(db != NULL);
+      pass.primitive = dnnl::convolution_backward_weights(pass.desc);
     }
-    dnnl::memory gradient(weights_desc_.diff_weights_desc(), Engine());
-    Run(weights_, {{DNNL_ARG_SRC, Wrap(x_, x)}, {DNNL_ARG_DIFF_DST, Wrap(y_, dy)},
-        {DNNL_ARG_DIFF_WEIGHTS, gradient}});
-    dnnl::memory plain = Wrap(w_, dw_.data());
+    dnnl::memory gradient(pass.desc.diff_weights_desc(), Engine()), bias_gradient(bias_, Engine());
+    std::unordered_map<int, dnnl::memory> arguments = {{DNNL_ARG_SRC, Wrap(x_, x)}, {DNNL_ARG_DIFF_DST, Wrap(y_, dy)},
+        {DNNL_ARG_DIFF_WEIGHTS, gradient}};
+    if (db) arguments.insert({DNNL_ARG_DIFF_BIAS, bias_gradient});
+    Run(pass.primitive, arguments);
+    dnnl::memory plain(w_, Engine());
     dnnl::reorder(gradient, plain).execute(Stream(), gradient, plain);
     Stream().wait();
-    for (size_t i = 0; i < dw_.size(); ++i) dw[i] += dw_[i];
+    Add(plain, dw);
+    if (db) Add(bias_gradient, db);
   }
 
  private:
   struct ForwardPass {
     dnnl::convolution_forward::primitive_desc desc;
+    dnnl::primitive primitive;
+  };
+  struct WeightsPass {
+    dnnl::convolution_backward_weights::primitive_desc desc;
     dnnl::primitive primitive;
   };
 
@@ -112,6 +116,20 @@ class OneDnnConvolution : public Convolution::Kernels {
         Engine());
   }
 
+  dnnl::convolution_backward_weights::primitive_desc WeightsDesc(bool bias) const {
+    typedef dnnl::convolution_backward_weights::desc Desc;
+    const dnnl::algorithm direct = dnnl::algorithm::convolution_direct;
+    return dnnl::convolution_backward_weights::primitive_desc(
+        bias ? Desc(direct, x_, any_w_, bias_, y_, strides_, dilations_, pad_, pad_end_)
+             : Desc(direct, x_, any_w_, y_, strides_, dilations_, pad_, pad_end_),
+        Engine(), ForwardDesc(bias));
+  }
+
+  static void Add(const dnnl::memory& from, float* to) {
+    const float* data = static_cast<const float*>(from.get_data_handle());
+    for (size_t i = 0; i < from.get_desc().get_size() / sizeof(float); ++i) to[i] += data[i];
+  }
+
   // The weights as the primitive wants them.
   dnnl::memory ToLayout(const dnnl::memory::desc& desc, const float* w) const {
     dnnl::memory plain = Wrap(w_, w);
@@ -131,9 +149,7 @@ class OneDnnConvolution : public Convolution::Kernels {
   ForwardPass plain_, biased_;
   dnnl::convolution_backward_data::primitive_desc data_desc_;
   dnnl::primitive data_;
-  dnnl::convolution_backward_weights::primitive_desc weights_desc_;
-  dnnl::primitive weights_;
-  std::vector<float> dw_;
+  WeightsPass weights_, biased_weights_;
 };
 
 }  // namespace

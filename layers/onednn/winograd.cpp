@@ -1,5 +1,7 @@
 #include "caffe/engine/winograd.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
@@ -25,19 +27,24 @@ enum {
   kTile = 4,          // outputs of a tile along one axis
   kSpan = 6,          // inputs of a tile along one axis, and points
   kPoints = 36,       // points of a tile
+  kSumPoint = 7,      // the point (1, 1) of a gradient is the sum of the tile: both interpolate at 1
   kStripTiles = 8,    // neighbouring tiles of a row that are transformed together
   kBlockTiles = 24,   // tiles that are multiplied together: their points stay in the second-level cache
   kPanel = 16,        // output channels that are multiplied together
   kLine = 16,         // floats of a cache line
 };
 
-// Memory that is kept from call to call, aligned to cache lines.
+// Memory that is kept from call to call, in huge pages where the system has them.
 class Scratch {
  public:
   float* Get(size_t count) {
     if (count > count_) {
-      memory_.reset(static_cast<float*>(aligned_alloc(64, (count + kLine - 1) / kLine * 64)));
+      const size_t page = 2 << 20, bytes = (count * sizeof(float) + page - 1) / page * page;
+      memory_.reset(static_cast<float*>(aligned_alloc(page, bytes)));
       if (!memory_) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+      madvise(memory_.get(), bytes, MADV_HUGEPAGE);  // fewer misses of the address translation; does not matter if refused
+#endif
       count_ = count;
     }
     return memory_.get();
@@ -61,6 +68,11 @@ int ThreadCount() {
 
 
 // A convolution with stride 1, cut into strips of tiles and those into blocks.
+// Floats from one point of a block to the next: an odd number of cache lines, so that the points of a tile do not compete
+// for the same few sets of the cache.
+constexpr long PointStride(int channels) { return ((kBlockTiles * channels / kLine) | 1) * kLine; }
+
+struct Slice { long begin, end; };
 struct Plan {
   int ic, ih, iw, oc, oh, ow, pad_h, pad_w;
   int tiles_y, tiles_x, strip_tiles, strips_x, strips;  // strips: in all images together
@@ -78,14 +90,21 @@ struct Plan {
     blocks = (strips + block_strips - 1) / block_strips;
   }
 
-  // Floats from one point of a block to the next: an odd number of cache lines, so that the points of a tile do not
-  // compete for the same few sets of the cache.
-  long PointStride(int channels) const {
-    const long lines = (long(block_strips) * strip_tiles * channels + kLine - 1) / kLine;
-    return (lines | 1) * kLine;
+  Slice InputSlice(int first, int count) const {
+    const int last = std::min(strips, first + count);
+    return Slice{RowOf(first, ih) * iw * ic, RowOf(last, ih) * iw * ic};
+  }
+  Slice OutputSlice(int first, int count) const {
+    const int last = std::min(strips, first + count);
+    return Slice{RowOf(first, oh) * ow * oc, RowOf(last, oh) * ow * oc};
+  }
+  long RowOf(int strip, int height) const {
+    const int row = strip / strips_x;
+    return long(row / tiles_y) * height + std::min(height, row % tiles_y * kTile);
   }
   size_t RowsSize() const { return size_t(kSpan) * (kTile * strip_tiles + 2) * std::max(ic, oc); }
   size_t FilterStride() const { return size_t(ic) * oc + kLine; }
+  size_t SumsSize() const { return kPoints * FilterStride() + (oc / kLine + 1) * kLine; }  // filters' and biases'
 };
 
 struct Strip {
@@ -144,8 +163,10 @@ static inline void TransformColumns(const float* image, int h, int w, int c, int
 
 // Applies a transform of N columns to kSpan points along the rows that TransformColumns left; a tile starts every kTile
 // columns. points: of the strip's first tile, (kPoints, tiles, c), point_stride apart.
-template <int N, void (*Transform)(const Vec*, Vec*)>
-static inline void TransformRows(const float* rows, int width, int tiles, int c, float* points, long point_stride) {
+template <int C, int N, void (*Transform)(const Vec*, Vec*)>
+static inline void TransformRows(const float* rows, int width, int tiles, int channels, float* points) {
+  const int c = C ? C : channels;
+  const long point_stride = PointStride(c);
   for (int t = 0; t < tiles; ++t) {
     for (int i = 0; i < kSpan; ++i) {
       const float* row = rows + (long(i) * width + t * kTile) * c;
@@ -162,32 +183,33 @@ static inline void TransformRows(const float* rows, int width, int tiles, int c,
   }
 }
 
-static void InputTransform(const Plan& p, const Strip& s, const float* x, float* rows, float* points,
-    long point_stride) {
+template <int IC>
+static inline void InputTransform(const Plan& p, const Strip& s, const float* x, float* rows, float* points) {
   const int width = s.tiles * kTile + 2;
   TransformColumns<kSpan, InputPoints>(x + long(s.image) * p.ih * p.iw * p.ic, p.ih, p.iw, p.ic, s.y - p.pad_h,
       s.x - p.pad_w, width, rows);
-  TransformRows<kSpan, InputPoints>(rows, width, s.tiles, p.ic, points, point_stride);
+  TransformRows<IC, kSpan, InputPoints>(rows, width, s.tiles, p.ic, points);
 }
 
-static void GradientTransform(const Plan& p, const Strip& s, const float* dy, float* rows, float* points,
-    long point_stride) {
+template <int OC>
+static inline void GradientTransform(const Plan& p, const Strip& s, const float* dy, float* rows, float* points) {
   const int width = s.tiles * kTile;
   TransformColumns<kTile, GradientPoints>(dy + long(s.image) * p.oh * p.ow * p.oc, p.oh, p.ow, p.oc, s.y, s.x, width,
       rows);
-  TransformRows<kTile, GradientPoints>(rows, width, s.tiles, p.oc, points, point_stride);
+  TransformRows<OC, kTile, GradientPoints>(rows, width, s.tiles, p.oc, points);
 }
 
 // A^T m A + bias of each tile of a strip, without what lies outside of the image.
-static void OutputTransform(const Plan& p, const Strip& s, const float* points, long point_stride, const float* bias,
-    float* y) {
-  const long row = long(p.ow) * p.oc;
+template <int OC>
+static inline void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y) {
+  const int oc = OC ? OC : p.oc;
+  const long row = long(p.ow) * oc, point_stride = PointStride(oc);
   const int height = std::min<int>(kTile, p.oh - s.y);
   for (int t = 0; t < s.tiles; ++t) {
     const int x = s.x + t * kTile, width = std::min<int>(kTile, p.ow - x);
-    float* to = y + ((long(s.image) * p.oh + s.y) * p.ow + x) * p.oc;
-    const float* from = points + long(t) * p.oc;
-    for (int k = 0; k < p.oc; k += kLanes) {
+    float* to = y + ((long(s.image) * p.oh + s.y) * p.ow + x) * oc;
+    const float* from = points + long(t) * oc;
+    for (int k = 0; k < oc; k += kLanes) {
       Vec column[kSpan][kTile], out[kTile][kTile];
 #pragma GCC unroll 8
       for (int j = 0; j < kSpan; ++j) {
@@ -208,11 +230,11 @@ static void OutputTransform(const Plan& p, const Strip& s, const float* points, 
 #pragma GCC unroll 8
         for (int i = 0; i < kTile; ++i) {
 #pragma GCC unroll 8
-          for (int j = 0; j < kTile; ++j) Store(to + i * row + j * p.oc + k, out[i][j] + b);
+          for (int j = 0; j < kTile; ++j) Store(to + i * row + j * oc + k, out[i][j] + b);
         }
       } else {
         for (int i = 0; i < height; ++i) {
-          for (int j = 0; j < width; ++j) Store(to + i * row + j * p.oc + k, out[i][j] + b);
+          for (int j = 0; j < width; ++j) Store(to + i * row + j * oc + k, out[i][j] + b);
         }
       }
     }
@@ -245,72 +267,94 @@ static void FilterTransform(const float* w, int ic, long i_stride, int oc, long 
   }
 }
 
+template <int RW>
+static inline void Prefetch(const float* p, const Slice& s, int point) {
+  const long size = s.end - s.begin;
+  for (long i = s.begin + size * point / kPoints, e = s.begin + size * (point + 1) / kPoints; i < e; i += kLine) __builtin_prefetch(p + i, RW, 2);
+}
+
 // y = x * w + bias for filters that FilterTransform laid out.
+template <int IC, int OC>
 static void Convolve(const Plan& p, const float* x, const float* filters, const float* bias, float* y) {
+  const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
   static thread_local Scratch scratch;
-  const long in_stride = p.PointStride(p.ic), out_stride = p.PointStride(p.oc);
+  const long in_stride = PointStride(ic), out_stride = PointStride(oc);
   float* in = scratch.Get(kPoints * (in_stride + out_stride) + p.RowsSize());
   float* out = in + kPoints * in_stride;
   float* rows = out + kPoints * out_stride;
-#pragma omp for schedule(dynamic) nowait
+#pragma omp for schedule(static) nowait
   for (int block = 0; block < p.blocks; ++block) {
     const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
     int tiles = 0;
     for (int i = first; i < last; ++i) {
       const Strip s(p, i);
-      InputTransform(p, s, x, rows, in + long(tiles) * p.ic, in_stride);
+      InputTransform<IC>(p, s, x, rows, in + long(tiles) * ic);
       tiles += s.tiles;
     }
+    const Slice next_in = p.InputSlice(last, p.block_strips), now_out = p.OutputSlice(first, p.block_strips);
     for (int point = 0; point < kPoints; ++point) {
+      Prefetch<0>(x, next_in, point);
+      Prefetch<1>(y, now_out, point);
       const float* a = in + point * in_stride;
       const float* b = filters + point * p.FilterStride();
       float* c = out + point * out_stride;
-      for (int o = 0; o < p.oc; o += kPanel) {
-        if (p.oc - o >= kPanel) {
-          RowsProduct<2>(tiles, a, p.ic, b + long(o) * p.ic, p.ic, c + o, p.oc);
+      for (int o = 0; o < oc; o += kPanel) {
+        if (oc - o >= kPanel) {
+          RowsProduct<2>(tiles, a, ic, b + long(o) * ic, ic, c + o, oc);
         } else {
-          RowsProduct<1>(tiles, a, p.ic, b + long(o) * p.ic, p.ic, c + o, p.oc);
+          RowsProduct<1>(tiles, a, ic, b + long(o) * ic, ic, c + o, oc);
         }
       }
     }
     tiles = 0;
     for (int i = first; i < last; ++i) {
       const Strip s(p, i);
-      OutputTransform(p, s, out + long(tiles) * p.oc, out_stride, bias, y);
+      OutputTransform<OC>(p, s, out + long(tiles) * oc, bias, y);
       tiles += s.tiles;
     }
   }
 }
 
 // Sums (B^T d B)^T (A dy A^T) over this thread's blocks: sums is (kPoints, oc / kPanel, ic, kPanel).
+template <int IC, int OC>
 static void SumFilterGradients(const Plan& p, const float* x, const float* dy, int thread, int threads, float* sums) {
+  const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
   static thread_local Scratch scratch;
-  const long in_stride = p.PointStride(p.ic), out_stride = p.PointStride(p.oc);
+  const long in_stride = PointStride(ic), out_stride = PointStride(oc);
   float* in = scratch.Get(kPoints * (in_stride + out_stride) + p.RowsSize());
   float* out = in + kPoints * in_stride;
   float* rows = out + kPoints * out_stride;
-  memset(sums, 0, kPoints * p.FilterStride() * sizeof(float));
+  memset(sums, 0, p.SumsSize() * sizeof(float));
+  float* bias_sums = sums + kPoints * p.FilterStride();
   const int begin = long(p.blocks) * thread / threads, end = long(p.blocks) * (thread + 1) / threads;
   for (int block = begin; block < end; ++block) {
     const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
     int tiles = 0;
     for (int i = first; i < last; ++i) {
       const Strip s(p, i);
-      InputTransform(p, s, x, rows, in + long(tiles) * p.ic, in_stride);
-      GradientTransform(p, s, dy, rows, out + long(tiles) * p.oc, out_stride);
+      InputTransform<IC>(p, s, x, rows, in + long(tiles) * ic);
+      GradientTransform<OC>(p, s, dy, rows, out + long(tiles) * oc);
       tiles += s.tiles;
     }
+    const Slice next_in = p.InputSlice(last, p.block_strips), next_out = p.OutputSlice(last, p.block_strips);
     for (int point = 0; point < kPoints; ++point) {
+      Prefetch<0>(x, next_in, point);
+      Prefetch<0>(dy, next_out, point);
       const float* a = in + point * in_stride;
       const float* b = out + point * out_stride;
       float* c = sums + point * p.FilterStride();
-      for (int o = 0; o < p.oc; o += kPanel) {
-        if (p.oc - o >= kPanel) {
-          AddColumnsProduct<2>(p.ic, a, p.ic, b + o, p.oc, tiles, c + long(o) * p.ic);
+      for (int o = 0; o < oc; o += kPanel) {
+        if (oc - o >= kPanel) {
+          AddColumnsProduct<2>(ic, a, ic, b + o, oc, tiles, c + long(o) * ic);
         } else {
-          AddColumnsProduct<1>(p.ic, a, p.ic, b + o, p.oc, tiles, c + long(o) * p.ic);
+          AddColumnsProduct<1>(ic, a, ic, b + o, oc, tiles, c + long(o) * ic);
         }
       }
+    }
+    for (int o = 0; o < oc; o += kLanes) {
+      Vec sum = Broadcast(0);
+      for (int t = 0; t < tiles; ++t) sum += Load(out + kSumPoint * out_stride + long(t) * oc + o);
+      Store(bias_sums + o, Load(bias_sums + o) + sum);
     }
   }
 }
@@ -346,7 +390,20 @@ static void FilterGradients(const Plan& p, const float* sums, size_t sums_size, 
   }
 }
 
+// Calls FUNCTION<ic, oc> with constants for the channels that ResNets for CIFAR have: a fifth faster than with variables.
+#define CAFFE_ENGINE_FOR_CHANNELS(FUNCTION, ic, oc) \
+  ((ic) == 16 && (oc) == 16 ? FUNCTION<16, 16> \
+      : (ic) == 32 && (oc) == 32 ? FUNCTION<32, 32> : (ic) == 64 && (oc) == 64 ? FUNCTION<64, 64> : FUNCTION<0, 0>)
+
 CAFFE_ENGINE_VECTOR_END
+
+// db += sums of the threads, in their order.
+void BiasGradients(const Plan& p, const float* sums, size_t sums_size, int threads, float* db) {
+  for (int t = 0; t < threads; ++t) {
+    const float* from = sums + t * sums_size + kPoints * p.FilterStride();
+    for (int o = 0; o < p.oc; ++o) db[o] += from[o];
+  }
+}
 
 // Used by the thread that calls, and read by all threads of its parallel region.
 thread_local Scratch shared_scratch;
@@ -365,7 +422,7 @@ void Winograd::Forward(const float* x, const float* w, const float* bias, float*
 #pragma omp parallel
   {
     FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, plan.FilterStride());
-    Convolve(plan, x, filters, bias, y);
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, plan.ic, plan.oc)(plan, x, filters, bias, y);
   }
 }
 
@@ -377,22 +434,26 @@ void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
 #pragma omp parallel
   {
     FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, plan.FilterStride());
-    Convolve(plan, dy, filters, NULL, dx);
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, plan.ic, plan.oc)(plan, dy, filters, NULL, dx);
   }
 }
 
-void Winograd::BackwardWeights(const float* x, const float* dy, float* dw) {
+void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float* db) {
   const ConvShape& s = shape_;
   const Plan plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
   const int threads = ThreadCount();
-  const size_t size = kPoints * plan.FilterStride();
+  const size_t size = plan.SumsSize();
   float* sums = shared_scratch.Get(threads * size);
 #pragma omp parallel num_threads(threads)
   {
     // A team may turn out smaller than it was asked for: each share is still summed alone, in the same order.
 #pragma omp for schedule(static)
-    for (int t = 0; t < threads; ++t) SumFilterGradients(plan, x, dy, t, threads, sums + t * size);
+    for (int t = 0; t < threads; ++t) {
+      CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, plan.ic, plan.oc)(plan, x, dy, t, threads, sums + t * size);
+    }
     FilterGradients(plan, sums, size, threads, dw);
+#pragma omp single
+    if (db) BiasGradients(plan, sums, size, threads, db);
   }
 }
 
@@ -401,7 +462,7 @@ void Winograd::BackwardWeights(const float* x, const float* dy, float* dw) {
 bool Winograd::Supports(const ConvShape&) { return false; }
 void Winograd::Forward(const float*, const float*, const float*, float*) { abort(); }
 void Winograd::BackwardData(const float*, const float*, float*) { abort(); }
-void Winograd::BackwardWeights(const float*, const float*, float*) { abort(); }
+void Winograd::BackwardWeights(const float*, const float*, float*, float*) { abort(); }
 
 #endif
 

@@ -19,7 +19,7 @@ class Winograd : public Convolution::Kernels {
   explicit Winograd(const ConvShape& shape) : shape_(shape) {}
   void Forward(const float* x, const float* w, const float* bias, float* y);
   void BackwardData(const float* dy, const float* w, float* dx);
-  void BackwardWeights(const float* x, const float* dy, float* dw);  // adds to dw
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db);
 
  private:
   const ConvShape shape_;
