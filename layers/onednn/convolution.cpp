@@ -1,6 +1,7 @@
 #include "caffe/engine/convolution.hpp"
 
 #include "caffe/engine/convolution_onednn.hpp"
+#include "caffe/engine/direct.hpp"
 #include "caffe/engine/winograd.hpp"
 
 namespace caffe {
@@ -10,12 +11,15 @@ namespace {
 
 Convolution::Kernels* ChooseKernels(const ConvShape& shape) {
   if (Winograd::Supports(shape)) return new Winograd(shape);
+  if (Direct::Supports(shape)) return new Direct(shape);
   return NewOneDnnConvolution(shape);
 }
 
 }  // namespace
 
-bool Convolution::Supports(const ConvShape& shape) { return Winograd::Supports(shape) || OneDnnSupports(shape); }
+bool Convolution::Supports(const ConvShape& shape) {
+  return Winograd::Supports(shape) || Direct::Supports(shape) || OneDnnSupports(shape);
+}
 
 Convolution::Convolution(const ConvShape& shape) : kernels_(ChooseKernels(shape)) {}
 

@@ -1,7 +1,7 @@
 #ifndef CAFFE_ENGINE_WINOGRAD_TRANSFORM_HPP_
 #define CAFFE_ENGINE_WINOGRAD_TRANSFORM_HPP_
 
-#include "caffe/engine/winograd_vector.hpp"
+#include "caffe/engine/convolution_vector.hpp"
 
 // The one-dimensional transforms of Winograd's F(4, 3) with the interpolation points 0, 1, -1, 2, -2 and infinity
 // (Lavin & Gray 2015, arXiv:1509.09308, section 4.3): four outputs of a filter of three taps, from six inputs, by six

@@ -1,5 +1,5 @@
-#ifndef CAFFE_ENGINE_WINOGRAD_VECTOR_HPP_
-#define CAFFE_ENGINE_WINOGRAD_VECTOR_HPP_
+#ifndef CAFFE_ENGINE_CONVOLUTION_VECTOR_HPP_
+#define CAFFE_ENGINE_CONVOLUTION_VECTOR_HPP_
 
 // Eight floats in a register, with the arithmetic operators of GCC's vector extension. Everything between
 // CAFFE_ENGINE_VECTOR_BEGIN and _END is compiled for AVX2 and FMA whatever the compiler's flags are: run it only where
@@ -39,4 +39,4 @@ CAFFE_ENGINE_VECTOR_END
 }  // namespace caffe
 
 #endif
-#endif  // CAFFE_ENGINE_WINOGRAD_VECTOR_HPP_
+#endif  // CAFFE_ENGINE_CONVOLUTION_VECTOR_HPP_

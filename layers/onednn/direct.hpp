@@ -1,0 +1,29 @@
+#ifndef CAFFE_ENGINE_DIRECT_HPP_
+#define CAFFE_ENGINE_DIRECT_HPP_
+
+#include "caffe/engine/convolution.hpp"
+
+namespace caffe {
+namespace engine {
+
+// Convolution by the direct sum: the inputs of a few output pixels are copied side by side and multiplied at once, so that
+// the matrix of im2col exists a few kilobytes at a time. For what Winograd does not take: strides, other filters, the
+// images' three channels.
+class Direct : public Convolution::Kernels {
+ public:
+  // The shape is one for these kernels, and this processor runs them.
+  static bool Supports(const ConvShape& shape);
+
+  explicit Direct(const ConvShape& shape) : shape_(shape) {}
+  void Forward(const float* x, const float* w, const float* bias, float* y);
+  void BackwardData(const float* dy, const float* w, float* dx);
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db);
+
+ private:
+  const ConvShape shape_;
+};
+
+}  // namespace engine
+}  // namespace caffe
+
+#endif  // CAFFE_ENGINE_DIRECT_HPP_
