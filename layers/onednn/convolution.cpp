@@ -25,14 +25,15 @@ Convolution::Convolution(const ConvShape& shape) : kernels_(ChooseKernels(shape)
 
 Convolution::~Convolution() {}
 
-void Convolution::Forward(const float* x, const float* w, const float* bias, float* y) {
-  kernels_->Forward(x, w, bias, y);
+void Convolution::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+    const OutputMoments* moments) {
+  kernels_->Forward(x, w, bias, y, recipe, moments);
 }
 
 void Convolution::BackwardData(const float* dy, const float* w, float* dx) { kernels_->BackwardData(dy, w, dx); }
 
-void Convolution::BackwardWeights(const float* x, const float* dy, float* dw, float* db) {
-  kernels_->BackwardWeights(x, dy, dw, db);
+void Convolution::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
+  kernels_->BackwardWeights(x, dy, dw, db, recipe);
 }
 
 }  // namespace engine

@@ -8,6 +8,17 @@
 namespace caffe {
 namespace engine {
 
+// What x stands for: (x - mean) * scale + shift, channel by channel, then 0 where that is negative if `relu`.
+struct InputRecipe {
+  const float *mean, *scale, *shift;
+  bool relu;
+};
+
+// Where to put the mean and the biased variance of every channel of y.
+struct OutputMoments {
+  float *mean, *variance;
+};
+
 // The three passes of a convolution in float32 for channels-last activations, by the fastest kernel that there is here
 // for the shape. x is (n, ih, iw, ic), y (n, oh, ow, oc), w (oc, ic / groups, kh, kw), bias (oc).
 //
@@ -21,18 +32,25 @@ class Convolution {
   explicit Convolution(const ConvShape& shape);
   ~Convolution();
 
-  void Forward(const float* x, const float* w, const float* bias, float* y);  // bias: or NULL
+  // Whether recipes and moments are possible, which save passes over memory.
+  bool Fuses() const { return kernels_->Fuses(); }
+
+  // bias, recipe and moments may be NULL.
+  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe = NULL,
+      const OutputMoments* moments = NULL);
   void BackwardData(const float* dy, const float* w, float* dx);
-  // Adds to dw and db, as Caffe's iter_size needs it. db: or NULL.
-  void BackwardWeights(const float* x, const float* dy, float* dw, float* db);
+  // Adds to dw and db, as Caffe's iter_size needs it. db and recipe may be NULL.
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe = NULL);
 
   // A family of kernels: the same functions.
   class Kernels {
    public:
     virtual ~Kernels() {}
-    virtual void Forward(const float* x, const float* w, const float* bias, float* y) = 0;
+    virtual bool Fuses() const { return false; }
+    virtual void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+        const OutputMoments* moments) = 0;
     virtual void BackwardData(const float* dy, const float* w, float* dx) = 0;
-    virtual void BackwardWeights(const float* x, const float* dy, float* dw, float* db) = 0;
+    virtual void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) = 0;
   };
 
  private:

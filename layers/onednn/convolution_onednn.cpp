@@ -42,7 +42,7 @@ class OneDnnConvolution : public Convolution::Kernels {
         pad_end_({PadEnd(s.oh, s.stride_h, s.kh, s.dilation_h, s.ih, s.pad_h),
             PadEnd(s.ow, s.stride_w, s.kw, s.dilation_w, s.iw, s.pad_w)}) {}
 
-  void Forward(const float* x, const float* w, const float* bias, float* y) {
+  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*, const OutputMoments*) {
     ForwardPass& pass = bias ? biased_ : plain_;
     if (!pass.primitive) {
       pass.desc = ForwardDesc(bias != NULL);
@@ -65,7 +65,7 @@ class OneDnnConvolution : public Convolution::Kernels {
         {DNNL_ARG_DIFF_SRC, Wrap(x_, dx)}});
   }
 
-  void BackwardWeights(const float* x, const float* dy, float* dw, float* db) {
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe*) {
     WeightsPass& pass = db ? biased_weights_ : weights_;
     if (!pass.primitive) {
       pass.desc = WeightsDesc(db != NULL);

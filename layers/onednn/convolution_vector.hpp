@@ -27,6 +27,7 @@ static inline void Store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 static inline Vec Broadcast(float v) { return _mm256_set1_ps(v); }
 static inline Vec Fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
 static inline Vec Fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
+static inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 // Every `stride`-th float.
 static inline Vec Gather(const float* p, long stride) {
   return _mm256_setr_ps(p[0], p[stride], p[2 * stride], p[3 * stride], p[4 * stride], p[5 * stride], p[6 * stride],

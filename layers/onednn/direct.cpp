@@ -159,7 +159,7 @@ bool Direct::Supports(const ConvShape& s) {
   return HasVectors() && s.groups == 1 && s.oc % kLanes == 0 && s.ic * s.kh * s.kw <= kMaxTaps;
 }
 
-void Direct::Forward(const float* x, const float* w, const float* bias, float* y) {
+void Direct::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*, const OutputMoments*) {
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps;
   float* filters = SharedScratch().Get(size_t(taps) * oc);
@@ -189,7 +189,7 @@ void Direct::BackwardData(const float* dy, const float* w, float* dx) {
   }
 }
 
-void Direct::BackwardWeights(const float* x, const float* dy, float* dw, float* db) {
+void Direct::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe*) {
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps, threads = ThreadCount();
   const long groups = long(shape_.n) * window.row_groups, size = long(taps + 1) * oc;
@@ -214,9 +214,9 @@ void Direct::BackwardWeights(const float* x, const float* dy, float* dw, float* 
 #else
 
 bool Direct::Supports(const ConvShape&) { return false; }
-void Direct::Forward(const float*, const float*, const float*, float*) { abort(); }
+void Direct::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) { abort(); }
 void Direct::BackwardData(const float*, const float*, float*) { abort(); }
-void Direct::BackwardWeights(const float*, const float*, float*, float*) { abort(); }
+void Direct::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
 
 #endif
 

@@ -15,9 +15,9 @@ class Direct : public Convolution::Kernels {
   static bool Supports(const ConvShape& shape);
 
   explicit Direct(const ConvShape& shape) : shape_(shape) {}
-  void Forward(const float* x, const float* w, const float* bias, float* y);
+  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*, const OutputMoments*);
   void BackwardData(const float* dy, const float* w, float* dx);
-  void BackwardWeights(const float* x, const float* dy, float* dw, float* db);
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe*);
 
  private:
   const ConvShape shape_;

@@ -17,9 +17,11 @@ using namespace winograd;
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-// y = x * w + bias for filters that FilterTransform laid out.
+// y = x * w + bias for filters that FilterTransform laid out. sums: NULL, or (blocks, 2, oc) for the sums and the sums of
+// squares of each block's outputs, without bias.
 template <int IC, int OC>
-static void Convolve(const Plan& p, const float* x, const float* filters, const float* bias, float* y) {
+static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, const float* filters, const float* bias,
+    float* y, float* sums) {
   const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
   const long in_stride = PointStride(ic), out_stride = PointStride(oc);
   float* in = ThreadScratch().Get(kPoints * (in_stride + out_stride) + p.RowsSize());
@@ -31,7 +33,7 @@ static void Convolve(const Plan& p, const float* x, const float* filters, const 
     int tiles = 0;
     for (int i = first; i < last; ++i) {
       const Strip s(p, i);
-      InputTransform<IC>(p, s, x, rows, in + long(tiles) * ic);
+      InputTransform<IC>(p, s, x, recipe, rows, in + long(tiles) * ic);
       tiles += s.tiles;
     }
     const Slice next_in = p.Inputs(block + 1), now_out = p.Outputs(block);
@@ -40,10 +42,12 @@ static void Convolve(const Plan& p, const float* x, const float* filters, const 
       Prefetch(y, now_out, point);
       Product(tiles, oc, ic, in + point * in_stride, ic, filters + point * p.FilterStride(), out + point * out_stride, oc);
     }
+    float* block_sums = sums ? sums + 2L * block * oc : NULL;
+    if (sums) memset(block_sums, 0, 2 * oc * sizeof(float));
     tiles = 0;
     for (int i = first; i < last; ++i) {
       const Strip s(p, i);
-      OutputTransform<OC>(p, s, out + long(tiles) * oc, bias, y);
+      OutputTransform<OC>(p, s, out + long(tiles) * oc, bias, y, block_sums);
       tiles += s.tiles;
     }
   }
@@ -51,7 +55,8 @@ static void Convolve(const Plan& p, const float* x, const float* filters, const 
 
 // Sums (B^T d B)^T (A dy A^T) over this thread's blocks: sums is laid out as FilterTransform does it, the biases behind.
 template <int IC, int OC>
-static void SumFilterGradients(const Plan& p, const float* x, const float* dy, int thread, int threads, float* sums) {
+static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe* recipe, const float* dy, int thread,
+    int threads, float* sums) {
   const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
   const long in_stride = PointStride(ic), out_stride = PointStride(oc);
   float* in = ThreadScratch().Get(kPoints * (in_stride + out_stride) + p.RowsSize());
@@ -65,7 +70,7 @@ static void SumFilterGradients(const Plan& p, const float* x, const float* dy, i
     int tiles = 0;
     for (int i = first; i < last; ++i) {
       const Strip s(p, i);
-      InputTransform<IC>(p, s, x, rows, in + long(tiles) * ic);
+      InputTransform<IC>(p, s, x, recipe, rows, in + long(tiles) * ic);
       GradientTransform<OC>(p, s, dy, rows, out + long(tiles) * oc);
       tiles += s.tiles;
     }
@@ -129,6 +134,21 @@ void BiasGradients(const Plan& p, const float* sums, size_t sums_size, int threa
   }
 }
 
+// The variance is mean(y^2) - mean(y)^2 for y without its bias, which changes no variance: what comes from filters alone
+// has a mean that is not large beside its deviation. Sums over blocks are in double.
+void MomentsFromSums(const float* sums, int blocks, int oc, double pixels, const float* bias, const OutputMoments& moments) {
+  for (int o = 0; o < oc; ++o) {
+    double sum = 0, squares = 0;
+    for (int block = 0; block < blocks; ++block) {
+      sum += sums[2L * block * oc + o];
+      squares += sums[(2L * block + 1) * oc + o];
+    }
+    const double mean = sum / pixels;
+    moments.mean[o] = mean + (bias ? bias[o] : 0);
+    moments.variance[o] = std::max(0., squares / pixels - mean * mean);
+  }
+}
+
 }  // namespace
 
 bool Winograd::Supports(const ConvShape& s) {
@@ -136,15 +156,19 @@ bool Winograd::Supports(const ConvShape& s) {
       s.dilation_w == 1 && s.groups == 1 && s.ic % kLanes == 0 && s.oc % kLanes == 0 && s.pad_h <= 2 && s.pad_w <= 2;
 }
 
-void Winograd::Forward(const float* x, const float* w, const float* bias, float* y) {
+void Winograd::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+    const OutputMoments* moments) {
   const ConvShape& s = shape_;
   const Plan plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
-  float* filters = SharedScratch().Get(kPoints * plan.FilterStride());
+  const size_t filters_size = kPoints * plan.FilterStride();
+  float* filters = SharedScratch().Get(filters_size + (moments ? size_t(plan.blocks) * 2 * s.oc : 0));
+  float* sums = moments ? filters + filters_size : NULL;
 #pragma omp parallel
   {
     FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, plan.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(Convolve, plan.ic, plan.oc)(plan, x, filters, bias, y);
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, plan.ic, plan.oc)(plan, x, recipe, filters, bias, y, sums);
   }
+  if (moments) MomentsFromSums(sums, plan.blocks, s.oc, double(s.n) * s.oh * s.ow, bias, *moments);
 }
 
 // dx is the convolution of dy with the filters turned by half a turn, and padded so that it has the size of x.
@@ -155,11 +179,11 @@ void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
 #pragma omp parallel
   {
     FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, plan.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(Convolve, plan.ic, plan.oc)(plan, dy, filters, NULL, dx);
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, plan.ic, plan.oc)(plan, dy, NULL, filters, NULL, dx, NULL);
   }
 }
 
-void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float* db) {
+void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
   const ConvShape& s = shape_;
   const Plan plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
   const int threads = ThreadCount();
@@ -170,7 +194,7 @@ void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float
     // A team may turn out smaller than it was asked for: each share is still summed alone, in the same order.
 #pragma omp for schedule(static)
     for (int t = 0; t < threads; ++t) {
-      CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, plan.ic, plan.oc)(plan, x, dy, t, threads, sums + t * size);
+      CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, plan.ic, plan.oc)(plan, x, recipe, dy, t, threads, sums + t * size);
     }
     FilterGradients(plan, sums, size, threads, dw);
 #pragma omp single
@@ -181,9 +205,11 @@ void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float
 #else
 
 bool Winograd::Supports(const ConvShape&) { return false; }
-void Winograd::Forward(const float*, const float*, const float*, float*) { abort(); }
+void Winograd::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
+  abort();
+}
 void Winograd::BackwardData(const float*, const float*, float*) { abort(); }
-void Winograd::BackwardWeights(const float*, const float*, float*, float*) { abort(); }
+void Winograd::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
 
 #endif
 

@@ -17,9 +17,11 @@ class Winograd : public Convolution::Kernels {
   static bool Supports(const ConvShape& shape);
 
   explicit Winograd(const ConvShape& shape) : shape_(shape) {}
-  void Forward(const float* x, const float* w, const float* bias, float* y);
+  bool Fuses() const { return true; }
+  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+      const OutputMoments* moments);
   void BackwardData(const float* dy, const float* w, float* dx);
-  void BackwardWeights(const float* x, const float* dy, float* dw, float* db);
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe);
 
  private:
   const ConvShape shape_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "caffe/engine/convolution.hpp"
 #include "caffe/engine/convolution_product.hpp"
 #include "caffe/engine/convolution_scratch.hpp"
 #include "caffe/engine/winograd_transform.hpp"
@@ -49,8 +50,7 @@ struct Plan {
     strip_tiles = std::min<int>(tiles_x, kStripTiles);
     strips_x = (tiles_x + strip_tiles - 1) / strip_tiles;
     strips = n * tiles_y * strips_x;
-    const int share = (strips + ThreadCount() - 1) / ThreadCount();
-    block_strips = std::max(1, std::min(kBlockTiles / strip_tiles, share));
+    block_strips = std::min(kBlockTiles / strip_tiles, (strips + 15) / 16);  // small inputs: something for every thread
     blocks = (strips + block_strips - 1) / block_strips;
   }
 
@@ -83,10 +83,25 @@ struct Strip {
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
+// How values are read from memory: as they are, or by a recipe.
+struct AsIs {
+  Vec operator()(const float* p, int) const { return Load(p); }
+};
+
+struct ByRecipe {
+  const InputRecipe& recipe;
+  Vec operator()(const float* p, int channel) const {
+    const Vec v = Fma(Load(p) - Load(recipe.mean + channel), Load(recipe.scale + channel), Load(recipe.shift + channel));
+    return recipe.relu ? Max(v, Broadcast(0)) : v;
+  }
+};
+
 // Applies a transform of N rows to kSpan points along the columns of a strip: columns x0 .. x0 + width of the image
 // (h, w, c) at rows y0 .. y0 + N, taken as 0 outside of it, to rows (kSpan, width, c).
-template <int N, void (*Transform)(const Vec*, Vec*)>
-static inline void TransformColumns(const float* image, int h, int w, int c, int y0, int x0, int width, float* rows) {
+template <int C, int N, void (*Transform)(const Vec*, Vec*), typename Read>
+static inline void TransformColumns(const float* image, int h, int w, int channels, int y0, int x0, int width,
+    const Read& read, float* rows) {
+  const int c = C ? C : channels;
   const int first = std::max(x0, 0), last = std::min(x0 + width, w);
   const long size = long(width) * c, from = long(std::min(first - x0, width)) * c;
   const long to = std::max(from, long(last - x0) * c);
@@ -101,23 +116,19 @@ static inline void TransformColumns(const float* image, int h, int w, int c, int
     source[i] = row_inside ? image + (long(y0 + i) * w + x0) * c : NULL;
     inside = inside && row_inside;
   }
-  if (inside) {
-    for (long k = from; k < to; k += kLanes) {
+  for (long pixel = from; pixel < to; pixel += c) {
+    for (int k = 0; k < c; k += kLanes) {
       Vec d[N], v[kSpan];
+      if (inside) {
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) d[i] = Load(source[i] + k);
+        for (int i = 0; i < N; ++i) d[i] = read(source[i] + pixel + k, k);
+      } else {
+#pragma GCC unroll 8
+        for (int i = 0; i < N; ++i) d[i] = source[i] ? read(source[i] + pixel + k, k) : Broadcast(0);
+      }
       Transform(d, v);
 #pragma GCC unroll 8
-      for (int i = 0; i < kSpan; ++i) Store(rows + i * size + k, v[i]);
-    }
-  } else {
-    for (long k = from; k < to; k += kLanes) {
-      Vec d[N], v[kSpan];
-#pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) d[i] = source[i] ? Load(source[i] + k) : Broadcast(0);
-      Transform(d, v);
-#pragma GCC unroll 8
-      for (int i = 0; i < kSpan; ++i) Store(rows + i * size + k, v[i]);
+      for (int i = 0; i < kSpan; ++i) Store(rows + i * size + pixel + k, v[i]);
     }
   }
 }
@@ -145,24 +156,32 @@ static inline void TransformRows(const float* rows, int width, int tiles, int ch
 }
 
 template <int IC>
-static inline void InputTransform(const Plan& p, const Strip& s, const float* x, float* rows, float* points) {
+static inline void InputTransform(const Plan& p, const Strip& s, const float* x, const InputRecipe* recipe, float* rows,
+    float* points) {
   const int width = s.tiles * kTile + 2;
-  TransformColumns<kSpan, InputPoints>(x + long(s.image) * p.ih * p.iw * p.ic, p.ih, p.iw, p.ic, s.y - p.pad_h,
-      s.x - p.pad_w, width, rows);
+  const float* image = x + long(s.image) * p.ih * p.iw * p.ic;
+  if (recipe) {
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, s.y - p.pad_h, s.x - p.pad_w, width,
+        ByRecipe{*recipe}, rows);
+  } else {
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, s.y - p.pad_h, s.x - p.pad_w, width, AsIs(), rows);
+  }
   TransformRows<IC, kSpan, InputPoints>(rows, width, s.tiles, p.ic, points);
 }
 
 template <int OC>
 static inline void GradientTransform(const Plan& p, const Strip& s, const float* dy, float* rows, float* points) {
   const int width = s.tiles * kTile;
-  TransformColumns<kTile, GradientPoints>(dy + long(s.image) * p.oh * p.ow * p.oc, p.oh, p.ow, p.oc, s.y, s.x, width,
-      rows);
+  TransformColumns<OC, kTile, GradientPoints>(dy + long(s.image) * p.oh * p.ow * p.oc, p.oh, p.ow, p.oc, s.y, s.x, width,
+      AsIs(), rows);
   TransformRows<OC, kTile, GradientPoints>(rows, width, s.tiles, p.oc, points);
 }
 
-// A^T m A + bias of each tile of a strip, without what lies outside of the image.
+// A^T m A + bias of each tile of a strip, without what lies outside of the image. sums: NULL, or (2, oc), to which the
+// sums and the sums of squares are added, without bias.
 template <int OC>
-static inline void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y) {
+static inline void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y,
+    float* sums) {
   const int oc = OC ? OC : p.oc;
   const long row = long(p.ow) * oc, point_stride = PointStride(oc);
   const int height = std::min<int>(kTile, p.oh - s.y);
@@ -187,16 +206,29 @@ static inline void OutputTransform(const Plan& p, const Strip& s, const float* p
         for (int j = 0; j < kSpan; ++j) m[j] = column[j][i];
         OutputsFromPoints(m, out[i]);
       }
+      Vec sum = Broadcast(0), squares = Broadcast(0);
       if (height == kTile && width == kTile) {
 #pragma GCC unroll 8
         for (int i = 0; i < kTile; ++i) {
 #pragma GCC unroll 8
-          for (int j = 0; j < kTile; ++j) Store(to + i * row + j * oc + k, out[i][j] + b);
+          for (int j = 0; j < kTile; ++j) {
+            sum += out[i][j];
+            squares = Fma(out[i][j], out[i][j], squares);
+            Store(to + i * row + j * oc + k, out[i][j] + b);
+          }
         }
       } else {
         for (int i = 0; i < height; ++i) {
-          for (int j = 0; j < width; ++j) Store(to + i * row + j * oc + k, out[i][j] + b);
+          for (int j = 0; j < width; ++j) {
+            sum += out[i][j];
+            squares = Fma(out[i][j], out[i][j], squares);
+            Store(to + i * row + j * oc + k, out[i][j] + b);
+          }
         }
+      }
+      if (sums) {
+        Store(sums + k, Load(sums + k) + sum);
+        Store(sums + oc + k, Load(sums + oc + k) + squares);
       }
     }
   }

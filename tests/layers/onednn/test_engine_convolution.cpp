@@ -81,14 +81,16 @@ std::vector<float> Normal(size_t size, unsigned seed) {
   return values;
 }
 
-// Random tensors of a convolution, and the direct sums. bound_*: sums of the absolute values of the terms.
+// Random tensors of a convolution, and the direct sums.
 struct Case {
   ConvShape s;
   std::vector<float> x, w, bias, dy;
   std::vector<double> y, dx, dw, db;
 
-  explicit Case(const ConvShape& s)
-      : s(s), x(Normal(size_t(s.n) * s.ih * s.iw * s.ic, 1)), w(Normal(size_t(s.oc) * s.ic / s.groups * s.kh * s.kw, 2)),
+  explicit Case(const ConvShape& s) : Case(s, Normal(size_t(s.n) * s.ih * s.iw * s.ic, 1)) {}
+
+  Case(const ConvShape& s, const std::vector<float>& x)
+      : s(s), x(x), w(Normal(size_t(s.oc) * s.ic / s.groups * s.kh * s.kw, 2)),
         bias(Normal(s.oc, 3)), dy(Normal(size_t(s.n) * s.oh * s.ow * s.oc, 4)), y(dy.size()), dx(x.size()), dw(w.size()),
         db(s.oc) {
     const int ic = s.ic / s.groups, oc = s.oc / s.groups;
@@ -180,6 +182,44 @@ TEST(EngineConvolutionTest, TestBackwardWeightsAdds) {
     for (size_t i = 0; i < db.size(); ++i) expected_db[i] += c.bias[i];
     ExpectNear(expected_dw, dw, Tolerance(s), "dw");
     ExpectNear(expected_db, db, Tolerance(s), "db");
+  }
+}
+
+// The input as a recipe gives what the input itself gives, padding included; the moments are those of the output.
+TEST(EngineConvolutionTest, TestRecipeAndMoments) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s) || !Convolution(s).Fuses()) continue;
+    for (int relu = 0; relu < 2; ++relu) {
+      SCOPED_TRACE(::testing::Message() << s << ", relu " << relu);
+      Case c(s);
+      const std::vector<float> mean = Normal(s.ic, 5), scale = Normal(s.ic, 6), shift = Normal(s.ic, 7), before = c.x;
+      const InputRecipe recipe = {mean.data(), scale.data(), shift.data(), relu == 1};
+      for (size_t i = 0; i < c.x.size(); ++i) {
+        const int channel = i % s.ic;
+        const float value = (c.x[i] - mean[channel]) * scale[channel] + shift[channel];
+        c.x[i] = relu && value < 0 ? 0 : value;
+      }
+      c = Case(s, c.x);
+      Convolution convolution(s);
+      std::vector<float> y(c.y.size(), kUnset), dw(c.w.size()), y_mean(s.oc), y_variance(s.oc);
+      const OutputMoments moments = {y_mean.data(), y_variance.data()};
+      convolution.Forward(before.data(), c.w.data(), c.bias.data(), y.data(), &recipe, &moments);
+      convolution.BackwardWeights(before.data(), c.dy.data(), dw.data(), NULL, &recipe);
+      ExpectNear(c.y, y, 1e-4, "y");
+      ExpectNear(c.dw, dw, 1e-4, "dw");
+      const double pixels = double(s.n) * s.oh * s.ow;
+      std::vector<double> expected_mean(s.oc), expected_variance(s.oc);
+      for (size_t i = 0; i < c.y.size(); ++i) expected_mean[i % s.oc] += c.y[i] / pixels;
+      for (size_t i = 0; i < c.y.size(); ++i) {
+        expected_variance[i % s.oc] += std::pow(c.y[i] - expected_mean[i % s.oc], 2) / pixels;
+      }
+      if (pixels == 1) {
+        EXPECT_LT(*std::max_element(y_variance.begin(), y_variance.end()), 1e-5);
+        continue;
+      }
+      ExpectNear(expected_mean, y_mean, 1e-4, "mean");
+      ExpectNear(expected_variance, y_variance, 1e-4, "variance");
+    }
   }
 }
 
