@@ -4,10 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "caffe/engine/vector_loops.hpp"
 
 namespace caffe {
@@ -16,7 +12,8 @@ namespace engine {
 namespace {
 
 // How an activation of c channels is cut: into rows of whole pixels and of whole vectors, rows into blocks that fit the
-// first cache together with their results, blocks among the threads.
+// first cache together with their results, blocks into parts, which the threads take one after the other. The parts
+// depend on the shape only, and so do the bits of all sums, whatever the number of threads.
 struct Cut {
   explicit Cut(const Dims& dims) : channels(dims.c), count(dims.count()) {
     int pixels = 1;
@@ -24,11 +21,7 @@ struct Cut {
     row = size_t(channels) * pixels;
     block = std::max(size_t(1), 1024 / row) * row;
     blocks = (count + block - 1) / block;
-    threads = 1;
-#ifdef _OPENMP
-    // A thread is worth its start from some 30 KB on.
-    threads = std::max<size_t>(1, std::min<size_t>(omp_get_max_threads(), count / 8192));
-#endif
+    parts = std::max<size_t>(1, std::min<size_t>(64, blocks / 8));
   }
 
   // `values` repeated to a row; `missing` where there are none.
@@ -40,32 +33,36 @@ struct Cut {
     return out;
   }
 
-  // Calls work(thread, first float, number of floats) for all blocks, each thread taking one run of them.
+  // Calls work(part, first float, number of floats, room for as many) for all blocks.
   template <typename Work>
   void Run(const Work& work) const {
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int t = 0; t < threads; ++t) {
-      for (size_t b = blocks * t / threads; b < blocks * (t + 1) / threads; ++b) {
-        work(t, b * block, std::min(block, count - b * block));
+#pragma omp parallel if (parts > 1)
+    {
+      Channels room(block);
+#pragma omp for schedule(dynamic, 1)
+      for (int part = 0; part < parts; ++part) {
+        for (size_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) {
+          work(part, b * block, std::min(block, count - b * block), room.data());
+        }
       }
     }
   }
 
   int channels;
   size_t count, row, block, blocks;
-  int threads;
+  int parts;
 };
 
 // Sums by channel: floats over a few dozen pixels of each lane, doubles beyond.
 class Sums {
  public:
-  explicit Sums(const Cut& cut) : cut_(cut), parts_(cut.threads, Part(cut)) {}
+  explicit Sums(const Cut& cut) : cut_(cut), parts_(cut.parts, Part(cut)) {}
 
-  float* block(int thread) { return parts_[thread].floats.data(); }
+  float* block(int part) { return parts_[part].floats.data(); }
 
-  // After a block, or a few, of `thread`.
-  void Flush(int thread, bool now = false) {
-    Part& part = parts_[thread];
+  // After each block of a part.
+  void Flush(int number, bool now = false) {
+    Part& part = parts_[number];
     if (!now && ++part.pending < 8) return;
     part.pending = 0;
     for (size_t j = 0; j < cut_.row; ++j) {
@@ -76,15 +73,16 @@ class Sums {
 
   std::vector<double> Total() {
     std::vector<double> total(cut_.channels, 0);
-    for (int t = 0; t < cut_.threads; ++t) {
-      Flush(t, true);
-      for (size_t j = 0; j < cut_.row; ++j) total[j % cut_.channels] += parts_[t].doubles[j];
+    for (int p = 0; p < cut_.parts; ++p) {
+      Flush(p, true);
+      for (size_t j = 0; j < cut_.row; ++j) total[j % cut_.channels] += parts_[p].doubles[j];
     }
     return total;
   }
 
  private:
   struct Part {
+    // The parts lie one cache line apart, or more.
     explicit Part(const Cut& cut) : floats(cut.row + 16), doubles(cut.row + 8), pending(0) {}
     std::vector<float> floats;
     std::vector<double> doubles;
@@ -98,6 +96,9 @@ class Sums {
 class Recipe {
  public:
   Recipe(const Tensor& t, const Cut& cut) : t_(t), row_(cut.row) {
+    mask_mean_ = cut.Row(t.mask.mean);
+    mask_scale_ = cut.Row(t.mask.scale, 1);
+    mask_shift_ = cut.Row(t.mask.shift);
     for (size_t k = 0; k < t.terms.size(); ++k) {
       const Term& term = t.terms[k];
       mean_.push_back(cut.Row(term.mean));
@@ -126,7 +127,12 @@ class Recipe {
       return out;
     }
     if (t_.post == Tensor::MASK) {
-      MaskBlock(values, t_.mask.get() + first, t_.slope, count, out);
+      const float* mask = t_.mask.values.get() + first;
+      if (t_.mask.plain()) {
+        MaskBlock(values, mask, t_.slope, count, out);
+      } else {
+        AffineMaskBlock(values, mask, mask_mean_.data(), mask_scale_.data(), mask_shift_.data(), t_.slope, row_, count, out);
+      }
       return out;
     }
     return values;
@@ -136,6 +142,7 @@ class Recipe {
   const Tensor& t_;
   const size_t row_;
   std::vector<Channels> mean_, scale_, shift_;
+  Channels mask_mean_, mask_scale_, mask_shift_;
 };
 
 Channels ToFloat(const std::vector<double>& values) { return Channels(values.begin(), values.end()); }
@@ -146,7 +153,7 @@ Buffer Evaluate(const Tensor& t) {
   const Cut cut(t.dims);
   const Buffer out = TakeBuffer(cut.count);
   const Recipe recipe(t, cut);
-  cut.Run([&](int, size_t first, size_t count) {
+  cut.Run([&](int, size_t first, size_t count, float*) {
     const float* values = recipe.Block(first, count, out.get() + first);
     if (values != out.get() + first) std::copy(values, values + count, out.get() + first);
   });
@@ -159,10 +166,10 @@ void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* varian
   const Channels origin(x.get(), x.get() + dims.c);
   const Channels origin_row = cut.Row(origin);
   Sums sums(cut), squares(cut);
-  cut.Run([&](int thread, size_t first, size_t count) {
-    MomentsBlock(x.get() + first, origin_row.data(), cut.row, count, sums.block(thread), squares.block(thread));
-    sums.Flush(thread);
-    squares.Flush(thread);
+  cut.Run([&](int part, size_t first, size_t count, float*) {
+    MomentsBlock(x.get() + first, origin_row.data(), cut.row, count, sums.block(part), squares.block(part));
+    sums.Flush(part);
+    squares.Flush(part);
   });
   const std::vector<double> sum = sums.Total(), square = squares.Total();
   const double pixels = dims.pixels();
@@ -185,13 +192,11 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
   // The other branch of a residual block wants the sum of the terms, too.
   const Buffer dense = g->terms.size() > 1 ? TakeBuffer(cut.count) : Buffer();
   Sums sums(cut), products(cut);
-  std::vector<Channels> scratch(cut.threads, Channels(cut.block));
-  cut.Run([&](int thread, size_t first, size_t count) {
-    float* out = dense ? dense.get() + first : scratch[thread].data();
-    const float* values = recipe.Block(first, count, out);
-    ProductsBlock(values, x.values.get() + first, mean.data(), cut.row, count, sums.block(thread), products.block(thread));
-    sums.Flush(thread);
-    products.Flush(thread);
+  cut.Run([&](int part, size_t first, size_t count, float* room) {
+    const float* values = recipe.Block(first, count, dense ? dense.get() + first : room);
+    ProductsBlock(values, x.values.get() + first, mean.data(), cut.row, count, sums.block(part), products.block(part));
+    sums.Flush(part);
+    products.Flush(part);
   });
   if (dense) *g = Tensor(g->dims, dense);
   const std::vector<double> sum = sums.Total(), product = products.Total();
@@ -220,18 +225,11 @@ TensorPtr CombineGradient(const Tensor& g, const Channels& a, const Buffer& x, c
   const Recipe recipe(g, cut);
   const Buffer out = TakeBuffer(cut.count);
   Sums sums(cut);
-  cut.Run([&](int thread, size_t first, size_t count) {
-    float scratch[4096];
-    std::vector<float> large;
-    float* block = scratch;
-    if (count > 4096) {
-      large.resize(count);
-      block = large.data();
-    }
-    const float* values = recipe.Block(first, count, block);
+  cut.Run([&](int part, size_t first, size_t count, float* room) {
+    const float* values = recipe.Block(first, count, room);
     CombineBlock(values, a_row.data(), x.get() + first, mean_row.data(), b_row.data(), c_row.data(), cut.row, count,
-        out.get() + first, sums.block(thread));
-    sums.Flush(thread);
+        out.get() + first, sums.block(part));
+    sums.Flush(part);
   });
   TensorPtr tensor(new Tensor(g.dims, out));
   tensor->channel_sums = ToFloat(sums.Total());

@@ -6,8 +6,8 @@
 namespace caffe {
 namespace engine {
 
-// The passes over memory. Each reads and writes every activation once, with all threads; sums are added in an order that
-// depends on the shape and the number of threads only.
+// The passes over memory. Each reads and writes every activation once, with all threads; the bits of the sums depend on
+// the shape only, not on the number of threads.
 
 // The values of t's recipe.
 Buffer Evaluate(const Tensor& t);

@@ -15,7 +15,10 @@ void ReLULayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   out->Add(in.get(), 1);
   out->post = Tensor::RELU;
   out->slope = layer_param_.relu_param().negative_slope();
+  const Term origin = out->terms[0];
+  const bool one_term = out->terms.size() == 1 && !origin.plain();
   out->Dense();
+  if (one_term && phase_ == TRAIN) out->origin = origin;
   SetData(top[0], out);
 }
 
@@ -27,7 +30,12 @@ void ReLULayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagat
   dx->Add(g.get(), 1);
   dx->post = Tensor::MASK;
   dx->slope = layer_param_.relu_param().negative_slope();
-  dx->mask = Data(*bottom[0])->Dense();
+  const TensorPtr in = Data(*bottom[0]);
+  if (!in->origin.plain()) {
+    dx->mask = in->origin;
+  } else {
+    dx->mask.values = in->Dense();
+  }
   SetDiff(bottom[0], dx);
   if (top[0] != bottom[0]) ReleaseDiff(top[0]);
 }

@@ -60,7 +60,7 @@ const Buffer& Tensor::Dense() {
     terms.assign(1, Term());
     terms[0].values = values;
     post = NONE;
-    mask.reset();
+    mask = Term();
   }
   return terms[0].values;
 }

@@ -69,7 +69,9 @@ class Tensor : public PrivateCopy {
   std::vector<Term> terms;
   Post post;
   float slope;
-  Buffer mask;
+  Term mask;
+  // Of the result of a ReLU: what its only term was. As good a mask as the result, and BatchNorm reads it anyway.
+  Term origin;
   // Side products of the pass that made it, NULL or empty where there are none.
   shared_ptr<GradientSums> sums;
   Channels channel_sums;

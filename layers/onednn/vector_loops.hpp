@@ -16,6 +16,9 @@ void AffineBlock(const float* x, const float* mean, const float* scale, const fl
 void AddBlock(const float* x, size_t count, float* out);  // out += x
 void ReluBlock(const float* x, float slope, size_t count, float* out);
 void MaskBlock(const float* x, const float* mask, float slope, size_t count, float* out);
+// The mask is (m - mean) * scale + shift.
+void AffineMaskBlock(const float* x, const float* m, const float* mean, const float* scale, const float* shift,
+    float slope, size_t row, size_t count, float* out);
 // sum[j] += x - origin, squares[j] += (x - origin)^2
 void MomentsBlock(const float* x, const float* origin, size_t row, size_t count, float* sum, float* squares);
 // sum[j] += g, products[j] += g * (x - mean)
