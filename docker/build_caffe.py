@@ -43,8 +43,6 @@ CMAKE_OPTIONS = {
     "BUILD_docs": "OFF",
     "python_version": "3",
 }
-# What Caffe's own build writes into its source tree.
-GENERATED = ("python/caffe/_caffe.so", "python/caffe/proto")
 
 
 class BuildError(Exception):
@@ -154,6 +152,7 @@ def assemble(cache: Path, tree: Path) -> None:
         with tarfile.open(fetch_source(cache)) as archive:
             archive.extractall(tree.parent)  # no filter: its SHA-256 was just checked
         next(tree.parent.glob("brocolli-caffe-*")).rename(tree)
+    shutil.rmtree(tree / "python/caffe/proto", ignore_errors=True)  # an old caffe_pb2.py, which would win over ours
     (tree / "examples").mkdir(exist_ok=True)
     (tree / "examples" / "CMakeLists.txt").write_text("")
     for patch in sorted((DOCKER / "patches").glob("*.patch")):
@@ -179,7 +178,7 @@ def bring_up_to_date(work: Path, new: Path) -> None:
     wanted = {path.relative_to(new) for path in files_below(new)}
     for path in files_below(work):
         name = path.relative_to(work)
-        if name not in wanted and not str(name).startswith(GENERATED):
+        if name not in wanted:
             path.unlink()
     for name in sorted(wanted):
         source, target = new / name, work / name

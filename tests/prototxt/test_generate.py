@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("caffe")
-from google.protobuf import text_format
+from google.protobuf import text_format  # noqa: E402
 
-from prototxt import generate
+from prototxt import generate  # noqa: E402
 
 
 def test_committed_files_are_what_the_generator_writes(capsys):

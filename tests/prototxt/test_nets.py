@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 caffe = pytest.importorskip("caffe")
-from caffe.proto import caffe_pb2
-from google.protobuf import text_format
+from caffe.proto import caffe_pb2  # noqa: E402
+from google.protobuf import text_format  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2] / "prototxt"
 Weighting = caffe_pb2.LossParameter

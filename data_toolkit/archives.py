@@ -1,0 +1,207 @@
+"""Read CIFAR-100 in any of its three official forms, from an archive or from its unpacked folder."""
+
+import hashlib
+import io
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_toolkit import unpickle
+from data_toolkit.dataset import Dataset
+from data_toolkit.errors import DataError
+
+COUNTS = {"train": 50_000, "test": 10_000}
+PIXELS = 3 * 32 * 32
+RECORD = 2 + PIXELS  # superclass, class, then the red, green and blue planes row by row
+MAX_BYTES = 400_000_000  # a form other than binary has no exact size; the largest official file has 155 MB
+OFFICIAL_MD5 = {
+    "03b5dce01913d631647c71ecec9e9cb8": "the official binary archive",
+    "eb9058c3a382ffc7106e4002c42a8d85": "the official python archive",
+    "6a4bfa1dcd5c9453dda6bb54194911f4": "the official MATLAB archive",
+}
+
+
+def _dataset(split: str, planes: NDArray, labels: NDArray, coarse_labels: NDArray) -> Dataset:
+    """Check what a form has given, and put channels last."""
+    count = COUNTS[split]
+    if planes.shape != (count, PIXELS) or planes.dtype != np.uint8:
+        raise DataError(f"the {split} images are {planes.dtype} {planes.shape} instead of uint8 ({count}, {PIXELS})")
+    for name, values, limit in ("fine", labels, 100), ("coarse", coarse_labels, 20):
+        if values.shape != (count,) or values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= limit:
+            raise DataError(f"the {split} set's {name} labels are not {count} numbers from 0 to {limit - 1}")
+    images = np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    labels = labels.astype(np.int64)
+    return Dataset(images, labels, labels, coarse_labels.astype(np.int64))
+
+
+def _read_binary(content: BinaryIO, split: str) -> Dataset:
+    size = COUNTS[split] * RECORD
+    raw = content.read(size + 1)
+    if len(raw) != size:
+        raise DataError(f"the {split} set has {'over ' * (len(raw) > size)}{min(len(raw), size)} bytes "
+                        f"instead of {size}")
+    records = np.frombuffer(raw, np.uint8).reshape(-1, RECORD)
+    return _dataset(split, records[:, 2:], records[:, 1], records[:, 0])
+
+
+def _read_python(content: BinaryIO, split: str) -> Dataset:
+    return _from_arrays(unpickle.load(content), split)
+
+
+def _read_matlab(content: BinaryIO, split: str) -> Dataset:
+    from scipy.io import loadmat  # slow to import, and the default archive does without
+
+    try:
+        # scipy seeks, which a member of a compressed archive cannot well do.
+        arrays = loadmat(io.BytesIO(content.read()), variable_names=["data", "fine_labels", "coarse_labels"])
+    except Exception as error:  # a damaged file may raise anything
+        raise DataError(f"the {split} set is not a whole MATLAB v5 file: {error}") from error
+    return _from_arrays(arrays, split)
+
+
+def _from_arrays(arrays: dict, split: str) -> Dataset:
+    missing = [name for name in ("data", "fine_labels", "coarse_labels") if name not in arrays]
+    if missing:
+        raise DataError(f"the {split} set has no {' or '.join(missing)}")
+    try:
+        labels = [np.asarray(arrays[name]).ravel() for name in ("fine_labels", "coarse_labels")]
+    except ValueError as error:
+        raise DataError(f"the {split} set's labels are not numbers: {error}") from error
+    return _dataset(split, np.asarray(arrays["data"]), *labels)
+
+
+# file name -> (split, reader)
+FILES: dict[str, tuple[str, Callable[[BinaryIO, str], Dataset]]] = {
+    split + suffix: (split, reader)
+    for split in COUNTS
+    for suffix, reader in ((".bin", _read_binary), ("", _read_python), (".mat", _read_matlab))
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An archive of CIFAR-100, or its unpacked folder.
+
+    Attributes
+    ----------
+    path : Path
+    md5 : str
+        Of the archive; of a folder's files, one after the other.
+    """
+
+    path: Path
+    md5: str
+
+    @property
+    def description(self) -> str:
+        """What it is as far as its checksum tells."""
+        return OFFICIAL_MD5.get(self.md5, "a folder" if self.path.is_dir() else "an unofficial archive")
+
+    @property
+    def is_official(self) -> bool:
+        return self.md5 in OFFICIAL_MD5
+
+
+def md5_of(*paths: Path) -> str:
+    """The MD5 of files, one after the other, in hexadecimal."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """CIFAR-100's train and test file in a folder, or in the one that its archive unpacks to there."""
+    for place in folder, *sorted(folder.glob("cifar-100-*")):
+        for suffix in ".bin", "", ".mat":
+            files = [place / (split + suffix) for split in COUNTS]
+            if all(file.is_file() for file in files):
+                return files
+    raise DataError("has no CIFAR-100 in it: neither train.bin and test.bin, nor train and test, nor train.mat and "
+                    "test.mat")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say of which file an error is."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: --source or CIFAR100_SOURCE names an archive of CIFAR-100 or its "
+                        "folder") from None
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{path} is not a whole archive: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def find(path: Path) -> Source:
+    """Look at what a source is, without reading its images.
+
+    Raises
+    ------
+    DataError
+        If it does not exist, cannot be read, or is a folder without CIFAR-100.
+    """
+    path = Path(path)
+    with _naming(path):
+        if path.is_dir():
+            return Source(path, md5_of(*_files_in(path)))
+        if path.exists() and not path.is_file():
+            raise DataError("is neither a file nor a folder")
+        return Source(path, md5_of(path))
+
+
+def _read_folder(path: Path) -> dict[str, Dataset]:
+    splits = {}
+    for file in _files_in(path):
+        split, read = FILES[file.name]
+        with open(file, "rb") as content:
+            splits[split] = read(content, split)
+    return splits
+
+
+def _read_archive(path: Path) -> dict[str, Dataset]:
+    """Nothing is unpacked to disk, so names in the archive cannot lead anywhere."""
+    splits = {}
+    with tarfile.open(path, "r|*") as archive:  # as a stream, in whatever way it is compressed
+        for member in archive:
+            split, read = FILES.get(PurePosixPath(member.name).name, (None, None))
+            if split is None or member.isdir():
+                continue
+            if not member.isreg():
+                raise DataError(f"{member.name} in it is not a regular file")
+            if member.size > MAX_BYTES:
+                raise DataError(f"{member.name} in it has {member.size} bytes, which CIFAR-100 has not")
+            if split in splits:
+                raise DataError(f"{member.name} in it is a second {split} set")
+            splits[split] = read(archive.extractfile(member), split)
+            if len(splits) == len(COUNTS):
+                return splits
+    missing = " or ".join(split for split in COUNTS if split not in splits)
+    raise DataError(f"has no {missing} set of CIFAR-100 in it")
+
+
+def read(source: Source) -> tuple[Dataset, Dataset]:
+    """Read the training and the test set, in the source's order.
+
+    Raises
+    ------
+    DataError
+        If the source is damaged, truncated, or not CIFAR-100.
+    """
+    with _naming(source.path):
+        splits = _read_folder(source.path) if source.path.is_dir() else _read_archive(source.path)
+    return splits["train"], splits["test"]

@@ -1,0 +1,122 @@
+"""A labelled image set in memory, and its fast form on disk: one uncompressed .npz, loaded in under a second."""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_toolkit import matfile
+from data_toolkit.errors import DataError
+from data_toolkit.files import atomic_writer
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """N images with labels.
+
+    Attributes
+    ----------
+    images : (N, 32, 32, 3) uint8
+        Height x width x RGB.
+    labels : (N,) int64
+        As given to the learner, i.e. with noise.
+    true_labels : (N,) int64
+    coarse_labels : (N,) int64 or None
+        The superclasses of the true labels, where the source has them.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    true_labels: NDArray[np.int64]
+    coarse_labels: NDArray[np.int64] | None = None
+
+    def __post_init__(self):
+        if self.images.dtype != np.uint8 or self.images.shape[1:] != (32, 32, 3):
+            raise DataError(f"images are {self.images.dtype} {self.images.shape}; uint8 (N, 32, 32, 3) is needed")
+        for name in "labels", "true_labels", "coarse_labels":
+            values = getattr(self, name)
+            if values is not None and (values.shape != (len(self.images),) or values.min(initial=0) < 0):
+                raise DataError(f"{name} of shape {values.shape} from {values.min(initial=0)} on; "
+                                f"one of 0, 1, ... is needed for each of the {len(self.images)} images")
+
+    @property
+    def num_classes(self) -> int:
+        """One more than the largest label."""
+        return int(max(self.labels.max(), self.true_labels.max())) + 1
+
+    @property
+    def noise_rate(self) -> float:
+        """The share of labels that are not the true ones."""
+        return float(np.mean(self.labels != self.true_labels))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of images and labels, which tells whether a run goes on with the data that it began with."""
+        sha = hashlib.sha256()
+        for array in self.images, self.labels, self.true_labels:
+            sha.update(np.ascontiguousarray(array).data)
+        return sha.hexdigest()
+
+
+def rate_name(noise: float) -> str:
+    """How file names write a noise rate: 0.0, 0.4, 0.25."""
+    return str(float(noise))
+
+
+def train_path(folder: Path, noise: float, noise_type: str, seed: int) -> Path:
+    """Where the fast form of a training set is."""
+    return Path(folder) / f"cifar100_train_{noise_type}_{rate_name(noise)}_seed_{seed}.npz"
+
+
+def test_path(folder: Path) -> Path:
+    """Where the fast form of the test set is."""
+    return Path(folder) / "cifar100_test.npz"
+
+
+def save(path: Path, dataset: Dataset, about: dict) -> None:
+    """Write the fast form, whole or not at all; `about` is any JSON, e.g. where the data come from."""
+    arrays = {name: value for name, value in vars(dataset).items() if isinstance(value, np.ndarray)}
+    with atomic_writer(path) as file:
+        np.savez(file, about=np.array(json.dumps(about)), **arrays)
+
+
+def load(path: Path) -> tuple[Dataset, dict]:
+    """Read the fast form: the data set, and what was said about it.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or not of this kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            return Dataset(**{name: arrays[name] for name in arrays.files if name != "about"}), about
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: run `python data_toolkit/prepare.py` first") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is damaged ({error}): delete it and run `python data_toolkit/prepare.py`") from error
+
+
+def load_train(folder: Path, noise: float = 0.0, noise_type: str = "symmetric", seed: int = 123) -> Dataset:
+    """The prepared training set with label noise; see `load` for errors."""
+    return load(train_path(folder, noise, noise_type, seed))[0]
+
+
+def load_test(folder: Path) -> Dataset:
+    """The prepared test set; see `load` for errors."""
+    return load(test_path(folder))[0]
+
+
+test_path.__test__ = False  # not one of pytest's
+
+
+def from_mat(path: Path) -> Dataset:
+    """A released or user-made ``*ImageDataCell*.mat``; its labels count as the true ones, since it has no others."""
+    images, labels = matfile.read(path)
+    return Dataset(images, labels, labels)

@@ -1,0 +1,59 @@
+"""Which images make up the batch of a step: balanced over the (noisy) labels, as the released loop drew them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_toolkit.errors import DataError
+
+CLASS_STREAM, IMAGE_STREAM = 0, 1  # independent random streams of one seed
+
+
+class ClassBalancedSampler:
+    """Batches of `classes_per_batch` classes with `images_per_class` distinct images each.
+
+    A permutation of the classes is cut into as many whole batches as it gives; when they are used up, a new one is
+    drawn. Steps 1 and 2 use the same classes, a quirk of the released loop. A batch is a function of labels, seed and
+    step alone, so training resumes exactly with no random state to save. (MATLAB's ``randperm(n, k)`` cannot be
+    reproduced; these batches equal the released ones in distribution.)
+
+    Parameters
+    ----------
+    labels : (N,) int64
+        The labels to balance, i.e. the noisy ones.
+    seed : int
+    classes_per_batch, images_per_class : int
+
+    Raises
+    ------
+    DataError
+        If the labels hold fewer than `classes_per_batch` classes.
+    """
+
+    def __init__(self, labels: NDArray[np.int64], seed: int, classes_per_batch: int = 32, images_per_class: int = 8):
+        self.classes, counts = np.unique(labels, return_counts=True)
+        if len(self.classes) < classes_per_batch:
+            raise DataError(f"the labels hold {len(self.classes)} classes, but a batch takes {classes_per_batch}")
+        self.members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+        self.seed = seed
+        self.classes_per_batch = classes_per_batch
+        self.images_per_class = images_per_class
+
+    def chosen_classes(self, step: int) -> NDArray[np.intp]:
+        """Positions in `self.classes` of the classes of a step, which counts from 1: (classes_per_batch,)."""
+        batches = len(self.classes) // self.classes_per_batch
+        permutation, batch = divmod(max(step - 2, 0), batches)
+        order = np.random.default_rng([self.seed, CLASS_STREAM, permutation]).permutation(len(self.classes))
+        return order[batch * self.classes_per_batch :][: self.classes_per_batch]
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        """The images of a step, grouped by class: (classes_per_batch * images_per_class,).
+
+        Of a class with too few images, some come more than once: a permutation of ``images_per_class`` modulo its size.
+        """
+        rng = np.random.default_rng([self.seed, IMAGE_STREAM, step])
+        groups = []
+        for position in self.chosen_classes(step):
+            members = self.members[position]
+            size = max(len(members), self.images_per_class)
+            groups.append(members[rng.permutation(size)[: self.images_per_class] % len(members)])
+        return np.concatenate(groups)

@@ -1,0 +1,20 @@
+"""The losses.
+
+``layers.weighting`` holds their formulas and needs only NumPy. The pycaffe layers, which a prototxt names as
+``python_param { module: "layers" layer: "UnifiedWeightLoss" }``, are imported with Caffe when first asked for.
+"""
+
+from typing import Any
+
+from layers.did_you_mean import did_you_mean
+
+PYTHON_LAYERS = ("UnifiedWeightLoss", "WeightedSoftmaxWithLoss", "ExtractProb")
+
+
+def __getattr__(name: str) -> Any:
+    if name in PYTHON_LAYERS:
+        from layers import python_layers
+
+        return getattr(python_layers, name)
+    raise AttributeError(f"module 'layers' has no layer {name!r}{did_you_mean(name, PYTHON_LAYERS)} "
+                         f"(it has {', '.join(PYTHON_LAYERS)})")

@@ -1,0 +1,58 @@
+"""Read a Python layer's parameters from the JSON in its python_param.param_str."""
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from layers.did_you_mean import did_you_mean
+
+KINDS = {"weighting": str, "q": float, "lambda": float, "beta": float, "ignore_label": int, "axis": int}
+NAMES = {str: "a string", float: "a finite number", int: "a whole number"}
+# What loss_param and the IMAE paper call them.
+OTHER_NAMES = {"lamda_p": "lambda", "scale": "beta", "T": "beta"}
+
+
+def read(param_str: str, keys: Iterable[str]) -> dict[str, Any]:
+    """The parameters that a param_str gives, by name; empty for an empty one.
+
+    Parameters
+    ----------
+    param_str : str
+        A JSON object, e.g. ``{"lambda": 0.5, "beta": 6}``.
+    keys : iterable of str
+        The names that the layer knows, all in KINDS.
+
+    Raises
+    ------
+    ValueError
+        If it is not a JSON object, or a key or the type of a value is wrong.
+    """
+    try:
+        parameters = json.loads(param_str or "{}", object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"param_str is not JSON ({error}): {param_str}") from error
+    if not isinstance(parameters, dict):
+        raise ValueError(f"param_str must be a JSON object such as {{}}, not {param_str}")
+    for key, value in parameters.items():
+        if key not in keys:
+            known = ", ".join(f'"{name}"' for name in keys)
+            other = OTHER_NAMES.get(key)
+            hint = f'; did you mean "{other}"?' if other in keys else did_you_mean(key, keys)
+            raise ValueError(f'param_str has an unknown key "{key}"{hint} (known: {known})')
+        if not _is(value, KINDS[key]):
+            raise ValueError(f'param_str: "{key}" must be {NAMES[KINDS[key]]}, not {json.dumps(value)}')
+    return parameters
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):  # which Python counts among the integers
+        return False
+    return isinstance(value, (int, float)) and math.isfinite(value) if kind is float else isinstance(value, kind)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        raise ValueError("param_str says a key twice: " + ", ".join(f'"{key}"' for key, _ in pairs))
+    return parameters

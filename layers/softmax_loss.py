@@ -1,0 +1,116 @@
+"""A weighting over a batch: from scores and labels to the reported value and the gradient of the scores."""
+
+import math
+
+import numpy as np
+
+from layers.weighting import Weighting
+
+
+def softmax(scores: np.ndarray, axis: int = 1) -> np.ndarray:
+    """Softmax probabilities along an axis, same shape and type as the scores."""
+    probabilities = scores - scores.max(axis, keepdims=True)
+    np.exp(probabilities, out=probabilities)
+    probabilities /= probabilities.sum(axis, keepdims=True)
+    return probabilities
+
+
+def outer_classes_inner(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """(outer, classes, inner): the sizes before, along and after the axis of the classes, which may count from the end.
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+    """
+    dimensions = len(shape)
+    if not -dimensions <= axis < dimensions:
+        raise ValueError(f"no axis {axis} in a blob of shape {shape}: it can be {-dimensions} to {dimensions - 1}")
+    axis %= dimensions
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1:])
+
+
+def check_label_count(labels: np.ndarray, shape: tuple[int, ...], axis: int) -> None:
+    """Raise a ValueError unless there is one label for each position of a blob of this shape."""
+    outer, _, inner = outer_classes_inner(shape, axis)
+    if labels.size != outer * inner:
+        raise ValueError(f"a blob of shape {shape} with its classes on axis {axis} needs {outer * inner} labels, "
+                         f"one a position, but the labels have shape {labels.shape}")
+
+
+def class_indices(labels: np.ndarray, shape: tuple[int, ...], axis: int, ignore_label: int | None
+                  ) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as indices for take_along_axis on an (outer, classes, inner) array.
+
+    Parameters
+    ----------
+    labels : array of outer * inner whole numbers of any type
+    shape : of the scores
+    axis : of the classes
+    ignore_label : the label of positions to leave out; it may be outside 0..classes-1
+
+    Returns
+    -------
+    indices : intp array, (outer, 1, inner); 0 where the label is ignored
+    valid : bool array, (outer, 1, inner); False where the label is ignored
+
+    Raises
+    ------
+    ValueError
+        If there is not one label a position, or one of the others is outside 0..classes-1.
+    """
+    check_label_count(labels, shape, axis)
+    outer, classes, inner = outer_classes_inner(shape, axis)
+    indices = labels.reshape(outer, 1, inner).astype(np.intp)
+    valid = np.not_equal(indices, ignore_label) if ignore_label is not None else np.ones_like(indices, dtype=bool)
+    wrong = valid & ((indices < 0) | (indices >= classes))
+    if wrong.any():
+        example, _, position = np.argwhere(wrong)[0]
+        where = f"example {example}" + (f", position {position}" if inner > 1 else "")
+        raise ValueError(f"label {indices[example, 0, position]} of {where} is outside 0..{classes - 1}, the classes "
+                         f"of the scores, and not ignore_label ({ignore_label})")
+    return np.where(valid, indices, 0), valid
+
+
+class SoftmaxLoss:
+    """One forward pass, with what its gradient needs.
+
+    Parameters
+    ----------
+    scores : float array with the classes on `axis`, e.g. (N, C) or (N, C, H, W)
+    labels : one whole number a position, e.g. (N,) or (N, 1, H, W)
+    weighting : which of the nine losses
+    ignore_label : positions with this label have no gradient and are not counted
+    axis : of the classes
+
+    Attributes
+    ----------
+    value : float, V
+    normaliser : float, S
+    probabilities : softmax of the scores, same shape and type
+
+    Raises
+    ------
+    ValueError
+        If the labels do not fit the scores.
+    """
+
+    def __init__(self, scores: np.ndarray, labels: np.ndarray, weighting: Weighting, ignore_label: int | None = None,
+                 axis: int = 1) -> None:
+        self.weighting = weighting
+        self._indices, self._valid = class_indices(labels, scores.shape, axis, ignore_label)
+        self.probabilities = softmax(scores, axis)
+        self._rows = self.probabilities.reshape(outer_classes_inner(scores.shape, axis))
+        self._p = np.take_along_axis(self._rows, self._indices, axis=1)
+        p = self._p[self._valid]
+        self.normaliser = weighting.normaliser(p)
+        self.value = weighting.value(p)
+
+    def gradient(self, loss_weight: float = 1.0) -> np.ndarray:
+        """Derivatives of the scores, same shape and type: loss_weight / S * c(p) * (P - onehot(label))."""
+        scale = float(loss_weight) / self.normaliser * self.weighting.multiplier(self._p)
+        scale[~self._valid] = 0
+        gradient = self._rows * scale
+        # P - 1 before scaling: next to p = 1 the difference of the products would lose its digits.
+        np.put_along_axis(gradient, self._indices, (self._p - 1) * scale, axis=1)
+        return gradient.reshape(self.probabilities.shape)

@@ -1,0 +1,1 @@
+"""Run a setting, measure its checkpoints, set it against the published runs: train.py, evaluate.py, compare.py."""

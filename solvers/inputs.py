@@ -1,0 +1,125 @@
+"""What a net is fed: CIFAR-100 through its blobs ``data`` and ``label``, or what its own data layers read."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from data_toolkit.batches import BatchFeeder
+from data_toolkit.dataset import Dataset
+from solvers import losses
+from solvers.engine import caffe
+from solvers.errors import SolverError
+from solvers.phases import layers_in
+
+pb = caffe.proto.caffe_pb2
+
+IMAGE = (3, 32, 32)
+IMAGES_PER_CLASS = 8
+
+
+def fed_blobs(net: pb.NetParameter, state: pb.NetState) -> tuple[str, ...]:
+    """The blobs that the driver fills at each step: none if the net has data layers of its own.
+
+    Raises
+    ------
+    SolverError
+        If the net has an input that is neither ``data`` nor ``label``.
+    """
+    names = [*net.input, *(top for layer in layers_in(net, state) if layer.type == "Input" for top in layer.top)]
+    for name in names:
+        if name not in ("data", "label"):
+            raise SolverError(f"the net has the input {name!r}; the driver fills only 'data' and 'label'")
+    if names and "data" not in names:
+        raise SolverError("the net has the input 'label' but not 'data': the driver fills both")
+    return tuple(names)
+
+
+def classes_per_batch(net: caffe.Net, num_classes: int) -> int:
+    """How many classes, of 8 images each, make one batch of this net (recipe: 256 = 32 x 8).
+
+    Raises
+    ------
+    SolverError
+        If CIFAR-100 images do not fit its blobs, or the batch does not divide so.
+    """
+    batch, *image = net.blobs["data"].data.shape
+    if tuple(image) != IMAGE:
+        raise SolverError(f"the net's blob 'data' holds images of {'x'.join(map(str, image))}; CIFAR-100's are 3x32x32")
+    if "label" in net.blobs and net.blobs["label"].data.size != batch:
+        raise SolverError(f"the net's blob 'label' holds {net.blobs['label'].data.size} labels for {batch} images")
+    if batch % IMAGES_PER_CLASS or batch > IMAGES_PER_CLASS * num_classes:
+        raise SolverError(f"the net's batch of {batch} images is not {IMAGES_PER_CLASS} images of each of "
+                          f"1 to {num_classes} classes")
+    return batch // IMAGES_PER_CLASS
+
+
+def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int, start: int) -> Iterator[None]:
+    """At each ``next()``, put the next batch into the net's input blobs; step `start` + 1 gets the first.
+
+    A net that reads its own data (no `blobs`) gets nothing.
+    """
+    if not blobs:
+        yield from itertools.repeat(None)
+    classes = classes_per_batch(net, data.num_classes)
+    with BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes,
+                     images_per_class=IMAGES_PER_CLASS) as feeder:
+        for batch in feeder:
+            for name, values in (("data", batch.data), ("label", batch.labels)):
+                if name in blobs:
+                    blob = net.blobs[name].data
+                    blob[...] = values.reshape(blob.shape)
+            yield
+
+
+def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed: np.ndarray | None) -> None:
+    """Check that every label is one of the net's outputs. Stock Caffe would read past the end of its scores.
+
+    Parameters
+    ----------
+    net : caffe.Net
+        Built, so that the scores have their shape.
+    param, state
+        What it was built from.
+    fed : numpy.ndarray or None
+        The labels of the data set, integers, for nets whose ``label`` the driver fills.
+
+    Raises
+    ------
+    SolverError
+        Naming layer, label and number of outputs.
+    """
+    layers = list(layers_in(param, state))
+    for layer in layers:
+        if not (losses.kind(layer) in losses.LOSSES or layer.type == "SoftmaxWithLoss"):
+            continue
+        scores, label = layer.bottom[:2]
+        given = losses.parameters(layer)
+        outputs = net.blobs[scores].data.shape[given.get("axis", 1)]
+        for source, labels in _labels(label, layers, fed):
+            wrong = (labels < 0) | (labels >= outputs)
+            if "ignore_label" in given:
+                wrong &= labels != given["ignore_label"]
+            if wrong.any():
+                raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores "
+                                  f"{outputs} classes, 0 to {outputs - 1}")
+
+
+def _labels(blob: str, layers: list[pb.LayerParameter], fed: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+    """The labels that will reach a blob, with the name of where they come from; none where that cannot be told."""
+    maker = next((layer for layer in layers if blob in layer.top and layer.type != "Input"), None)
+    if maker is None:
+        if fed is not None:
+            yield "the training data", fed
+    elif maker.type == "HDF5Data":
+        for name in Path(maker.hdf5_data_param.source).read_text().split():
+            try:
+                with h5py.File(name) as file:
+                    yield name, file[blob][()]
+            except (OSError, KeyError) as error:
+                raise SolverError(f"layer '{maker.name}' (HDF5Data) reads {name}: {error}") from error
+    elif maker.type == "ImageData":
+        lines = Path(maker.image_data_param.source).read_text().splitlines()
+        yield maker.image_data_param.source, np.array([float(line.split()[-1]) for line in lines if line.strip()])

@@ -1,0 +1,140 @@
+"""What a run tells while it trains: a CSV row and a TensorBoard point a step, and how far it is on the terminal."""
+
+import csv
+import io
+import os
+import shutil
+import sys
+import time
+from collections import deque
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from solvers.checkpoints import write_atomically
+from solvers.errors import SolverError
+
+
+class Step(NamedTuple):
+    """One step: number (from 1), loss of its batch, learning rate, seconds spent on training until its end."""
+
+    iteration: int
+    loss: float
+    lr: float
+    seconds: float
+
+
+class CsvLog:
+    """log.csv: one row a step, cut back to the checkpoint on resume, so without gaps or doubles.
+
+    Parameters
+    ----------
+    file : Path
+    start : int
+        Steps already done; later rows are dropped.
+
+    Raises
+    ------
+    SolverError
+        If rows up to `start` are missing.
+    """
+
+    def __init__(self, file: Path, start: int):
+        rows = read_log(file)[:start] if start else []
+        if [row.iteration for row in rows] != list(range(1, start + 1)):
+            raise SolverError(f"{file} does not hold the iterations 1 to {start} of the checkpoint to resume from")
+        self.seconds = rows[-1].seconds if rows else 0.0
+        write_atomically(file, _lines([Step._fields, *map(_row, rows)]))
+        self._file = file.open("a", encoding="utf-8", newline="")
+
+    def write(self, step: Step) -> None:
+        self._file.write(_lines([_row(step)]))
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Put the rows on the disk: before a checkpoint, which relies on them."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_log(file: Path) -> list[Step]:
+    """The complete rows of a log.csv; none if there is no such file."""
+    if not file.is_file():
+        return []
+    whole, _, _torn = file.read_text(encoding="utf-8").rpartition("\n")
+    rows = csv.DictReader(io.StringIO(whole))
+    return [Step(int(r["iteration"]), float(r["loss"]), float(r["lr"]), float(r["seconds"])) for r in rows]
+
+
+def _row(step: Step) -> tuple[str, ...]:
+    # 9 digits tell any two float32 apart.
+    return str(step.iteration), f"{step.loss:.9g}", f"{step.lr:.7g}", f"{step.seconds:.3f}"
+
+
+def _lines(rows: list[tuple]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+class TensorBoard:
+    """Loss and learning rate as TensorBoard events; on resume, those after `start` are superseded."""
+
+    def __init__(self, folder: Path, start: int):
+        if not start:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+
+    def write(self, step: Step) -> None:
+        self._writer.add_scalar("loss", step.loss, step.iteration)
+        self._writer.add_scalar("learning_rate", step.lr, step.iteration)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Progress:
+    """Iteration, loss, learning rate, images a second, time left: a bar on a terminal, else a line every 10 seconds.
+
+    Parameters
+    ----------
+    start, stop : int
+        Steps already done, and the last step.
+    images : int
+        Images a step.
+    """
+
+    SECONDS = 10
+
+    def __init__(self, start: int, stop: int, images: int):
+        self.stop, self.images = stop, images
+        self._recent = deque([time.perf_counter()], maxlen=21)  # ends of the last 20 steps
+        self._printed = float("-inf")
+        self._bar = tqdm(initial=start, total=stop, unit="step", bar_format="{n}/{total} |{bar}| {desc}",
+                         dynamic_ncols=True) if sys.stderr.isatty() else None
+
+    def write(self, step: Step) -> None:
+        now = time.perf_counter()
+        self._recent.append(now)
+        pace = (now - self._recent[0]) / (len(self._recent) - 1)
+        left = timedelta(seconds=round(pace * (self.stop - step.iteration)))
+        text = f"loss {step.loss:.4f}, lr {step.lr:.4g}, {self.images / pace:.1f} images/s, {left} left"
+        if self._bar is not None:
+            self._bar.set_description_str(text, refresh=False)
+            self._bar.update()
+        elif step.iteration == self.stop or now - self._printed >= self.SECONDS:
+            self._printed = now
+            print(f"iteration {step.iteration}/{self.stop}: {text}", flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a line that does not tear the bar."""
+        tqdm.write(text) if self._bar is not None else print(text, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,145 @@
+"""The folder of a run: where it lies, what it was made from, and whether it may be resumed.
+
+    runs/<setting>/noise_<rate>/seed_<seed>/
+        config.json  train.prototxt  solver.prototxt  test.prototxt    what it trains, as Caffe reads it
+        log.csv  tensorboard/  checkpoints1/                           train.py
+        accuracy.txt  accuracy_curve.png                               evaluate.py
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+from solvers import prototext
+from solvers.checkpoints import FOLDER, Checkpoints, write_atomically
+from solvers.engine import caffe
+from solvers.errors import SolverError
+from solvers.setting import Setting
+
+pb = caffe.proto.caffe_pb2
+
+# What must be the same for a run to go on; net and solver are compared by content.
+SAME = ("setting", "noise", "noise_type", "seed", "data_sha256")
+
+
+def folder_of(runs: Path, setting: str, changed: dict, noise: float, seed: int) -> Path:
+    """The folder of a run; what `changed` in the setting becomes part of the setting's name: res44_usw_beta_8."""
+    changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}"
+                      for name, value in changed.items())
+    return runs / (setting + changes) / f"noise_{float(noise)}" / f"seed_{seed}"
+
+
+@dataclasses.dataclass
+class Run:
+    """A run: its folder and all that it is made from.
+
+    Attributes
+    ----------
+    folder : Path
+    setting : Setting
+        With its overrides.
+    solver : caffe_pb2.SolverParameter
+        From `resolve_solver`.
+    config : dict
+        What config.json is to hold, but for fingerprints and versions of code.
+    """
+
+    folder: Path
+    setting: Setting
+    solver: pb.SolverParameter
+    config: dict
+
+    @property
+    def solver_file(self) -> Path:
+        return self.folder / "solver.prototxt"
+
+    def check_resumable(self) -> None:
+        """Raise SolverError, with the difference, if the run in the folder was made from something else."""
+        config = self.folder / "config.json"
+        try:
+            before = json.loads(config.read_text())
+        except (OSError, ValueError) as error:
+            raise SolverError(f"cannot resume {self.folder}: {config} cannot be read ({error})") from error
+        for name in SAME:
+            then, now = before.get(name), self.config[name]
+            if then != now:
+                raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}")
+        then = prototext.read(self.folder / "train.prototxt", pb.NetParameter())
+        self._same("train.prototxt", then, self.setting.net)
+        then = prototext.read(self.solver_file, pb.SolverParameter())
+        self._same("solver.prototxt", _lasting(then), _lasting(self.solver))
+
+    def _same(self, name: str, then: pb.NetParameter, now: pb.NetParameter) -> None:
+        lines = difflib.unified_diff(*(prototext.text(m).splitlines() for m in (then, now)), n=0, lineterm="")
+        changed = [line for line in list(lines)[2:] if not line.startswith("@@")]
+        if changed:
+            shown = ", ".join(f"'{line[0]} {line[1:].strip()}'" for line in changed[:4])
+            more = f" and {len(changed) - 4} more lines" if len(changed) > 4 else ""
+            raise SolverError(f"cannot resume {self.folder}: its {name} differs (- then, + now): {shown}{more}")
+
+    def write(self) -> None:
+        """Make the folder and write what the run is made from.
+
+        Raises
+        ------
+        SolverError
+            If the folder cannot be written.
+        """
+        solver = pb.SolverParameter()
+        solver.CopyFrom(self.solver)
+        setattr(solver, "net" if self.setting.shared_net else "train_net", str(self.folder / "train.prototxt"))
+        solver.snapshot_prefix = Checkpoints(self.folder).snapshot_prefix()
+        net, solver = prototext.text(self.setting.net), prototext.text(solver)
+        config = self.config | {
+            "net_sha256": _sha256(net),
+            "solver_sha256": _sha256(prototext.text(_lasting(self.solver))),
+            "versions": {"python": platform.python_version(), "caffe": caffe.__version__}
+            | {name: version(name) for name in ("numpy", "protobuf")},
+        }
+        try:
+            (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
+            write_atomically(self.folder / "train.prototxt", net)
+            write_atomically(self.solver_file, solver)
+            if self.setting.test_net is not None:
+                shutil.copyfile(self.setting.test_net, self.folder / "test.prototxt")
+            write_atomically(self.folder / "config.json", json.dumps(config, indent=2) + "\n")
+        except OSError as error:
+            raise SolverError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
+
+
+def resolve_solver(given: pb.SolverParameter, seed: int | None, max_iter: int | None,
+                   gpu: str | None) -> pb.SolverParameter:
+    """A solver as the driver runs it: seed, last step and device filled in, snapshots left to the driver.
+
+    The seed is here because Caffe takes the file's over the driver's; max_iter because lr_policy poly divides by it.
+    """
+    solver = pb.SolverParameter()
+    solver.CopyFrom(given)
+    for field in ("snapshot", "snapshot_format", "snapshot_prefix", "device_id"):
+        solver.ClearField(field)
+    if seed is not None or given.random_seed < 0:
+        solver.random_seed = 123 if seed is None else seed
+    solver.max_iter = max_iter or given.max_iter or 30000
+    solver.solver_mode = pb.SolverParameter.CPU if gpu is None else pb.SolverParameter.GPU
+    if gpu is not None:
+        solver.device_id = int(gpu)
+    return solver
+
+
+def _lasting(solver: pb.SolverParameter) -> pb.SolverParameter:
+    """The part of a solver that stays the same on resume: a run may be moved, prolonged, or go to another device."""
+    lasting = pb.SolverParameter()
+    lasting.CopyFrom(solver)
+    fields = ["net", "train_net", "snapshot_prefix", "solver_mode", "device_id"]
+    for field in fields + ([] if solver.lr_policy == "poly" else ["max_iter"]):
+        lasting.ClearField(field)
+    return lasting
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,96 @@
+"""A setting: a folder with a solver and the net that it names, found and read without changing a byte of either."""
+
+import dataclasses
+from pathlib import Path
+
+from layers.did_you_mean import did_you_mean
+from solvers import prototext
+from solvers.engine import caffe
+from solvers.errors import SolverError
+
+pb = caffe.proto.caffe_pb2
+
+# Where a solver may say its train net; exactly one of them.
+NET_FIELDS = ("net", "train_net", "net_param", "train_net_param")
+
+
+@dataclasses.dataclass
+class Setting:
+    """What a solver file describes.
+
+    Attributes
+    ----------
+    name : str
+        The folder's name; with the file's, where that is not solver.prototxt.
+    folder : Path
+    solver : caffe_pb2.SolverParameter
+        Its files are those found; its train net is in `net` instead.
+    net : caffe_pb2.NetParameter
+    shared_net : bool
+        Whether the solver's test nets are made from `net` too (Caffe's ``net`` as against ``train_net``).
+    test_net : Path or None
+        The folder's test.prototxt, from images to probabilities.
+    """
+
+    name: str
+    folder: Path
+    solver: pb.SolverParameter
+    net: pb.NetParameter
+    shared_net: bool
+    test_net: Path | None
+
+
+def load(path: Path) -> Setting:
+    """Read the setting in a folder, or of a solver file.
+
+    Raises
+    ------
+    SolverError
+        If there is no such folder, solver or net, or one of them does not parse.
+    """
+    file = find_solver(path)
+    folder = file.resolve().parent
+    solver = prototext.read(file, pb.SolverParameter())
+    named = [field for field in NET_FIELDS if solver.HasField(field)]
+    if len(named) != 1:
+        raise SolverError(f"{file}: a solver names its train net once, e.g. net: \"train.prototxt\"; "
+                          f"this one has {' and '.join(named) or 'none'}")
+    [field] = named
+    if field.endswith("_param"):
+        net = pb.NetParameter()
+        net.CopyFrom(getattr(solver, field))
+    else:
+        net = prototext.read(Path(find_file(getattr(solver, field), folder, file)), pb.NetParameter())
+    solver.ClearField(field)
+    solver.test_net[:] = [find_file(name, folder, file) for name in solver.test_net]
+    solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
+                         for names in solver.weights]
+    name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
+    test_net = folder / "test.prototxt"
+    return Setting(name, folder, solver, net, not field.startswith("train"), test_net if test_net.is_file() else None)
+
+
+def find_solver(path: Path) -> Path:
+    """The solver file that `path` is, or that lies in the folder `path`."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise SolverError(f"there is no folder {path}{did_you_mean(path.name, siblings)}")
+    if (path / "solver.prototxt").is_file():
+        return path / "solver.prototxt"
+    found = sorted(path.glob("*solver*.prototxt"))
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found)
+        raise SolverError(f"{path} has several solvers ({names}): name one of these files" if found else
+                          f"{path} has no solver.prototxt")
+    return found[0]
+
+
+def find_file(name: str, folder: Path, named_in: Path) -> str:
+    """The path of a file that a solver names: from the working directory, as Caffe does, else from its own folder."""
+    for place in (Path(name), folder / name):
+        if place.is_file():
+            return str(place)
+    raise SolverError(f"{named_in} names {name}, which is neither in the working directory ({Path.cwd()}) "
+                      f"nor in the solver's own folder ({folder})")

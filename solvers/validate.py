@@ -1,0 +1,72 @@
+"""Find what is wrong with a net or a solver before Caffe does: its checks end the process, these name the cause."""
+
+from pathlib import Path
+
+from layers.did_you_mean import did_you_mean
+from solvers import losses
+from solvers.engine import caffe
+from solvers.errors import SolverError
+from solvers.phases import layers_in
+
+pb = caffe.proto.caffe_pb2
+
+SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
+
+
+def check_solver(solver: pb.SolverParameter) -> None:
+    """Check what a solver file can get wrong without failing to parse.
+
+    Raises
+    ------
+    SolverError
+        If type or lr_policy is unknown, or the stepvalues do not increase.
+    """
+    for field, known in (("type", SOLVERS), ("lr_policy", POLICIES)):
+        value = getattr(solver, field)
+        if value not in known:
+            raise SolverError(f"the solver's {field} is {value!r}, which is none of {', '.join(known)}"
+                              f"{did_you_mean(value, known)}")
+    steps = list(solver.stepvalue)
+    if steps != sorted(set(steps)):
+        raise SolverError(f"the solver's stepvalues must increase; they are {steps}")
+
+
+def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
+    """Check the layers of a net: their types, that what they read exists, and that it is made once.
+
+    Raises
+    ------
+    SolverError
+        Naming the layer and, where one is near, the word that was meant.
+    """
+    known = list(caffe.layer_type_list())
+    for layer in net.layer:
+        if layer.type not in known:
+            raise SolverError(f"layer '{layer.name}' has the unknown type {layer.type!r}"
+                              f"{did_you_mean(layer.type, known)}")
+    available = set(net.input)
+    for layer in layers_in(net, state):
+        if losses.kind(layer):
+            losses.check(layer)
+        if len(layer.propagate_down) not in (0, len(layer.bottom)):
+            raise SolverError(f"layer '{layer.name}' has {len(layer.bottom)} bottoms but {len(layer.propagate_down)} "
+                              "propagate_down: give one each, or none")
+        for bottom in layer.bottom:
+            if bottom not in available:
+                raise SolverError(f"layer '{layer.name}' reads the blob {bottom!r}, which no layer before it makes"
+                                  f"{did_you_mean(bottom, available)}")
+        for top in layer.top:
+            if top in available and top not in layer.bottom:
+                raise SolverError(f"layer '{layer.name}' makes the blob {top!r}, which another layer made before")
+        available.update(layer.top)
+        source = data_source(layer)
+        if source and not Path(source).exists():
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) reads {source}, which does not exist "
+                              f"(working directory: {Path.cwd()})")
+
+
+def data_source(layer: pb.LayerParameter) -> str:
+    """The file or folder that a data layer reads; "" for other layers."""
+    parameter = {"Data": "data_param", "HDF5Data": "hdf5_data_param", "ImageData": "image_data_param"}.get(layer.type)
+    return getattr(layer, parameter).source if parameter else ""

@@ -1,0 +1,77 @@
+"""The data set in memory and its fast form."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_toolkit import dataset
+from data_toolkit.dataset import Dataset
+from data_toolkit.errors import DataError
+
+
+def make(count: int = 5, seed: int = 0, coarse: bool = True) -> Dataset:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
+    return Dataset(images, rng.integers(0, 100, count), rng.integers(0, 100, count),
+                   rng.integers(0, 20, count) if coarse else None)
+
+
+@given(count=st.integers(1, 5), seed=st.integers(0, 99), coarse=st.booleans())
+def test_fast_form_keeps_everything(tmp_path_factory, count, seed, coarse):
+    path = tmp_path_factory.mktemp("fast") / "x.npz"
+    written, about = make(count, seed, coarse), {"noise": 0.4, "source": "somewhere"}
+    dataset.save(path, written, about)
+    read, said = dataset.load(path)
+    assert said == about and read.fingerprint == written.fingerprint
+    for name in "images", "labels", "true_labels", "coarse_labels":
+        expected, found = getattr(written, name), getattr(read, name)
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("field", ["images", "labels", "true_labels"])
+def test_fingerprint_sees_every_change(field):
+    before = make()
+    values = getattr(before, field).copy()
+    values.flat[3] ^= 1
+    after = Dataset(**{**{n: getattr(before, n) for n in ("images", "labels", "true_labels")}, field: values})
+    assert after.fingerprint != before.fingerprint
+
+
+def test_missing_file_says_how_to_make_it(tmp_path):
+    with pytest.raises(DataError, match=r"symmetric_0\.4_seed_123\.npz does not exist: run `python data_toolkit"):
+        dataset.load_train(tmp_path, noise=0.4)
+
+
+@given(cut=st.floats(0, 0.99))
+def test_truncated_file_is_damaged(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("fast") / "x.npz"
+    dataset.save(path, make(1), {})
+    path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
+    with pytest.raises(DataError, match="is damaged"):
+        dataset.load(path)
+
+
+def test_pickles_are_not_loaded(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, about=np.array("{}"), images=np.array([print], dtype=object))
+    with pytest.raises(DataError, match="is damaged"):
+        dataset.load(path)
+
+
+def test_wrong_shapes_are_refused():
+    good = make()
+    with pytest.raises(DataError, match=r"images are float64 \(5, 32, 32, 3\)"):
+        Dataset(good.images.astype(float), good.labels, good.true_labels)
+    with pytest.raises(DataError, match=r"labels of shape \(4,\)"):
+        Dataset(good.images, good.labels[:4], good.true_labels)
+    with pytest.raises(DataError, match="from -1 on"):
+        Dataset(good.images, good.labels - 1 - good.labels.min(), good.true_labels)
+
+
+def test_noise_rate_and_classes():
+    data = Dataset(np.zeros((4, 32, 32, 3), np.uint8), np.array([0, 1, 2, 9]), np.array([0, 1, 3, 3]))
+    assert data.noise_rate == 0.5 and data.num_classes == 10

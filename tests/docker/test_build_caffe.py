@@ -1,0 +1,210 @@
+"""The build script: its key, its work tree, its failures, and the Caffe that it made."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "docker" / "build_caffe.py"
+
+
+def load_script():
+    """A fresh copy of the script as a module."""
+    spec = importlib.util.spec_from_file_location("build_caffe", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def build(monkeypatch):
+    monkeypatch.delenv("CAFFE_SOURCE", raising=False)
+    return load_script()
+
+
+def write_tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def read_tree(root: Path) -> dict[str, str]:
+    return {str(p.relative_to(root)): p.read_text() for p in root.rglob("*") if p.is_file()}
+
+
+# --- the key ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary()), st.lists(st.binary()))
+def test_digest_tells_part_lists_apart(first, second):
+    module = load_script()
+    assert (module.digest(*first) == module.digest(*second)) == (first == second)
+
+
+@pytest.mark.parametrize("constant", ["NATIVE_LAYERS", "DOCKER"])
+def test_changing_a_layer_or_a_patch_changes_the_key(build, monkeypatch, tmp_path, constant):
+    before = build.inputs_digest()
+    copy = tmp_path / "copy"
+    shutil.copytree(getattr(build, constant), copy)
+    monkeypatch.setattr(build, constant, copy)
+    assert build.inputs_digest() == before
+    changed = next(copy.rglob("*.patch" if constant == "DOCKER" else "*.hpp"))
+    changed.write_text(changed.read_text() + "\n")
+    assert build.inputs_digest() != before
+
+
+def test_the_compiler_is_part_of_the_key(build, monkeypatch):
+    before = build.inputs_digest()
+    monkeypatch.setattr(build, "toolchain", lambda: {"compiler": "another"})
+    assert build.inputs_digest() != before
+
+
+# --- the work tree ---------------------------------------------------------------------------------------------------
+
+trees = st.dictionaries(st.sampled_from(["a.cpp", "b.hpp", "d/a.cpp", "d/e/c.cu"]), st.sampled_from(["1", "2"]))
+
+
+@given(old=trees, new=trees)
+def test_work_tree_becomes_equal_and_keeps_what_did_not_change(tmp_path_factory, old, new):
+    module = load_script()
+    folder = tmp_path_factory.mktemp("trees")
+    work, wanted = write_tree(folder / "work", old), write_tree(folder / "new", new)
+    work.mkdir(exist_ok=True)
+    wanted.mkdir(exist_ok=True)
+    for path in work.rglob("*.*"):
+        os.utime(path, (1, 1))
+    module.bring_up_to_date(work, wanted)
+    assert read_tree(work) == new
+    for name in new:
+        assert ((work / name).stat().st_mtime == 1) == (old.get(name) == new[name])
+
+
+def test_interrupted_install_leaves_nothing_and_the_next_one_is_complete(build, monkeypatch, tmp_path):
+    source = write_tree(tmp_path / "caffe", {"CMakeLists.txt": "", "python/caffe/test/test_x.py": "", "models/m": "",
+                                             "include/caffe/layers/l": "", "src/caffe/layers/l": "", "src/caffe/test/t": ""})
+    docker = write_tree(tmp_path / "docker", {"apt-build.txt": "g++", "caffe-source.txt": "x==1 --hash=sha256:0"})
+    (docker / "patches").mkdir()
+    monkeypatch.setattr(build, "DOCKER", docker)
+    monkeypatch.setenv("CAFFE_SOURCE", str(source))
+    cmake = write_tree(tmp_path, {"bin/cmake": f"""#!/bin/sh
+        case $1 in
+            --install) mkdir -p "$4/python/caffe" && echo installed >"$4/python/caffe/__init__.py" ;;
+            --build) [ ! -e {tmp_path}/fail ] ;;
+        esac"""}) / "bin/cmake"
+    cmake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{cmake.parent}:{os.environ['PATH']}")
+    cache, prefix = tmp_path / "cache", tmp_path / "cache" / "caffe-key"
+    cache.mkdir()
+
+    (tmp_path / "fail").touch()
+    with pytest.raises(build.BuildError, match="failed, see above"):
+        build.install(cache, prefix)
+    assert not prefix.exists()
+
+    (tmp_path / "fail").unlink()
+    build.install(cache, prefix)
+    assert (prefix / "python/caffe/__init__.py").read_text() == "installed\n"
+    assert (prefix / "python/caffe/build.json").exists() and (prefix / "models/m").exists()
+    assert sorted(p.name for p in cache.iterdir() if not p.name.startswith("work-")) == ["caffe-key"]
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+def run_script(**environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, env=os.environ | environment)
+
+
+def test_another_source_must_be_caffe(tmp_path):
+    done = run_script(CAFFE_SOURCE=str(tmp_path), CAFFE_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    assert done.stderr == f"error: CAFFE_SOURCE={tmp_path} is not a checkout of Caffe: it has no CMakeLists.txt\n"
+
+
+def test_archive_with_another_checksum_is_refused(build, tmp_path):
+    archive = tmp_path / "downloads" / "brocolli-caffe-3.0.0.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz"):
+        pass
+    with pytest.raises(build.BuildError, match=f"{archive} has the SHA-256 .* delete it"):
+        build.fetch_source(tmp_path)
+
+
+def test_unwritable_cache_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    done = run_script(CAFFE_CACHE=str(tmp_path / "file" / "cache"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_who_is_not_root_gets_the_apt_command(tmp_path):
+    fakes = write_tree(tmp_path, {"id": "#!/bin/sh\necho 1000", "dpkg-query": "#!/bin/sh\necho 'cmake installed'"})
+    for fake in fakes.iterdir():
+        fake.chmod(0o755)
+    (tmp_path / "list.txt").write_text("# a comment\ncmake g++\npatch\n")
+    done = subprocess.run([str(ROOT / "docker/apt.sh"), str(tmp_path / "list.txt")], capture_output=True, text=True,
+                          env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert done.returncode == 2
+    assert "    sudo apt-get install --no-install-recommends g++ patch\n" in done.stderr
+
+
+# --- the Caffe that it made ------------------------------------------------------------------------------------------
+
+
+def python(code: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **options)
+
+
+def test_caffe_imports_from_anywhere_with_an_empty_environment(tmp_path):
+    done = python("import caffe, layers; print('UnifiedWeightLoss' in caffe.layer_type_list())", env={}, cwd=tmp_path)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+
+
+def test_installed_python_messages_have_our_fields():
+    from caffe.proto import caffe_pb2
+
+    parameter = caffe_pb2.LossParameter()
+    assert (parameter.lamda_p, parameter.scale, parameter.q, parameter.pre_fixed_normalizer) == (1, 1, 0.7, 1)
+    assert caffe_pb2.LossParameter.Weighting.keys() == [
+        "CCE", "CCE_DN", "MAE", "MAE_DN", "MSE", "MSE_DN", "GCE", "GCE_DN", "DM"]
+
+
+def test_a_second_run_builds_nothing(tmp_path):
+    fake = write_tree(tmp_path, {"cmake": "#!/bin/sh\necho called >&2\nexit 1"}) / "cmake"
+    fake.chmod(0o755)
+    done = run_script(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_unknown_field_is_an_error_with_its_name_and_line(tmp_path):
+    net = tmp_path / "net.prototxt"
+    net.write_text('layer {\n  name: "x" type: "Softmax"\n  loss_param { lambda: 1 }\n}\n')
+    done = python(f"import caffe; caffe.Net({str(net)!r}, caffe.TRAIN)")
+    assert done.returncode < 0
+    assert '3:22: Message type "caffe.LossParameter" has no field named "lambda"' in done.stderr
+
+
+def test_pre_fixed_normalisation_divides_by_its_number(tmp_path):
+    import caffe
+
+    values = {}
+    for mode in "normalization: NONE", "normalization: PRE_FIXED pre_fixed_normalizer: 2.5":
+        net_file = tmp_path / "net.prototxt"
+        net_file.write_text(
+            'input: "x" input_dim: 4 input_dim: 3 input_dim: 1 input_dim: 1 '
+            'input: "y" input_dim: 4 input_dim: 1 input_dim: 1 input_dim: 1 '
+            'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" loss_param { %s } }' % mode
+        )
+        net = caffe.Net(str(net_file), caffe.TRAIN)
+        net.blobs["x"].data[...] = [[[[i * j]] for j in range(3)] for i in range(4)]
+        values[mode[:20]] = float(net.forward()["loss"])
+    assert values["normalization: PRE_F"] == pytest.approx(values["normalization: NONE"] / 2.5, rel=1e-6)

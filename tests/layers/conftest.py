@@ -1,0 +1,112 @@
+"""Both implementations of the layers, nets made of them, and the golden vectors of the original layers."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import faces
+import numpy as np
+import pytest
+
+from layers import PYTHON_LAYERS
+from layers.weighting import Weighting
+
+os.environ.setdefault("GLOG_minloglevel", "2")  # before Caffe is imported: it logs every net
+
+# File in golden/ -> the weighting that made it.
+GOLDEN = {"cce": "CCE", "CCE_sumW": "CCE_DN", "MAE_V00": "MAE", "MAE_sumW": "MAE_DN", "MSE": "MSE",
+          "MSE_sumW": "MSE_DN", "GCE": "GCE", "GCE_sumW": "GCE_DN", "dm": "DM",
+          "UnifiedWeight_V01": "DM"}  # that build's own WeightedSoftmaxWithLoss, with lambda 1
+
+
+@pytest.fixture(autouse=True)
+def no_weighting_in_the_environment(monkeypatch):
+    monkeypatch.delenv("CAFFE_WEIGHTING", raising=False)
+
+
+@pytest.fixture(scope="session", params=faces.FACES)
+def face(request) -> str:
+    """Each implementation in turn, as far as this Caffe has it."""
+    require(request.param)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def both_faces() -> tuple[str, ...]:
+    """All the implementations, for tests that compare them."""
+    for face in faces.FACES:
+        require(face)
+    return faces.FACES
+
+
+def require(face: str) -> None:
+    caffe = pytest.importorskip("caffe", reason="there is no Caffe in this Python")
+    wanted = PYTHON_LAYERS if face == "native" else ["Python"]
+    if missing := set(wanted) - set(caffe.layer_type_list()):
+        pytest.skip(f"this Caffe has no layer type {', '.join(sorted(missing))}")
+
+
+@pytest.fixture(scope="session")
+def net(tmp_path_factory) -> Callable:
+    """A function from a prototxt's text to its net."""
+    file = tmp_path_factory.mktemp("nets") / "net.prototxt"
+    return lambda prototxt: faces.net(file, prototxt)
+
+
+@pytest.fixture(scope="session")
+def loss_net(net) -> Callable:
+    """A function from a loss layer's prototxt, and the shapes it starts with, to a net for faces.run."""
+    return lambda loss, *shapes: net(faces.scores_and_labels(*shapes) + loss)
+
+
+@dataclass
+class GoldenCase:
+    """One call of an original layer, in float32: scores, labels, p, gradient of the scores, value."""
+
+    name: str
+    weighting: Weighting
+    scores: np.ndarray
+    labels: np.ndarray
+    p: np.ndarray
+    gradient: np.ndarray
+    value: float
+    loss_weight: float
+    ignore_label: int | None
+
+    @property
+    def parameters(self) -> dict:
+        """What WeightedSoftmaxWithLoss takes, by the names of param_str."""
+        return {"weighting": self.weighting.name, "lambda": self.weighting.lam, "beta": self.weighting.beta,
+                "ignore_label": self.ignore_label}
+
+    @property
+    def saturates(self) -> bool:
+        """Whether some scores are so far below their row's largest that float32 has no normal number for their exp."""
+        return float(np.ptp(self.scores, axis=1).max()) > -np.log(np.finfo(np.float32).tiny)
+
+    def check(self, value: float, gradient: np.ndarray) -> None:
+        """Value and every derivative within 1e-5 of the original's.
+
+        Derivatives made from float32 probabilities below FLT_MIN (where the scores saturate) have lost digits, in the
+        original too: those count as equal within 1e-6 of the largest derivative. Float64 keeps the digits of 1 - p that
+        the original lost, so it agrees within 1e-5 of the largest.
+        """
+        largest = np.abs(self.gradient).max()
+        atol = (1e-5 if gradient.dtype == np.float64 else 1e-6 if self.saturates else 0) * largest
+        np.testing.assert_allclose(value, self.value, rtol=1e-5, err_msg=self.name)
+        np.testing.assert_allclose(gradient, self.gradient, rtol=1e-5, atol=atol, err_msg=self.name)
+
+
+@pytest.fixture(scope="session", params=GOLDEN)
+def golden(request, shared) -> list[GoldenCase]:
+    """The cases of one golden file."""
+    with np.load(shared / "golden" / f"{request.param}.npz") as arrays:
+        return [golden_case(request.param, case, arrays) for case in json.loads(str(arrays["cases"]))]
+
+
+def golden_case(file: str, case: dict, arrays: dict[str, np.ndarray]) -> GoldenCase:
+    numbers = {field: case[key] for field, key in (("lam", "lamda"), ("beta", "beta")) if case[key] is not None}
+    scores, labels, p, gradient = (arrays[f"{case['key']}_{letter}"] for letter in "xypg")
+    return GoldenCase(f"{file}.npz {case}", Weighting(GOLDEN[file], **numbers), scores, labels, p, gradient,
+                      case["loss"], case["loss_weight"], case["ignore_label"])

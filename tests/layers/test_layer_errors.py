@@ -1,0 +1,83 @@
+"""What must not run: native layers abort the process, Python layers raise a ValueError, and both say why."""
+
+import signal
+
+import faces
+import pytest
+
+LOSS, CHOICE = "UnifiedWeightLoss", "WeightedSoftmaxWithLoss"
+
+
+def loss_case(name, native, python, kind=LOSS, parameters=(), label=0, scores=(1, 2), labels=(1,), **layer):
+    """A wrong loss, what its C++ and what its Python message contain."""
+    def prototxt(face: str) -> str:
+        return faces.scores_and_labels(scores, labels) + faces.loss(face, kind, dict(parameters), **layer)
+    return pytest.param(prototxt, label, {"native": native, "python": python}, id=name)
+
+
+def extract_prob(face: str) -> str:
+    """ExtractProb asked for a gradient."""
+    return (faces.scores_and_labels() + "layer { name: 'probs' type: 'Softmax' bottom: 'scores' top: 'probs' }\n"
+            + faces.layer(face, "ExtractProb", ("probs", "label"), ("p",), {}, "loss_weight: 1"))
+
+
+@pytest.mark.parametrize(("prototxt", "label", "messages"), [
+    loss_case("gradient of labels", "UnifiedWeightLoss Layer cannot backpropagate to its label inputs",
+              "UnifiedWeightLoss: has no gradient for its bottom label", propagate_down=(True, True, False)),
+    loss_case("gradient of p", "cannot backpropagate to its prob_groundtruth inputs",
+              "has no gradient for its bottom prob_groundtruth", propagate_down=(True, False, True)),
+    loss_case("two bottoms", "UnifiedWeightLoss Layer takes 3 bottom blob(s) as input",
+              "UnifiedWeightLoss: takes 3 bottoms (scores, label, prob_groundtruth), not 2",
+              bottoms=faces.LOSS_BOTTOMS[:2], propagate_down=(True, False)),
+    loss_case("three tops", "produces at most 2 top blob(s)", "has 1 or 2 tops, not 3", tops=("loss", "p", "other")),
+    loss_case("label too large", "Layer 'UnifiedWeightLoss': label 2 of example 0 is outside 0..1",
+              "UnifiedWeightLoss: label 2 of example 0 is outside 0..1", label=2),
+    loss_case("label negative", "label -1 of example 0", "label -1 of example 0", label=-1),
+    loss_case("too many labels", "The data and label should have the same first dimension",
+              "needs 1 labels, one a position, but the labels have shape (2,)", labels=(2,)),
+    loss_case("too few labels", "Number of labels must match number of predictions", "needs 3 labels",
+              scores=(1, 2, 3)),
+    loss_case("no such axis", "axis 4 out of range", "no axis 4 in a blob of shape (1, 2)", parameters={"axis": 4}),
+    loss_case("unknown weighting", '"GCE_D" for field "weighting"',
+              'unknown weighting \'GCE_D\'; did you mean "GCE_DN"?', CHOICE, {"weighting": "GCE_D"}),
+    pytest.param(extract_prob, 0, {"native": "ExtractProb Layer has no backward pass",
+                                   "python": "ExtractProb: has no gradient"}, id="gradient of ExtractProb"),
+])
+def test_fatal(face, net, tmp_path, prototxt, label, messages):
+    expect(face, net, tmp_path, prototxt(face), label, messages[face])
+
+
+def test_no_weighting(face, net, tmp_path):
+    expect(face, net, tmp_path, faces.scores_and_labels() + faces.loss(face, CHOICE, {}), 0,
+           {"native": "set loss_param { weighting: ... } in the prototxt, or the environment variable CAFFE_WEIGHTING",
+            "python": 'in param_str, as in {"weighting": "GCE"}, or in the environment variable CAFFE_WEIGHTING'}[face])
+
+
+def test_unknown_weighting_in_the_environment(face, net, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAFFE_WEIGHTING", "focal")
+    prototxt = faces.scores_and_labels() + faces.loss(face, CHOICE, {})
+    expect(face, net, tmp_path, prototxt, 0, {"native": "CAFFE_WEIGHTING is 'focal', which is none of CCE CCE_DN MAE",
+                                              "python": "unknown weighting 'focal' (one of CCE, CCE_DN, MAE"}[face])
+
+
+def test_force_backward_asks_python_for_too_much(net):
+    with pytest.raises(ValueError, match="leave out force_backward"):
+        forced = net("force_backward: true\n" + faces.scores_and_labels()
+                     + faces.loss("python", LOSS, {}, propagate_down=()))
+        forced.forward()
+        forced.backward()
+
+
+def expect(face: str, net, tmp_path, prototxt: str, label: int, message: str) -> None:
+    """Both passes of this net fail with this message."""
+    if face == "native":
+        result = faces.run_apart(tmp_path / "net.prototxt", prototxt, label)
+        assert result.returncode == -signal.SIGABRT
+        assert message in result.stderr
+    else:
+        with pytest.raises(ValueError) as error:
+            made = net(prototxt)
+            made.blobs["label"].data[...] = label
+            made.forward()
+            made.backward()
+        assert message in str(error.value)

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+import tiny
+
+from solvers import train
+
+
+@pytest.fixture
+def setting(tmp_path):
+    """A function that writes a setting folder and returns it."""
+    return lambda name="tiny", **parts: tiny.write_setting(tmp_path / name, **parts)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A function that trains on the small data set and returns the exit code; the runs go to tmp_path/runs."""
+    monkeypatch.setattr(train, "load_data", lambda folder, noise: tiny.dataset())
+    monkeypatch.delenv("CAFFE_WEIGHTING", raising=False)
+
+    def run(setting: Path, *options: object) -> int:
+        return train.main([str(setting), "--runs", str(tmp_path / "runs"), *map(str, options)])
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The run folder of the setting "tiny"."""
+    return tmp_path / "runs" / "tiny" / "noise_0.0" / "seed_123"

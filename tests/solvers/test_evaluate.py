@@ -1,0 +1,127 @@
+"""Accuracy of checkpoints: the right number, in the right format, once; and the curve."""
+
+import re
+
+import numpy as np
+import pytest
+import tiny
+
+from data_toolkit import batches
+from solvers import evaluate
+from solvers.checkpoints import Checkpoints
+from solvers.engine import caffe
+from solvers.errors import SolverError
+
+
+@pytest.fixture
+def trained(setting, run, folder, monkeypatch):
+    """A run with checkpoints at 4, 8 and 10, of a setting without a test net."""
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=150))
+    run(setting(solver=tiny.SOLVER + "snapshot: 4"), "--max-iter", 10)
+    return folder
+
+
+def test_accuracy_txt(trained, capsys):
+    assert evaluate.main([str(trained)]) == 0
+    text = (trained / "accuracy.txt").read_text()
+    assert re.fullmatch(r"(iter: \d+, accuracy: [01]\.\d{4}\n){3}", text)
+    assert [line.split(",")[0] for line in text.splitlines()] == ["iter: 4", "iter: 8", "iter: 10"]
+    assert capsys.readouterr().out == text
+    assert evaluate.main([str(trained)]) == 0
+    assert (trained / "accuracy.txt").read_text() == text  # not appended
+
+
+def test_accuracy_is_the_share_of_right_labels(trained):
+    """Computed once more, on the train net in its TEST phase, all images at once."""
+    curve = evaluate.evaluate(trained, None)
+    test = tiny.dataset(images=150)
+    net = caffe.Net(str(trained / "train.prototxt"), caffe.TEST, weights=str(Checkpoints(trained).model(10)))
+    net.blobs["data"].reshape(150, 3, 32, 32)
+    net.blobs["label"].reshape(150, 1, 1, 1)
+    net.blobs["data"].data[...] = np.concatenate([data for data, _ in batches.test_batches(test)])
+    net.forward()
+    assert curve.accuracies[-1] == np.mean(net.blobs["scores"].data.argmax(1) == test.labels)
+    assert curve.iterations == [4, 8, 10]
+
+
+def test_only_new_or_changed_checkpoints_are_measured(trained, monkeypatch):
+    measure, measured = evaluate.accuracy, []
+    monkeypatch.setattr(evaluate, "accuracy", lambda net, test: measured.append(1) or measure(net, test))
+    evaluate.evaluate(trained, None)
+    evaluate.evaluate(trained, None)
+    assert len(measured) == 3
+    checkpoints = Checkpoints(trained)
+    checkpoints.model(8).write_bytes(checkpoints.model(10).read_bytes())
+    curve = evaluate.evaluate(trained, None)
+    assert len(measured) == 3  # those weights are known already
+    assert curve.accuracies[1] == curve.accuracies[2]
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=100))
+    evaluate.evaluate(trained, None)
+    assert len(measured) == 5
+
+
+def test_interrupted_evaluation_keeps_what_is_done(trained, monkeypatch):
+    measure = evaluate.accuracy
+    results = iter([measure, KeyboardInterrupt])
+
+    def interrupted(net, test):
+        step = next(results)
+        if step is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return step(net, test)
+
+    monkeypatch.setattr(evaluate, "accuracy", interrupted)
+    assert evaluate.main([str(trained)]) == 130
+    assert (trained / "accuracy.txt").read_text().startswith("iter: 4, accuracy: ")
+
+
+def test_the_settings_own_test_net_gives_the_same(trained):
+    derived = evaluate.evaluate(trained, None)
+    (trained / "test.prototxt").write_text(tiny.TEST)
+    assert evaluate.evaluate(trained, None) == derived
+
+
+def test_scores_without_probs(setting, run, folder, monkeypatch):
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset())
+    body = tiny.BODY[:tiny.BODY.index('layer { name: "probs"')]
+    run(setting(net=tiny.INPUT + body + tiny.CCE), "--max-iter", 1)
+    assert len(evaluate.evaluate(folder, None).accuracies) == 1
+
+
+@pytest.mark.parametrize("setting_name", ["tiny", "res44_usw"])  # without and with a published curve
+def test_accuracy_curve(setting, run, folder, monkeypatch, setting_name):
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset())
+    run(setting(setting_name), "--max-iter", 2)
+    run_folder = folder.parents[2] / setting_name / "noise_0.0" / "seed_123"
+    evaluate.evaluate(run_folder, None)
+    assert (run_folder / "accuracy_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_learning_rate_drops():
+    pb = caffe.proto.caffe_pb2
+    drops = evaluate.curves.learning_rate_drops
+    assert drops(pb.SolverParameter(lr_policy="multistep", stepvalue=[15000, 22000]), 20000) == [15000]
+    assert drops(pb.SolverParameter(lr_policy="step", stepsize=10), 35) == [10, 20, 30]
+    assert drops(pb.SolverParameter(lr_policy="fixed"), 35) == []
+
+
+def test_a_damaged_or_foreign_checkpoint(trained):
+    model = Checkpoints(trained).model(8)
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-10])
+    with pytest.raises(SolverError, match=r"checkpoints_iter_8.caffemodel is damaged"):
+        evaluate.evaluate(trained, None)
+    (trained / "test.prototxt").write_text(tiny.TEST.replace('name: "conv"', 'name: "other"'))
+    model.write_bytes(whole)
+    with pytest.raises(SolverError, match=r"has no weights for the layers other of the test net"):
+        evaluate.evaluate(trained, None)
+
+
+@pytest.mark.parametrize("spoil", [lambda f: (f / "config.json").unlink(),
+                                   lambda f: [p.unlink() for p in (f / "checkpoints1").iterdir()]])
+def test_bad_run_folders(trained, spoil, capsys):
+    spoil(trained)
+    assert evaluate.main([str(trained)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1

@@ -1,0 +1,253 @@
+"""Training runs: what they leave, that they repeat bit by bit, and that stopping and resuming leaves no trace."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tiny
+
+from data_toolkit.batches import BatchFeeder
+from solvers.checkpoints import Checkpoints
+from solvers.engine import caffe
+from solvers.logs import read_log
+
+pb = caffe.proto.caffe_pb2
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def weights(folder: Path, iteration: int) -> list[bytes]:
+    """Weights, BatchNorm statistics and momentum of a checkpoint, bit by bit."""
+    checkpoints = Checkpoints(folder)
+    model = pb.NetParameter.FromString(checkpoints.model(iteration).read_bytes())
+    state = pb.SolverState.FromString(checkpoints.state(iteration).read_bytes())
+    blobs = [blob for layer in model.layer for blob in layer.blobs] + list(state.history)
+    return [np.float32(blob.data).tobytes() for blob in blobs]
+
+
+def losses(folder: Path) -> list[tuple]:
+    return [step[:3] for step in read_log(folder / "log.csv")]
+
+
+def checkpoint_files(folder: Path) -> set[str]:
+    return {file.name for file in (folder / "checkpoints1").iterdir()}
+
+
+def test_a_run_folder(setting, run, folder):
+    source = setting()
+    before = {file: file.read_bytes() for file in source.iterdir()}
+    (source / "test.prototxt").write_text(tiny.TEST)
+    assert run(source, "--max-iter", 9) == 0
+
+    rows = read_log(folder / "log.csv")
+    assert [row.iteration for row in rows] == list(range(1, 10))
+    assert [row.lr for row in rows] == [0.1] * 6 + [0.01] * 3
+    assert rows[-1].loss < rows[0].loss
+    assert np.all(np.diff([row.seconds for row in rows]) >= 0)
+    assert checkpoint_files(folder) == {"checkpoints_iter_9.caffemodel", "checkpoints_iter_9.solverstate"}
+    assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
+    assert (folder / "test.prototxt").read_text() == tiny.TEST
+    config = json.loads((folder / "config.json").read_text())
+    expected = {"setting": "tiny", "noise": 0, "noise_type": "symmetric", "seed": 123, "beta": 6, "lambda": 0.5,
+                "q": None, "weighting": None, "layers": "native", "max_iter": 9}
+    assert config.items() >= expected.items()
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_the_driver_is_caffe_stepped_by_hand(setting, run, folder):
+    """The released loop: seed, make the solver, set the two blobs, step."""
+    run(setting(), "--max-iter", 3)
+    caffe.set_random_seed(123)
+    solver = caffe.get_solver(str(folder / "solver.prototxt"))
+    with BatchFeeder(tiny.dataset(), seed=123, classes_per_batch=2) as feeder:
+        for logged, batch in zip(losses(folder), feeder, strict=False):
+            solver.net.blobs["data"].data[...] = batch.data
+            solver.net.blobs["label"].data[...] = batch.labels
+            solver.step(1)
+            assert np.float32(logged[1]) == solver.net.blobs["loss"].data
+    assert weights(folder, 3)[0] == solver.net.params["conv"][0].data.tobytes()
+
+
+def test_the_same_seed_repeats_bit_by_bit_and_another_does_not(setting, run, folder):
+    source = setting()
+    for name, options in (("a", []), ("b", []), ("c", ["--seed", 7])):
+        run(source, "--max-iter", 20, *options)
+        (folder.parent / f"seed_{7 if options else 123}").rename(folder.parent / name)
+    a, b, c = (folder.parent / name for name in "abc")
+    assert weights(a, 20) == weights(b, 20)
+    assert losses(a) == losses(b)
+    assert weights(a, 20) != weights(c, 20)
+
+
+DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "pool" top: "pool" }\n'
+
+
+@pytest.mark.parametrize("net", [None, (tiny.INPUT + tiny.BODY + tiny.EXTRACT + tiny.USW).replace(
+    'layer { name: "scores"', DROPOUT + 'layer { name: "scores"')], ids=["batchnorm", "dropout"])
+def test_resumed_equals_uninterrupted(setting, run, folder, tmp_path, net):
+    """Also across a learning-rate drop, in a moved folder, and from a checkpoint that is off schedule."""
+    source = setting(net=net, solver=tiny.SOLVER + "snapshot: 5")
+    run(source, "--max-iter", 12)
+    whole = folder.rename(tmp_path / "whole")
+    run(source, "--max-iter", 3)
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    run(source, "--max-iter", 8, "--resume", "--runs", tmp_path / "moved")
+    assert run(source, "--max-iter", 12, "--resume", "--runs", tmp_path / "moved") == 0
+    resumed = tmp_path / "moved" / folder.relative_to(tmp_path / "runs")
+    assert weights(resumed, 12) == weights(whole, 12)
+    assert losses(resumed) == losses(whole)
+    assert checkpoint_files(resumed) == checkpoint_files(whole)
+
+
+def test_rows_after_the_checkpoint_are_written_again(setting, run, folder):
+    """As after a crash: the log is ahead of the newest checkpoint, and its last line torn."""
+    source = setting()
+    run(source, "--max-iter", 4)
+    with open(folder / "log.csv", "a") as log:
+        log.write("5,9,9,9\n6,9.")
+    run(source, "--max-iter", 6, "--resume")
+    assert [row.iteration for row in read_log(folder / "log.csv")] == [1, 2, 3, 4, 5, 6]
+    assert all(row.loss != 9 for row in read_log(folder / "log.csv"))
+
+
+def test_a_run_is_not_overwritten(setting, run, folder, capsys):
+    source = setting()
+    run(source, "--max-iter", 2)
+    assert run(source, "--max-iter", 2) == 2
+    assert "reached iteration 2: give --resume" in capsys.readouterr().err
+    assert run(source, "--max-iter", 2, "--resume") == 0
+    assert "iteration 2 of 2: nothing to do" in capsys.readouterr().out
+
+
+def test_resume_with_nothing_to_resume_is_a_new_run(setting, run, capsys):
+    assert run(setting(), "--max-iter", 1, "--resume") == 0
+    assert "nothing to resume, a new run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("file", "then", "now"), [
+    ("train.prototxt", "num_output: 8", "num_output: 9"),
+    ("solver.prototxt", "momentum: 0.9", "momentum: 0.5"),
+])
+def test_resume_with_another_net_or_solver_is_refused(setting, run, file, then, now, capsys):
+    source = setting()
+    run(source, "--max-iter", 1)
+    (source / file).write_text((source / file).read_text().replace(then, now))
+    assert run(source, "--max-iter", 2, "--resume") == 2
+    assert f"its {file} differs (- then, + now): '- {then}', '+ {now}'" in capsys.readouterr().err
+
+
+def test_resume_with_other_data_is_refused(setting, run, monkeypatch, capsys):
+    source = setting()
+    run(source, "--max-iter", 1)
+    monkeypatch.setattr("solvers.train.load_data", lambda folder, noise: tiny.dataset(images=160))
+    assert run(source, "--max-iter", 2, "--resume") == 2
+    assert "its data_sha256 is" in capsys.readouterr().err
+
+
+def test_overrides_get_a_folder_of_their_own(setting, run, tmp_path):
+    run(setting(), "--max-iter", 1, "--beta", 8, "--lambda", 0.5, "--noise", 0.4)
+    run(setting("weighted", loss=tiny.WEIGHTED), "--max-iter", 1, "--weighting", "GCE_DN", "--seed", 5)
+    runs = {str(file.parent.relative_to(tmp_path / "runs")) for file in tmp_path.rglob("config.json")}
+    assert runs == {"tiny_beta_8/noise_0.4/seed_123", "weighted_weighting_GCE_DN/noise_0.0/seed_5"}
+
+
+def test_native_and_python_layers_train_alike(setting, run, folder, tmp_path):
+    source = setting()
+    run(source, "--max-iter", 5)
+    run(source, "--max-iter", 5, "--layers", "python")
+    python = tmp_path / "runs" / "tiny_layers_python" / "noise_0.0" / "seed_123"
+    np.testing.assert_allclose(losses(folder), losses(python), rtol=1e-4)
+
+
+HDF5 = """layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }
+  hdf5_data_param { source: "list.txt" batch_size: 16 } }
+"""
+
+
+@pytest.fixture
+def hdf5_setting(setting, tmp_path, monkeypatch):
+    """A setting whose net reads HDF5 files, named relative to the working directory."""
+    monkeypatch.chdir(tmp_path)
+    data = tiny.dataset()
+    with h5py.File("images.h5", "w") as file:
+        file["data"] = data.images.transpose(0, 3, 1, 2).astype(np.float32)
+        file["label"] = data.labels.astype(np.float32)
+    (tmp_path / "list.txt").write_text("images.h5\n")
+    return setting(net=HDF5 + tiny.BODY + tiny.CCE)
+
+
+def test_a_net_with_its_own_data_layer_and_a_stock_loss(hdf5_setting, run, folder):
+    assert run(hdf5_setting, "--max-iter", 20) == 0
+    rows = read_log(folder / "log.csv")
+    assert rows[-1].loss < rows[0].loss
+    assert json.loads((folder / "config.json").read_text())["data_sha256"] is None
+
+
+def test_noise_cannot_reach_a_net_with_its_own_data(hdf5_setting, run, capsys):
+    assert run(hdf5_setting, "--noise", 0.4) == 2
+    assert "--noise 0.4: this net reads its own data" in capsys.readouterr().err
+
+
+def test_a_wrong_label_in_hdf5_data(hdf5_setting, run, capsys):
+    with h5py.File("images.h5", "r+") as file:
+        file["label"][7] = 10
+    assert run(hdf5_setting) == 2
+    assert "images.h5 has the label 10, but layer 'loss' scores 10 classes, 0 to 9" in capsys.readouterr().err
+
+
+def test_input_layers_are_fed_as_the_legacy_fields_are(setting, run, folder, tmp_path):
+    layers = """layer { name: "d" type: "Input" top: "data" input_param { shape { dim: 16 dim: 3 dim: 32 dim: 32 } } }
+    layer { name: "l" type: "Input" top: "label" input_param { shape { dim: 16 } } }
+    """
+    assert run(setting(net=layers + tiny.BODY + tiny.CCE), "--max-iter", 3) == 0
+    folder.rename(tmp_path / "input_layers")
+    (tmp_path / "tiny").rename(tmp_path / "before")
+    run(setting(net=tiny.INPUT + tiny.BODY + tiny.CCE), "--max-iter", 3)
+    assert losses(folder) == losses(tmp_path / "input_layers")
+
+
+def train_in_a_process(*arguments: object) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, Path(tiny.__file__), *map(str, arguments)], cwd=ROOT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_says_how_to_go_on(setting, tmp_path, folder, number, code):
+    source, runs = setting(), tmp_path / "runs"
+    process = train_in_a_process(source, "--runs", runs, "--max-iter", 1000000)
+    while "iteration" not in (line := process.stdout.readline()):
+        assert line, process.stderr.read()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    stopped = Checkpoints(folder).newest()
+    assert f"{number.name}: stopped after iteration {stopped} of 1000000, which is saved; go on with" in out
+    assert len(read_log(folder / "log.csv")) == stopped
+
+    command = shlex.split(out.splitlines()[-1])
+    assert command[:3] == ["python", "-m", "solvers.train"]
+    again = train_in_a_process(*command[3:], "--max-iter", stopped + 1)
+    out, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
+    assert f"from iteration {stopped}" in out
+
+
+def test_a_second_signal_does_not_wait_for_the_step():
+    code = "import numpy as np; from solvers.interrupt import Interrupt; a = np.ones((6000, 6000))\n" \
+           "with Interrupt(): print('ready', flush=True); a @ a @ a"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    for _ in range(2):
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            pass
+    assert process.wait(timeout=1) == -signal.SIGTERM

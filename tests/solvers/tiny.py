@@ -1,0 +1,73 @@
+"""A setting and a data set small enough that a step takes milliseconds.
+
+    python tests/solvers/tiny.py SETTING [OPTIONS]      # solvers.train on this data set
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from data_toolkit.dataset import Dataset
+from solvers import train
+
+USW = """layer { name: "loss" type: "UnifiedWeightLoss" bottom: "scores" bottom: "label" bottom: "prob_groundtruth"
+  top: "loss" loss_weight: 1 propagate_down: true propagate_down: false propagate_down: false
+  loss_param { lamda_p: 0.5 scale: 6 } }"""
+WEIGHTED = USW.replace("UnifiedWeightLoss", "WeightedSoftmaxWithLoss").split("loss_param")[0] + "}"
+CCE = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label" top: "loss" }'
+
+SOLVER = """net: "train.prototxt" base_lr: 0.1 lr_policy: "multistep" gamma: 0.1 stepvalue: 6
+momentum: 0.9 weight_decay: 0.0005
+"""
+BODY = """
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 8 kernel_size: 3 stride: 4 weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv"
+  param { lr_mult: 0 decay_mult: 0 } param { lr_mult: 0 decay_mult: 0 } param { lr_mult: 0 decay_mult: 0 } }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "scores" type: "InnerProduct" bottom: "pool" top: "scores"
+  inner_product_param { num_output: 10 weight_filler { type: "msra" } } }
+layer { name: "probs" type: "Softmax" bottom: "scores" top: "probs" }
+"""
+EXTRACT = """layer { name: "prob_groundtruth" type: "ExtractProb" bottom: "probs" bottom: "label"
+  top: "prob_groundtruth"
+  propagate_down: false propagate_down: false }
+"""
+INPUT = """name: "tiny"
+input: "data" input_dim: 16 input_dim: 3 input_dim: 32 input_dim: 32
+input: "label" input_dim: 16 input_dim: 1 input_dim: 1 input_dim: 1
+"""
+TEST = INPUT.split('input: "label"')[0] + BODY
+
+
+def write_setting(folder: Path, loss: str = USW, net: str | None = None, solver: str = SOLVER) -> Path:
+    folder.mkdir()
+    (folder / "train.prototxt").write_text(INPUT + BODY + EXTRACT + loss if net is None else net)
+    (folder / "solver.prototxt").write_text(solver)
+    return folder
+
+
+def dataset(images: int = 200) -> Dataset:
+    """Noise whose brightness tells the class."""
+    random = np.random.default_rng(0)
+    labels = np.arange(images) % 10
+    pixels = random.integers(0, 100, (images, 32, 32, 3)) + 15 * labels[:, None, None, None]
+    return Dataset(images=pixels.astype(np.uint8), labels=labels, true_labels=labels)
+
+
+def main(argv: list[str]) -> int:
+    train.load_data = lambda folder, noise: dataset()
+    return train.main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
