@@ -83,17 +83,17 @@ int main(int argc, char** argv) {
   double best[2] = {}, median[2] = {}, work = 0;
   for (const Layers& l : layers) {
     const ConvShape& s = l.shape;
-    Tensor x(size_t(s.n) * s.ih * s.iw * s.ic), y(size_t(s.n) * s.oh * s.ow * s.oc), dx(size_t(s.n) * s.ih * s.iw * s.ic),
-        dy(size_t(s.n) * s.oh * s.ow * s.oc), w(size_t(s.oc) * s.ic * s.kh * s.kw), dw(size_t(s.oc) * s.ic * s.kh * s.kw),
-        bias(s.oc), db(s.oc);
+    const size_t inputs = size_t(s.n) * s.ih * s.iw * s.ic, outputs = size_t(s.n) * s.oh * s.ow * s.oc;
+    const size_t weights = size_t(s.oc) * s.ic * s.kh * s.kw;
+    Tensor x(inputs), dx(inputs), y(outputs), dy(outputs), w(weights), dw(weights), bias(s.oc), db(s.oc);
     Convolution own(s);
     const std::unique_ptr<Convolution::Kernels> onednn(caffe::engine::NewOneDnnConvolution(s));
     const std::function<void()> passes[2][3] = {
         {[&] { own.Forward(x.data, w.data, bias.data, y.data); }, [&] { own.BackwardData(dy.data, w.data, dx.data); },
             [&] { own.BackwardWeights(x.data, dy.data, dw.data, db.data); }},
-        {[&] { onednn->Forward(x.data, w.data, bias.data, y.data); },
+        {[&] { onednn->Forward(x.data, w.data, bias.data, y.data, NULL, NULL); },
             [&] { onednn->BackwardData(dy.data, w.data, dx.data); },
-            [&] { onednn->BackwardWeights(x.data, dy.data, dw.data, db.data); }}};
+            [&] { onednn->BackwardWeights(x.data, dy.data, dw.data, db.data, NULL); }}};
     std::vector<double> times[2][3];
     for (int i = -1; i < repetitions; ++i) {
       for (int pass = 0; pass < 3; ++pass) {

@@ -19,8 +19,8 @@ struct OutputMoments {
   float *mean, *variance;
 };
 
-// The three passes of a convolution in float32 for channels-last activations, by the fastest kernel that there is here
-// for the shape. x is (n, ih, iw, ic), y (n, oh, ow, oc), w (oc, ic / groups, kh, kw), bias (oc).
+// The three passes of a convolution in float32 for channels-last activations, by the fastest kernel that there is
+// here for the shape. x is (n, ih, iw, ic), y (n, oh, ow, oc), w (oc, ic / groups, kh, kw), bias (oc).
 //
 // Buffers that start at a multiple of 64 bytes are the fastest. The same inputs and number of threads give the same
 // bits. One object must not be used by two threads at once.

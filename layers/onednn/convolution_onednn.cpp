@@ -108,11 +108,12 @@ class OneDnnConvolution : public Convolution::Kernels {
   }
 
   dnnl::convolution_forward::primitive_desc ForwardDesc(bool bias) const {
+    typedef dnnl::convolution_forward::desc Desc;
     const dnnl::prop_kind kind = dnnl::prop_kind::forward_training;
     const dnnl::algorithm direct = dnnl::algorithm::convolution_direct;
     return dnnl::convolution_forward::primitive_desc(
-        bias ? dnnl::convolution_forward::desc(kind, direct, x_, any_w_, bias_, y_, strides_, dilations_, pad_, pad_end_)
-             : dnnl::convolution_forward::desc(kind, direct, x_, any_w_, y_, strides_, dilations_, pad_, pad_end_),
+        bias ? Desc(kind, direct, x_, any_w_, bias_, y_, strides_, dilations_, pad_, pad_end_)
+             : Desc(kind, direct, x_, any_w_, y_, strides_, dilations_, pad_, pad_end_),
         Engine());
   }
 

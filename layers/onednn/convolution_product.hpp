@@ -3,9 +3,10 @@
 
 #include "caffe/engine/convolution_vector.hpp"
 
-// Products of matrices that are small enough for the second-level cache. Up to 6 x 16 results are summed in 12 of the 16
-// registers: two multipliers of four cycles' latency need 8 independent sums at least. A matrix of n columns is laid out in
-// panels (n / kPanel, rows, kPanel) where it is reused, the last panel narrower if n is not a multiple of kPanel.
+// Products of matrices that are small enough for the second-level cache. Up to 6 x 16 results are summed in 12 of
+// the 16 registers: two multipliers of four cycles' latency need 8 independent sums at least. A matrix of n columns
+// is laid out in panels (n / kPanel, rows, kPanel) where it is reused, the last panel narrower if n is not a
+// multiple of kPanel.
 
 #ifdef CAFFE_ENGINE_VECTOR
 
@@ -22,7 +23,8 @@ static inline long PanelOffset(int row, int column, int rows, int n) {
   return long(panel) * rows + long(row) * width + (column - panel);
 }
 
-// Rows to take next of m: sixes, but 7 and 8 in two halves, since one or two rows alone would wait for their own sums.
+// Rows to take next of m: sixes, but 7 and 8 in two halves, since one or two rows alone would wait for their own
+// sums.
 static inline int NextRows(int m) { return m <= 6 ? m : m <= 8 ? 4 : 6; }
 
 // A row of a matrix in `runs` pieces of `run` floats, which begin at `offsets` from the row's address.
@@ -31,7 +33,8 @@ struct Runs {
   const long* offsets;
 };
 
-// c (R x 8 C) = a (R x k, rows lda apart) times b (k x 8 C, contiguous) + bias; rows of c are ldc apart, bias may be NULL.
+// c (R x 8 C) = a (R x k, rows lda apart) times b (k x 8 C, contiguous) + bias; rows of c are ldc apart, bias may
+// be NULL.
 template <int R, int C>
 static inline void RowProduct(const float* a, long lda, const Runs& k, const float* b, const float* bias, float* c,
     long ldc) {
@@ -65,8 +68,8 @@ static inline void RowProduct(const float* a, long lda, const Runs& k, const flo
 
 // c (m x 8 C) = a (m x k) times b (k x 8 C) + bias.
 template <int C>
-static inline void RowsProduct(int m, const float* a, long lda, const Runs& k, const float* b, const float* bias, float* c,
-    long ldc) {
+static inline void RowsProduct(int m, const float* a, long lda, const Runs& k, const float* b, const float* bias,
+    float* c, long ldc) {
   while (m > 0) {
     const int rows = NextRows(m);
     switch (rows) {
@@ -155,8 +158,8 @@ static inline void AddColumnsProduct(int m, const float* a, const float* b, cons
 }
 
 // The m rows from `first` on of c (rows x n, in panels) += a^T b, n a multiple of 8.
-static inline void AddTransposedProduct(int m, int n, const float* a, const float* b, const Pixels& k, float* c, int first,
-    int rows) {
+static inline void AddTransposedProduct(int m, int n, const float* a, const float* b, const Pixels& k, float* c,
+    int first, int rows) {
   int j = 0;
   for (; j + kPanel <= n; j += kPanel) AddColumnsProduct<2>(m, a, b + j, k, c + PanelOffset(first, j, rows, n));
   if (j < n) AddColumnsProduct<1>(m, a, b + j, k, c + PanelOffset(first, j, rows, n));

@@ -25,7 +25,7 @@ class Scratch {
       memory_.reset(static_cast<float*>(aligned_alloc(page, bytes)));
       if (!memory_) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
-      madvise(memory_.get(), bytes, MADV_HUGEPAGE);  // fewer misses of the address translation; does not matter if refused
+      madvise(memory_.get(), bytes, MADV_HUGEPAGE);  // a wish: without, addresses are translated more often
 #endif
       count_ = count;
     }

@@ -4,7 +4,8 @@
 namespace caffe {
 namespace engine {
 
-// One convolution of n images. Activations are channels-last (n, h, w, c), weights are Caffe's (oc, ic / groups, kh, kw).
+// One convolution of n images. Activations are channels-last (n, h, w, c), weights are Caffe's (oc, ic / groups,
+// kh, kw).
 struct ConvShape {
   int n, ic, ih, iw;
   int oc, oh, ow;

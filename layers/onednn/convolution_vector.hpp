@@ -2,8 +2,8 @@
 #define CAFFE_ENGINE_CONVOLUTION_VECTOR_HPP_
 
 // Eight floats in a register, with the arithmetic operators of GCC's vector extension. Everything between
-// CAFFE_ENGINE_VECTOR_BEGIN and _END is compiled for AVX2 and FMA whatever the compiler's flags are: run it only where
-// HasVectors() is true.
+// CAFFE_ENGINE_VECTOR_BEGIN and _END is compiled for AVX2 and FMA whatever the compiler's flags are: run it only
+// where HasVectors() is true.
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CAFFE_ENGINE_VECTOR 1

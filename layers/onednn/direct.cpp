@@ -20,12 +20,14 @@ enum {
   kMaxTaps = 1024,
 };
 
-// The taps (kh, kw, ic) of an output pixel are runs of neighbouring floats in an image whose padding is there: kh runs of
-// kw x ic, or with dilation kh x kw runs of ic. The padded rows of a group of output rows are copied for that.
+// The taps (kh, kw, ic) of an output pixel are runs of neighbouring floats in an image whose padding is there: kh
+// runs of kw x ic, or with dilation kh x kw runs of ic. The padded rows of a group of output rows are copied for
+// that.
 struct Window {
   explicit Window(const ConvShape& s)
       : s(s), taps(s.kh * s.kw * s.ic), rows(std::max(1, std::min(s.oh, kGroupPixels / s.ow))),
-        row_groups((s.oh + rows - 1) / rows), padded(s.pad_h > 0 || s.pad_w > 0), line(long(s.iw + 2 * s.pad_w) * s.ic) {
+        row_groups((s.oh + rows - 1) / rows), padded(s.pad_h > 0 || s.pad_w > 0),
+        line(long(s.iw + 2 * s.pad_w) * s.ic) {
     const bool dense = s.dilation_w == 1;
     for (int a = 0; a < s.kh; ++a) {
       for (int b = 0; b < (dense ? 1 : s.kw); ++b) offsets.push_back(a * s.dilation_h * line + b * s.dilation_w * s.ic);
@@ -88,14 +90,14 @@ static void Multiply(const Window& w, const float* x, const float* filters, cons
     const float* in = PaddedRows(w, g, x, buffer);
     float* out = y + g.FirstPixel(s) * s.oc;
     for (int i = 0; i < g.rows; ++i) {
-      Product(s.ow, s.oc, in + i * s.stride_h * w.line, w.PixelStride(), w.runs(), filters, bias, out + long(i) * s.ow * s.oc,
-          s.oc);
+      Product(s.ow, s.oc, in + i * s.stride_h * w.line, w.PixelStride(), w.runs(), filters, bias,
+          out + long(i) * s.ow * s.oc, s.oc);
     }
   }
 }
 
-// dx of every image, for the filters (oc, width) in panels: width is taps rounded up to vectors. What each output pixel
-// gives to its taps is added up in the padded image.
+// dx of every image, for the filters (oc, width) in panels: width is taps rounded up to vectors. What each output
+// pixel gives to its taps is added up in the padded image.
 static void Scatter(const Window& w, const float* dy, const float* filters, int width, float* dx) {
   const ConvShape& s = w.s;
   const long height = s.ih + 2 * s.pad_h, image_size = height * w.line;
@@ -124,7 +126,8 @@ static void Scatter(const Window& w, const float* dy, const float* filters, int 
   }
 }
 
-// Sums of the products of taps and gradients over the groups begin .. end: (taps, oc) in panels, then the biases' (oc).
+// Sums of the products of taps and gradients over the groups begin .. end: (taps, oc) in panels, then the biases'
+// (oc).
 static void SumProducts(const Window& w, const float* x, const float* dy, int begin, int end, float* sums) {
   const ConvShape& s = w.s;
   float* buffer = ThreadScratch().Get(w.InputRows(w.rows) * w.line);
@@ -159,7 +162,8 @@ bool Direct::Supports(const ConvShape& s) {
   return HasVectors() && s.groups == 1 && s.oc % kLanes == 0 && s.ic * s.kh * s.kw <= kMaxTaps;
 }
 
-void Direct::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*, const OutputMoments*) {
+void Direct::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*,
+    const OutputMoments*) {
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps;
   float* filters = SharedScratch().Get(size_t(taps) * oc);
@@ -214,7 +218,9 @@ void Direct::BackwardWeights(const float* x, const float* dy, float* dw, float* 
 #else
 
 bool Direct::Supports(const ConvShape&) { return false; }
-void Direct::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) { abort(); }
+void Direct::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
+  abort();
+}
 void Direct::BackwardData(const float*, const float*, float*) { abort(); }
 void Direct::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
 

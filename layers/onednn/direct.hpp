@@ -6,16 +6,17 @@
 namespace caffe {
 namespace engine {
 
-// Convolution by the direct sum: the inputs of a few output pixels are copied side by side and multiplied at once, so that
-// the matrix of im2col exists a few kilobytes at a time. For what Winograd does not take: strides, other filters, the
-// images' three channels.
+// Convolution by the direct sum, a few output rows at a time. In a padded image of channels-last pixels, what an
+// output pixel reads is some runs of neighbouring floats, so the products of im2col and gemm need no im2col. For
+// what Winograd does not take: strides, other filters, the images' three channels.
 class Direct : public Convolution::Kernels {
  public:
   // The shape is one for these kernels, and this processor runs them.
   static bool Supports(const ConvShape& shape);
 
   explicit Direct(const ConvShape& shape) : shape_(shape) {}
-  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*, const OutputMoments*);
+  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*,
+      const OutputMoments*);
   void BackwardData(const float* dy, const float* w, float* dx);
   void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe*);
 

@@ -17,8 +17,8 @@ using namespace winograd;
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-// y = x * w + bias for filters that FilterTransform laid out. sums: NULL, or (blocks, 2, oc) for the sums and the sums of
-// squares of each block's outputs, without bias.
+// y = x * w + bias for filters that FilterTransform laid out. sums: NULL, or (blocks, 2, oc) for the sums and the
+// sums of squares of each block's outputs, without bias.
 template <int IC, int OC>
 static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, const float* filters, const float* bias,
     float* y, float* sums) {
@@ -40,7 +40,8 @@ static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, c
     for (int point = 0; point < kPoints; ++point) {
       Prefetch(x, next_in, point);
       Prefetch(y, now_out, point);
-      Product(tiles, oc, ic, in + point * in_stride, ic, filters + point * p.FilterStride(), out + point * out_stride, oc);
+      Product(tiles, oc, ic, in + point * in_stride, ic, filters + point * p.FilterStride(), out + point * out_stride,
+          oc);
     }
     float* block_sums = sums ? sums + 2L * block * oc : NULL;
     if (sums) memset(block_sums, 0, 2 * oc * sizeof(float));
@@ -53,7 +54,8 @@ static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, c
   }
 }
 
-// Sums (B^T d B)^T (A dy A^T) over this thread's blocks: sums is laid out as FilterTransform does it, the biases behind.
+// Sums (B^T d B)^T (A dy A^T) over this thread's blocks: sums is laid out as FilterTransform does it, the biases
+// behind.
 template <int IC, int OC>
 static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe* recipe, const float* dy, int thread,
     int threads, float* sums) {
@@ -119,7 +121,7 @@ static void FilterGradients(const Plan& p, const float* sums, size_t sums_size, 
   }
 }
 
-// Calls FUNCTION<ic, oc> with constants for the channels that ResNets for CIFAR have: a fifth faster than with variables.
+// FUNCTION<ic, oc> with constants for the channels that ResNets for CIFAR have, which is faster than with variables.
 #define CAFFE_ENGINE_FOR_CHANNELS(FUNCTION, ic, oc) \
   ((ic) == 16 && (oc) == 16 ? FUNCTION<16, 16> \
       : (ic) == 32 && (oc) == 32 ? FUNCTION<32, 32> : (ic) == 64 && (oc) == 64 ? FUNCTION<64, 64> : FUNCTION<0, 0>)
@@ -134,9 +136,10 @@ void BiasGradients(const Plan& p, const float* sums, size_t sums_size, int threa
   }
 }
 
-// The variance is mean(y^2) - mean(y)^2 for y without its bias, which changes no variance: what comes from filters alone
-// has a mean that is not large beside its deviation. Sums over blocks are in double.
-void MomentsFromSums(const float* sums, int blocks, int oc, double pixels, const float* bias, const OutputMoments& moments) {
+// The variance is mean(y^2) - mean(y)^2 for y without its bias, which changes no variance: what comes from filters
+// alone has a mean that is not large beside its deviation. Sums over blocks are in double.
+void MomentsFromSums(const float* sums, int blocks, int oc, double pixels, const float* bias,
+    const OutputMoments& moments) {
   for (int o = 0; o < oc; ++o) {
     double sum = 0, squares = 0;
     for (int block = 0; block < blocks; ++block) {

@@ -27,8 +27,8 @@ enum {
   kLine = 16,        // floats of a cache line
 };
 
-// Floats from one point of a block to the next: an odd number of cache lines, so that the points of a tile do not compete
-// for the same few sets of the cache.
+// Floats from one point of a block to the next: an odd number of cache lines, so that the points of a tile do not
+// compete for the same few sets of the cache.
 constexpr long PointStride(int channels) { return ((kBlockTiles * channels / kLine) | 1) * kLine; }
 
 // A run of floats in a tensor.
@@ -36,8 +36,8 @@ struct Slice {
   long begin, end;
 };
 
-// A convolution with 3 x 3 filters and stride 1, cut into strips of up to kStripTiles tiles, and those into blocks of up to
-// kBlockTiles tiles. Strips are counted through all images.
+// A convolution with 3 x 3 filters and stride 1, cut into strips of up to kStripTiles tiles, and those into blocks
+// of up to kBlockTiles tiles. Strips are counted through all images.
 struct Plan {
   int ic, ih, iw, oc, oh, ow, pad_h, pad_w;
   int tiles_y, tiles_x, strip_tiles, strips_x, strips;  // strips: in all images together
@@ -91,7 +91,8 @@ struct AsIs {
 struct ByRecipe {
   const InputRecipe& recipe;
   Vec operator()(const float* p, int channel) const {
-    const Vec v = Fma(Load(p) - Load(recipe.mean + channel), Load(recipe.scale + channel), Load(recipe.shift + channel));
+    const Vec centred = Load(p) - Load(recipe.mean + channel);
+    const Vec v = Fma(centred, Load(recipe.scale + channel), Load(recipe.shift + channel));
     return recipe.relu ? Max(v, Broadcast(0)) : v;
   }
 };
@@ -133,8 +134,8 @@ static inline void TransformColumns(const float* image, int h, int w, int channe
   }
 }
 
-// Applies a transform of N columns to kSpan points along the rows that TransformColumns left; a tile starts every kTile
-// columns. points: of the strip's first tile, (kPoints, tiles, c), point_stride apart.
+// Applies a transform of N columns to kSpan points along the rows that TransformColumns left; a tile starts every
+// kTile columns. points: of the strip's first tile, (kPoints, tiles, c), point_stride apart.
 template <int C, int N, void (*Transform)(const Vec*, Vec*)>
 static inline void TransformRows(const float* rows, int width, int tiles, int channels, float* points) {
   const int c = C ? C : channels;
@@ -158,13 +159,12 @@ static inline void TransformRows(const float* rows, int width, int tiles, int ch
 template <int IC>
 static inline void InputTransform(const Plan& p, const Strip& s, const float* x, const InputRecipe* recipe, float* rows,
     float* points) {
-  const int width = s.tiles * kTile + 2;
+  const int width = s.tiles * kTile + 2, y0 = s.y - p.pad_h, x0 = s.x - p.pad_w;
   const float* image = x + long(s.image) * p.ih * p.iw * p.ic;
   if (recipe) {
-    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, s.y - p.pad_h, s.x - p.pad_w, width,
-        ByRecipe{*recipe}, rows);
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe{*recipe}, rows);
   } else {
-    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, s.y - p.pad_h, s.x - p.pad_w, width, AsIs(), rows);
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, AsIs(), rows);
   }
   TransformRows<IC, kSpan, InputPoints>(rows, width, s.tiles, p.ic, points);
 }
@@ -172,13 +172,13 @@ static inline void InputTransform(const Plan& p, const Strip& s, const float* x,
 template <int OC>
 static inline void GradientTransform(const Plan& p, const Strip& s, const float* dy, float* rows, float* points) {
   const int width = s.tiles * kTile;
-  TransformColumns<OC, kTile, GradientPoints>(dy + long(s.image) * p.oh * p.ow * p.oc, p.oh, p.ow, p.oc, s.y, s.x, width,
-      AsIs(), rows);
+  const float* image = dy + long(s.image) * p.oh * p.ow * p.oc;
+  TransformColumns<OC, kTile, GradientPoints>(image, p.oh, p.ow, p.oc, s.y, s.x, width, AsIs(), rows);
   TransformRows<OC, kTile, GradientPoints>(rows, width, s.tiles, p.oc, points);
 }
 
-// A^T m A + bias of each tile of a strip, without what lies outside of the image. sums: NULL, or (2, oc), to which the
-// sums and the sums of squares are added, without bias.
+// A^T m A + bias of each tile of a strip, without what lies outside of the image. sums: NULL, or (2, oc), to which
+// the sums and the sums of squares are added, without bias.
 template <int OC>
 static inline void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y,
     float* sums) {
@@ -234,8 +234,8 @@ static inline void OutputTransform(const Plan& p, const Strip& s, const float* p
   }
 }
 
-// G g G^T of every filter: to (kPoints, ic, oc), each point in panels, stride apart. Filter (o, i) starts at
-// w + o * o_stride + i * i_stride. flip: rotated by half a turn, as the backward pass needs it. Shared by the threads of
+// G g G^T of every filter: to (kPoints, ic, oc), each point in panels, stride apart. Filter (o, i) starts at w + o
+// * o_stride + i * i_stride. flip: rotated by half a turn, as the backward pass needs it. Shared by the threads of
 // a parallel region, which wait for one another at its end.
 static void FilterTransform(const float* w, int ic, long i_stride, int oc, long o_stride, bool flip, float* points,
     long stride) {

@@ -21,9 +21,9 @@ namespace caffe {
 namespace engine {
 
 static std::ostream& operator<<(std::ostream& out, const ConvShape& s) {
-  return out << "n " << s.n << ", " << s.ic << " x " << s.ih << " x " << s.iw << " to " << s.oc << " x " << s.oh << " x "
-      << s.ow << ", kernel " << s.kh << " x " << s.kw << ", stride " << s.stride_h << ", " << s.stride_w << ", pad "
-      << s.pad_h << ", " << s.pad_w << ", dilation " << s.dilation_h << ", " << s.dilation_w << ", groups " << s.groups;
+  return out << "n " << s.n << ", " << s.ic << " x " << s.ih << " x " << s.iw << " to " << s.oc << " x " << s.oh
+      << " x " << s.ow << ", kernel " << s.kh << " x " << s.kw << ", stride " << s.stride_h << ", " << s.stride_w
+      << ", pad " << s.pad_h << ", " << s.pad_w << ", dilation " << s.dilation_h << ", " << s.dilation_w << ", groups " << s.groups;
 }
 
 namespace {
@@ -32,9 +32,10 @@ int Outputs(int in, int kernel, int stride, int pad, int dilation) {
   return (in + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
 }
 
-ConvShape Shape(int n, int ic, int oc, int h, int w, int kernel, int stride, int pad, int dilation = 1, int groups = 1) {
-  return ConvShape{n, ic, h, w, oc, Outputs(h, kernel, stride, pad, dilation), Outputs(w, kernel, stride, pad, dilation),
-      kernel, kernel, stride, stride, pad, pad, dilation, dilation, groups};
+ConvShape Shape(int n, int ic, int oc, int h, int w, int kernel, int stride, int pad, int dilation = 1,
+    int groups = 1) {
+  const int oh = Outputs(h, kernel, stride, pad, dilation), ow = Outputs(w, kernel, stride, pad, dilation);
+  return ConvShape{n, ic, h, w, oc, oh, ow, kernel, kernel, stride, stride, pad, pad, dilation, dilation, groups};
 }
 
 // What ResNets for CIFAR have, and the corners of both families of kernels.
@@ -91,8 +92,8 @@ struct Case {
 
   Case(const ConvShape& s, const std::vector<float>& x)
       : s(s), x(x), w(Normal(size_t(s.oc) * s.ic / s.groups * s.kh * s.kw, 2)),
-        bias(Normal(s.oc, 3)), dy(Normal(size_t(s.n) * s.oh * s.ow * s.oc, 4)), y(dy.size()), dx(x.size()), dw(w.size()),
-        db(s.oc) {
+        bias(Normal(s.oc, 3)), dy(Normal(size_t(s.n) * s.oh * s.ow * s.oc, 4)), y(dy.size()), dx(x.size()),
+        dw(w.size()), db(s.oc) {
     const int ic = s.ic / s.groups, oc = s.oc / s.groups;
     for (size_t at = 0; at < y.size(); ++at) {
       const int o = at % s.oc, j = at / s.oc % s.ow, i = at / s.oc / s.ow % s.oh, image = at / s.oc / s.ow / s.oh;
