@@ -23,7 +23,8 @@ namespace engine {
 static std::ostream& operator<<(std::ostream& out, const ConvShape& s) {
   return out << "n " << s.n << ", " << s.ic << " x " << s.ih << " x " << s.iw << " to " << s.oc << " x " << s.oh
       << " x " << s.ow << ", kernel " << s.kh << " x " << s.kw << ", stride " << s.stride_h << ", " << s.stride_w
-      << ", pad " << s.pad_h << ", " << s.pad_w << ", dilation " << s.dilation_h << ", " << s.dilation_w << ", groups " << s.groups;
+      << ", pad " << s.pad_h << ", " << s.pad_w << ", dilation " << s.dilation_h << ", "
+      << s.dilation_w << ", groups " << s.groups;
 }
 
 namespace {
