@@ -36,5 +36,10 @@ void Convolution::BackwardWeights(const float* x, const float* dy, float* dw, fl
   kernels_->BackwardWeights(x, dy, dw, db, recipe);
 }
 
+void Convolution::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+    const InputRecipe* recipe, const InputGradientSums* sums) {
+  kernels_->Backward(x, dy, w, dx, dw, db, recipe, sums);
+}
+
 }  // namespace engine
 }  // namespace caffe

@@ -19,6 +19,12 @@ struct OutputMoments {
   float *mean, *variance;
 };
 
+// Where to put, for every channel of x, the sums of g and of g (x - mean): g is dx where the recipe did not clip x, and
+// else 0. They are what the backward pass of batch normalisation needs.
+struct InputGradientSums {
+  float *of_gradient, *of_product;
+};
+
 // The three passes of a convolution in float32 for channels-last activations, by the fastest kernel that there is
 // here for the shape. x is (n, ih, iw, ic), y (n, oh, ow, oc), w (oc, ic / groups, kh, kw), bias (oc).
 //
@@ -42,6 +48,10 @@ class Convolution {
   // Adds to dw and db, as Caffe's iter_size needs it. db and recipe may be NULL.
   void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe = NULL);
 
+  // Both of them, with one pass over dy instead of two. sums needs a recipe and Fuses(), or is NULL.
+  void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+      const InputRecipe* recipe = NULL, const InputGradientSums* sums = NULL);
+
   // A family of kernels: the same functions.
   class Kernels {
    public:
@@ -51,6 +61,11 @@ class Convolution {
         const OutputMoments* moments) = 0;
     virtual void BackwardData(const float* dy, const float* w, float* dx) = 0;
     virtual void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) = 0;
+    virtual void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+        const InputRecipe* recipe, const InputGradientSums*) {
+      BackwardWeights(x, dy, dw, db, recipe);
+      BackwardData(dy, w, dx);
+    }
   };
 
  private:

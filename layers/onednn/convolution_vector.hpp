@@ -28,6 +28,10 @@ static inline Vec Broadcast(float v) { return _mm256_set1_ps(v); }
 static inline Vec Fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
 static inline Vec Fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
 static inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+// v where a > 0, else 0.
+static inline Vec WherePositive(Vec a, Vec v) {
+  return _mm256_and_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GT_OQ), v);
+}
 // Every `stride`-th float.
 static inline Vec Gather(const float* p, long stride) {
   return _mm256_setr_ps(p[0], p[stride], p[2 * stride], p[3 * stride], p[4 * stride], p[5 * stride], p[6 * stride],

@@ -17,82 +17,128 @@ using namespace winograd;
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-// y = x * w + bias for filters that FilterTransform laid out. sums: NULL, or (blocks, 2, oc) for the sums and the
-// sums of squares of each block's outputs, without bias.
+// What a thread works in: the points of a block, and the rows of a strip between its two transforms.
+struct Buffers {
+  float *in, *out, *rows;
+
+  explicit Buffers(const Plan& p) {
+    const long in_size = kPoints * PointStride(p.ic), out_size = kPoints * PointStride(p.oc);
+    in = ThreadScratch().Get(in_size + out_size + p.RowsSize());
+    out = in + in_size;
+    rows = out + out_size;
+  }
+  Buffers(float* in, float* out, float* rows) : in(in), out(out), rows(rows) {}
+};
+
+// A block of y = x * w + bias for filters that FilterTransform laid out. sums: NULL, or (2, oc) for the terms' sums.
+template <int IC, int OC, typename Terms>
+static inline void ConvolveBlock(const Plan& p, int block, const float* x, const InputRecipe* recipe,
+    const float* filters, const float* bias, float* y, const Terms& terms, float* sums, const Buffers& buffers) {
+  const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
+  const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
+  int tiles = 0;
+  for (int i = first; i < last; ++i) {
+    const Strip s(p, i);
+    InputTransform<IC>(p, s, x, recipe, buffers.rows, buffers.in + long(tiles) * ic);
+    tiles += s.tiles;
+  }
+  const Slice next_in = p.Inputs(block + 1), now_out = p.Outputs(block);
+  for (int point = 0; point < kPoints; ++point) {
+    Prefetch(x, next_in, point);
+    Prefetch(y, now_out, point);
+    Product(tiles, oc, ic, buffers.in + point * PointStride(ic), ic, filters + point * p.FilterStride(),
+        buffers.out + point * PointStride(oc), oc);
+  }
+  if (sums) memset(sums, 0, 2 * oc * sizeof(float));
+  tiles = 0;
+  for (int i = first; i < last; ++i) {
+    const Strip s(p, i);
+    OutputTransform<OC>(p, s, buffers.out + long(tiles) * oc, bias, y, terms, sums);
+    tiles += s.tiles;
+  }
+}
+
+// Adds a block's (B^T d B)^T (A dy A^T) to sums, laid out as FilterTransform does it, and its dy to those behind.
+template <int IC, int OC>
+static inline void AddFilterGradients(const Plan& p, int block, const float* x, const InputRecipe* recipe,
+    const float* dy, float* sums, const Buffers& buffers) {
+  const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
+  const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
+  int tiles = 0;
+  for (int i = first; i < last; ++i) {
+    const Strip s(p, i);
+    InputTransform<IC>(p, s, x, recipe, buffers.rows, buffers.in + long(tiles) * ic);
+    GradientTransform<OC>(p, s, dy, buffers.rows, buffers.out + long(tiles) * oc);
+    tiles += s.tiles;
+  }
+  const Slice next_in = p.Inputs(block + 1), next_out = p.Outputs(block + 1);
+  for (int point = 0; point < kPoints; ++point) {
+    Prefetch(x, next_in, point);
+    Prefetch(dy, next_out, point);
+    AddTransposedProduct(ic, oc, buffers.in + point * PointStride(ic), buffers.out + point * PointStride(oc),
+        Pixels{1, tiles, 0, ic, 0, oc}, sums + point * p.FilterStride(), 0, ic);
+  }
+  float* bias_sums = sums + kPoints * p.FilterStride();
+  for (int o = 0; o < oc; o += kLanes) {
+    Vec sum = Broadcast(0);
+    for (int t = 0; t < tiles; ++t) sum += Load(buffers.out + kSumPoint * PointStride(oc) + long(t) * oc + o);
+    Store(bias_sums + o, Load(bias_sums + o) + sum);
+  }
+}
+
+// Shared by the threads of a parallel region, as the following two are. sums: NULL, or (blocks, 2, oc) for moments.
 template <int IC, int OC>
 static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, const float* filters, const float* bias,
     float* y, float* sums) {
-  const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
-  const long in_stride = PointStride(ic), out_stride = PointStride(oc);
-  float* in = ThreadScratch().Get(kPoints * (in_stride + out_stride) + p.RowsSize());
-  float* out = in + kPoints * in_stride;
-  float* rows = out + kPoints * out_stride;
+  const Buffers buffers(p);
 #pragma omp for schedule(static) nowait
   for (int block = 0; block < p.blocks; ++block) {
-    const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
-    int tiles = 0;
-    for (int i = first; i < last; ++i) {
-      const Strip s(p, i);
-      InputTransform<IC>(p, s, x, recipe, rows, in + long(tiles) * ic);
-      tiles += s.tiles;
-    }
-    const Slice next_in = p.Inputs(block + 1), now_out = p.Outputs(block);
-    for (int point = 0; point < kPoints; ++point) {
-      Prefetch(x, next_in, point);
-      Prefetch(y, now_out, point);
-      Product(tiles, oc, ic, in + point * in_stride, ic, filters + point * p.FilterStride(), out + point * out_stride,
-          oc);
-    }
-    float* block_sums = sums ? sums + 2L * block * oc : NULL;
-    if (sums) memset(block_sums, 0, 2 * oc * sizeof(float));
-    tiles = 0;
-    for (int i = first; i < last; ++i) {
-      const Strip s(p, i);
-      OutputTransform<OC>(p, s, out + long(tiles) * oc, bias, y, block_sums);
-      tiles += s.tiles;
-    }
+    float* block_sums = sums ? sums + 2L * block * p.oc : NULL;
+    ConvolveBlock<IC, OC>(p, block, x, recipe, filters, bias, y, MomentTerms(), block_sums, buffers);
   }
 }
 
-// Sums (B^T d B)^T (A dy A^T) over this thread's blocks: sums is laid out as FilterTransform does it, the biases
-// behind.
+// sums: of each of `shares` shares of the blocks. A team of threads may turn out smaller than it was asked for; a share
+// is still summed alone and in the same order.
 template <int IC, int OC>
-static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe* recipe, const float* dy, int thread,
-    int threads, float* sums) {
-  const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
-  const long in_stride = PointStride(ic), out_stride = PointStride(oc);
-  float* in = ThreadScratch().Get(kPoints * (in_stride + out_stride) + p.RowsSize());
-  float* out = in + kPoints * in_stride;
-  float* rows = out + kPoints * out_stride;
-  memset(sums, 0, p.SumsSize() * sizeof(float));
-  float* bias_sums = sums + kPoints * p.FilterStride();
-  const int begin = long(p.blocks) * thread / threads, end = long(p.blocks) * (thread + 1) / threads;
-  for (int block = begin; block < end; ++block) {
-    const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
-    int tiles = 0;
-    for (int i = first; i < last; ++i) {
-      const Strip s(p, i);
-      InputTransform<IC>(p, s, x, recipe, rows, in + long(tiles) * ic);
-      GradientTransform<OC>(p, s, dy, rows, out + long(tiles) * oc);
-      tiles += s.tiles;
-    }
-    const Slice next_in = p.Inputs(block + 1), next_out = p.Outputs(block + 1);
-    for (int point = 0; point < kPoints; ++point) {
-      Prefetch(x, next_in, point);
-      Prefetch(dy, next_out, point);
-      AddTransposedProduct(ic, oc, in + point * in_stride, out + point * out_stride, Pixels{1, tiles, 0, ic, 0, oc},
-          sums + point * p.FilterStride(), 0, ic);
-    }
-    for (int o = 0; o < oc; o += kLanes) {
-      Vec sum = Broadcast(0);
-      for (int t = 0; t < tiles; ++t) sum += Load(out + kSumPoint * out_stride + long(t) * oc + o);
-      Store(bias_sums + o, Load(bias_sums + o) + sum);
+static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe* recipe, const float* dy, int shares,
+    float* sums) {
+  const Buffers buffers(p);
+#pragma omp for schedule(static)
+  for (int share = 0; share < shares; ++share) {
+    float* share_sums = sums + share * p.SumsSize();
+    memset(share_sums, 0, p.SumsSize() * sizeof(float));
+    for (int block = p.FirstBlock(share, shares); block < p.FirstBlock(share + 1, shares); ++block) {
+      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, share_sums, buffers);
     }
   }
 }
 
-// dw += G^T (sum over threads) G, in the order of the threads.
-static void FilterGradients(const Plan& p, const float* sums, size_t sums_size, int threads, float* dw) {
+// Both gradients, for equal tiles of x and y, so that a block of dy is still in the cache for the second one, and its x
+// for the sums of the input's gradient: input_sums, NULL or (blocks, 2, ic). q: the plan of the convolution that makes
+// dx, to whose channels IC and OC belong the other way round.
+template <int IC, int OC>
+static void BothGradients(const Plan& p, const Plan& q, const float* x, const InputRecipe* recipe, const float* dy,
+    const float* filters, float* dx, int shares, float* sums, float* input_sums) {
+  const Buffers buffers(p), turned(buffers.out, buffers.in, buffers.rows);
+#pragma omp for schedule(static)
+  for (int share = 0; share < shares; ++share) {
+    float* share_sums = sums + share * p.SumsSize();
+    memset(share_sums, 0, p.SumsSize() * sizeof(float));
+    for (int block = p.FirstBlock(share, shares); block < p.FirstBlock(share + 1, shares); ++block) {
+      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, share_sums, buffers);
+      if (input_sums) {
+        ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, GradientTerms{x, ByRecipe{*recipe}},
+            input_sums + 2L * block * p.ic, turned);
+      } else {
+        ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, MomentTerms(), NULL, turned);
+      }
+    }
+  }
+}
+
+// dw += G^T (sum over shares) G, in the order of the shares.
+static void FilterGradients(const Plan& p, const float* sums, int shares, float* dw) {
   const int o_blocks = p.oc / kLanes;
 #pragma omp for schedule(static)
   for (int block = 0; block < p.ic * o_blocks; ++block) {
@@ -104,7 +150,7 @@ static void FilterGradients(const Plan& p, const float* sums, size_t sums_size, 
       for (int a = 0; a < kSpan; ++a) {
         const float* point = from + (a * kSpan + b) * p.FilterStride();
         u[a] = Load(point);
-        for (int t = 1; t < threads; ++t) u[a] += Load(point + t * sums_size);
+        for (int share = 1; share < shares; ++share) u[a] += Load(point + share * p.SumsSize());
       }
       TapsFromPoints(u, column[b]);
     }
@@ -128,28 +174,40 @@ static void FilterGradients(const Plan& p, const float* sums, size_t sums_size, 
 
 CAFFE_ENGINE_VECTOR_END
 
-// db += sums of the threads, in their order.
-void BiasGradients(const Plan& p, const float* sums, size_t sums_size, int threads, float* db) {
-  for (int t = 0; t < threads; ++t) {
-    const float* from = sums + t * sums_size + kPoints * p.FilterStride();
+// db += the sums of the shares, in their order.
+void BiasGradients(const Plan& p, const float* sums, int shares, float* db) {
+  for (int share = 0; share < shares; ++share) {
+    const float* from = sums + share * p.SumsSize() + kPoints * p.FilterStride();
     for (int o = 0; o < p.oc; ++o) db[o] += from[o];
   }
 }
 
+// The total of (blocks, 2, channels), in double.
+double Total(const float* sums, int blocks, int channels, int which, int channel) {
+  double total = 0;
+  for (int block = 0; block < blocks; ++block) total += sums[(2L * block + which) * channels + channel];
+  return total;
+}
+
 // The variance is mean(y^2) - mean(y)^2 for y without its bias, which changes no variance: what comes from filters
-// alone has a mean that is not large beside its deviation. Sums over blocks are in double.
-void MomentsFromSums(const float* sums, int blocks, int oc, double pixels, const float* bias,
+// alone has a mean that is not large beside its deviation.
+void MomentsFromSums(const Plan& p, const float* sums, double pixels, const float* bias,
     const OutputMoments& moments) {
-  for (int o = 0; o < oc; ++o) {
-    double sum = 0, squares = 0;
-    for (int block = 0; block < blocks; ++block) {
-      sum += sums[2L * block * oc + o];
-      squares += sums[(2L * block + 1) * oc + o];
-    }
-    const double mean = sum / pixels;
+  for (int o = 0; o < p.oc; ++o) {
+    const double mean = Total(sums, p.blocks, p.oc, 0, o) / pixels;
     moments.mean[o] = mean + (bias ? bias[o] : 0);
-    moments.variance[o] = std::max(0., squares / pixels - mean * mean);
+    moments.variance[o] = std::max(0., Total(sums, p.blocks, p.oc, 1, o) / pixels - mean * mean);
   }
+}
+
+// The convolution that makes y of x.
+Plan ForwardPlan(const ConvShape& s) {
+  return Plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
+}
+
+// The one that makes dx of dy: with the filters turned by half a turn, and padded so that dx has the size of x.
+Plan BackwardPlan(const ConvShape& s) {
+  return Plan(s.n, s.oc, s.oh, s.ow, s.ic, s.ih, s.iw, 2 - s.pad_h, 2 - s.pad_w);
 }
 
 }  // namespace
@@ -162,46 +220,60 @@ bool Winograd::Supports(const ConvShape& s) {
 void Winograd::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
     const OutputMoments* moments) {
   const ConvShape& s = shape_;
-  const Plan plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
-  const size_t filters_size = kPoints * plan.FilterStride();
-  float* filters = SharedScratch().Get(filters_size + (moments ? size_t(plan.blocks) * 2 * s.oc : 0));
-  float* sums = moments ? filters + filters_size : NULL;
+  const Plan p = ForwardPlan(s);
+  float* filters = SharedScratch().Get(p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0));
+  float* sums = moments ? filters + p.FiltersSize() : NULL;
 #pragma omp parallel
   {
-    FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, plan.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(Convolve, plan.ic, plan.oc)(plan, x, recipe, filters, bias, y, sums);
+    FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, p.FilterStride());
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, p.ic, p.oc)(p, x, recipe, filters, bias, y, sums);
   }
-  if (moments) MomentsFromSums(sums, plan.blocks, s.oc, double(s.n) * s.oh * s.ow, bias, *moments);
+  if (moments) MomentsFromSums(p, sums, double(s.n) * s.oh * s.ow, bias, *moments);
 }
 
-// dx is the convolution of dy with the filters turned by half a turn, and padded so that it has the size of x.
 void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
   const ConvShape& s = shape_;
-  const Plan plan(s.n, s.oc, s.oh, s.ow, s.ic, s.ih, s.iw, 2 - s.pad_h, 2 - s.pad_w);
-  float* filters = SharedScratch().Get(kPoints * plan.FilterStride());
+  const Plan q = BackwardPlan(s);
+  float* filters = SharedScratch().Get(q.FiltersSize());
 #pragma omp parallel
   {
-    FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, plan.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(Convolve, plan.ic, plan.oc)(plan, dy, NULL, filters, NULL, dx, NULL);
+    FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, q.ic, q.oc)(q, dy, NULL, filters, NULL, dx, NULL);
   }
 }
 
 void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
-  const ConvShape& s = shape_;
-  const Plan plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
-  const int threads = ThreadCount();
-  const size_t size = plan.SumsSize();
-  float* sums = SharedScratch().Get(threads * size);
-#pragma omp parallel num_threads(threads)
+  const Plan p = ForwardPlan(shape_);
+  const int shares = ThreadCount();
+  float* sums = SharedScratch().Get(shares * p.SumsSize());
+#pragma omp parallel num_threads(shares)
   {
-    // A team may turn out smaller than it was asked for: each share is still summed alone, in the same order.
-#pragma omp for schedule(static)
-    for (int t = 0; t < threads; ++t) {
-      CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, plan.ic, plan.oc)(plan, x, recipe, dy, t, threads, sums + t * size);
-    }
-    FilterGradients(plan, sums, size, threads, dw);
-#pragma omp single
-    if (db) BiasGradients(plan, sums, size, threads, db);
+    CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, p.ic, p.oc)(p, x, recipe, dy, shares, sums);
+    FilterGradients(p, sums, shares, dw);
+  }
+  if (db) BiasGradients(p, sums, shares, db);
+}
+
+void Winograd::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+    const InputRecipe* recipe, const InputGradientSums* sums) {
+  if (!Fuses()) return Kernels::Backward(x, dy, w, dx, dw, db, recipe, NULL);
+  const ConvShape& s = shape_;
+  const Plan p = ForwardPlan(s), q = BackwardPlan(s);
+  const int shares = ThreadCount();
+  float* filters = SharedScratch().Get(q.FiltersSize() + shares * p.SumsSize() + size_t(p.blocks) * 2 * s.ic);
+  float* share_sums = filters + q.FiltersSize();
+  float* input_sums = sums ? share_sums + shares * p.SumsSize() : NULL;
+#pragma omp parallel num_threads(shares)
+  {
+    FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());
+    CAFFE_ENGINE_FOR_CHANNELS(BothGradients, p.ic, p.oc)(p, q, x, recipe, dy, filters, dx, shares, share_sums,
+        input_sums);
+    FilterGradients(p, share_sums, shares, dw);
+  }
+  if (db) BiasGradients(p, share_sums, shares, db);
+  for (int c = 0; sums && c < s.ic; ++c) {
+    sums->of_gradient[c] = Total(input_sums, p.blocks, s.ic, 0, c);
+    sums->of_product[c] = Total(input_sums, p.blocks, s.ic, 1, c);
   }
 }
 
@@ -213,6 +285,10 @@ void Winograd::Forward(const float*, const float*, const float*, float*, const I
 }
 void Winograd::BackwardData(const float*, const float*, float*) { abort(); }
 void Winograd::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
+void Winograd::Backward(const float*, const float*, const float*, float*, float*, float*, const InputRecipe*,
+    const InputGradientSums*) {
+  abort();
+}
 
 #endif
 

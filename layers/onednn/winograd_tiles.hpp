@@ -62,10 +62,14 @@ struct Plan {
     return long(row / tiles_y) * height + std::min(height, row % tiles_y * kTile);
   }
 
+  // The blocks are dealt out in equal shares.
+  int FirstBlock(int share, int shares) const { return long(blocks) * share / shares; }
+
   // Floats of the buffers.
   size_t RowsSize() const { return size_t(kSpan) * (kTile * strip_tiles + 2) * std::max(ic, oc); }
   size_t FilterStride() const { return size_t(ic) * oc + kLine; }
-  size_t SumsSize() const { return kPoints * FilterStride() + (oc / kLine + 1) * kLine; }  // filters' and biases'
+  size_t FiltersSize() const { return kPoints * FilterStride(); }
+  size_t SumsSize() const { return FiltersSize() + (oc / kLine + 1) * kLine; }  // filters' and biases'
 };
 
 struct Strip {
@@ -90,10 +94,33 @@ struct AsIs {
 
 struct ByRecipe {
   const InputRecipe& recipe;
+  Vec Centred(const float* p, int channel) const { return Load(p) - Load(recipe.mean + channel); }
+  Vec Scaled(Vec centred, int channel) const {
+    return Fma(centred, Load(recipe.scale + channel), Load(recipe.shift + channel));
+  }
   Vec operator()(const float* p, int channel) const {
-    const Vec centred = Load(p) - Load(recipe.mean + channel);
-    const Vec v = Fma(centred, Load(recipe.scale + channel), Load(recipe.shift + channel));
+    const Vec v = Scaled(Centred(p, channel), channel);
     return recipe.relu ? Max(v, Broadcast(0)) : v;
+  }
+};
+
+// What is summed of the outputs of a convolution, without their bias, by channel: for their moments v and v^2,
+struct MomentTerms {
+  void operator()(Vec v, long, int, Vec* sum, Vec* product) const {
+    *sum += v;
+    *product = Fma(v, v, *product);
+  }
+};
+
+// and for InputGradientSums, whose x has the shape of the output, g and g (x - mean).
+struct GradientTerms {
+  const float* x;
+  ByRecipe read;
+  void operator()(Vec v, long at, int channel, Vec* sum, Vec* product) const {
+    const Vec centred = read.Centred(x + at, channel);
+    const Vec g = read.recipe.relu ? WherePositive(read.Scaled(centred, channel), v) : v;
+    *sum += g;
+    *product = Fma(g, centred, *product);
   }
 };
 
@@ -177,17 +204,17 @@ static inline void GradientTransform(const Plan& p, const Strip& s, const float*
   TransformRows<OC, kTile, GradientPoints>(rows, width, s.tiles, p.oc, points);
 }
 
-// A^T m A + bias of each tile of a strip, without what lies outside of the image. sums: NULL, or (2, oc), to which
-// the sums and the sums of squares are added, without bias.
-template <int OC>
+// A^T m A + bias of each tile of a strip, without what lies outside of the image. sums: NULL, or (2, oc), to which the
+// terms are added.
+template <int OC, typename Terms>
 static inline void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y,
-    float* sums) {
+    const Terms& terms, float* sums) {
   const int oc = OC ? OC : p.oc;
   const long row = long(p.ow) * oc, point_stride = PointStride(oc);
   const int height = std::min<int>(kTile, p.oh - s.y);
   for (int t = 0; t < s.tiles; ++t) {
     const int x = s.x + t * kTile, width = std::min<int>(kTile, p.ow - x);
-    float* to = y + ((long(s.image) * p.oh + s.y) * p.ow + x) * oc;
+    const long first = ((long(s.image) * p.oh + s.y) * p.ow + x) * oc;
     const float* from = points + long(t) * oc;
     for (int k = 0; k < oc; k += kLanes) {
       Vec column[kSpan][kTile], out[kTile][kTile];
@@ -206,29 +233,29 @@ static inline void OutputTransform(const Plan& p, const Strip& s, const float* p
         for (int j = 0; j < kSpan; ++j) m[j] = column[j][i];
         OutputsFromPoints(m, out[i]);
       }
-      Vec sum = Broadcast(0), squares = Broadcast(0);
+      Vec sum = Broadcast(0), product = Broadcast(0);
       if (height == kTile && width == kTile) {
 #pragma GCC unroll 8
         for (int i = 0; i < kTile; ++i) {
 #pragma GCC unroll 8
           for (int j = 0; j < kTile; ++j) {
-            sum += out[i][j];
-            squares = Fma(out[i][j], out[i][j], squares);
-            Store(to + i * row + j * oc + k, out[i][j] + b);
+            const long at = first + i * row + j * oc + k;
+            terms(out[i][j], at, k, &sum, &product);
+            Store(y + at, out[i][j] + b);
           }
         }
       } else {
         for (int i = 0; i < height; ++i) {
           for (int j = 0; j < width; ++j) {
-            sum += out[i][j];
-            squares = Fma(out[i][j], out[i][j], squares);
-            Store(to + i * row + j * oc + k, out[i][j] + b);
+            const long at = first + i * row + j * oc + k;
+            terms(out[i][j], at, k, &sum, &product);
+            Store(y + at, out[i][j] + b);
           }
         }
       }
       if (sums) {
         Store(sums + k, Load(sums + k) + sum);
-        Store(sums + oc + k, Load(sums + oc + k) + squares);
+        Store(sums + oc + k, Load(sums + oc + k) + product);
       }
     }
   }

@@ -169,6 +169,19 @@ TEST(EngineConvolutionTest, TestBackwardData) {
   }
 }
 
+TEST(EngineConvolutionTest, TestBackward) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s)) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    const Case c(s);
+    std::vector<float> dx(c.x.size(), kUnset), dw(c.w.size()), db(s.oc);
+    Convolution(s).Backward(c.x.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), db.data());
+    ExpectNear(c.dx, dx, Tolerance(s), "dx");
+    ExpectNear(c.dw, dw, Tolerance(s), "dw");
+    ExpectNear(c.db, db, Tolerance(s), "db");
+  }
+}
+
 // The gradients of the weights are added to what was there: twice the same, plus a start.
 TEST(EngineConvolutionTest, TestBackwardWeightsAdds) {
   for (const ConvShape& s : Shapes()) {
@@ -209,6 +222,22 @@ TEST(EngineConvolutionTest, TestRecipeAndMoments) {
       convolution.BackwardWeights(before.data(), c.dy.data(), dw.data(), NULL, &recipe);
       ExpectNear(c.y, y, 1e-4, "y");
       ExpectNear(c.dw, dw, 1e-4, "dw");
+
+      std::vector<float> dx(c.x.size(), kUnset), of_gradient(s.ic), of_product(s.ic);
+      std::fill(dw.begin(), dw.end(), 0.f);
+      const InputGradientSums sums = {of_gradient.data(), of_product.data()};
+      convolution.Backward(before.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), NULL, &recipe, &sums);
+      ExpectNear(c.dx, dx, 1e-4, "dx");
+      ExpectNear(c.dw, dw, 1e-4, "dw of Backward");
+      std::vector<double> expected_gradient(s.ic), expected_product(s.ic);
+      for (size_t i = 0; i < c.x.size(); ++i) {
+        const double g = relu && c.x[i] == 0 ? 0 : c.dx[i];
+        expected_gradient[i % s.ic] += g;
+        expected_product[i % s.ic] += g * (before[i] - mean[i % s.ic]);
+      }
+      ExpectNear(expected_gradient, of_gradient, 1e-4, "sums of the gradient");
+      ExpectNear(expected_product, of_product, 1e-4, "sums of the product");
+
       const double pixels = double(s.n) * s.oh * s.ow;
       std::vector<double> expected_mean(s.oc), expected_variance(s.oc);
       for (size_t i = 0; i < c.y.size(); ++i) expected_mean[i % s.oc] += c.y[i] / pixels;
