@@ -26,7 +26,12 @@ void BatchNormLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
       variance[c] = blobs_[1]->cpu_data()[c] * factor;
     }
   } else {
-    Moments(in->dims, x, &mean_, &variance);
+    if (in->channel_mean.empty()) {
+      Moments(in->dims, x, &mean_, &variance);
+    } else {
+      mean_ = in->channel_mean;
+      variance = in->channel_variance;
+    }
     float *mean_sum = blobs_[0]->mutable_cpu_data(), *variance_sum = blobs_[1]->mutable_cpu_data();
     float* sum_of_weights = blobs_[2]->mutable_cpu_data();
     sum_of_weights[0] = sum_of_weights[0] * moving_average_fraction_ + 1;

@@ -27,6 +27,28 @@ void ConvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
   convolution_.reset(Convolution::Supports(shape) ? new Convolution(shape) : NULL);
 }
 
+namespace {
+
+// A convolution's input as its kernels take it: dense values, or one term and its recipe.
+struct Input {
+  Input(Tensor* x, bool fuses) : values(), recipe(), is_recipe(fuses && x->is_affine()) {
+    if (!is_recipe) x->Dense();
+    const Term& term = x->terms[0];
+    values = term.values.get();
+    if (is_recipe) {
+      const InputRecipe r = {term.mean.data(), term.scale.data(), term.shift.data(), x->post == Tensor::RELU};
+      recipe = r;
+    }
+  }
+  const InputRecipe* recipe_or_null() const { return is_recipe ? &recipe : NULL; }
+
+  const float* values;
+  InputRecipe recipe;
+  bool is_recipe;
+};
+
+}  // namespace
+
 void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   if (!convolution_) return Upstream::Forward_cpu(bottom, top);
   const float* weights = blobs_[0]->cpu_data();
@@ -34,9 +56,17 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   for (size_t i = 0; i < bottom.size(); ++i) {
     const TensorPtr x = Data(*bottom[i]);
     const Dims dims = DimsOf(*top[i]);
-    const Buffer y = TakeBuffer(dims.count());
-    convolution_->Forward(x->Dense().get(), weights, bias, y.get());
-    SetData(top[i], TensorPtr(new Tensor(dims, y)));
+    const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
+    const Input input(x.get(), convolution_->Fuses());
+    if (convolution_->Fuses() && phase_ == TRAIN) {  // a BatchNorm may follow
+      y->channel_mean.resize(dims.c);
+      y->channel_variance.resize(dims.c);
+      const OutputMoments moments = {y->channel_mean.data(), y->channel_variance.data()};
+      convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null(), &moments);
+    } else {
+      convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null());
+    }
+    SetData(top[i], y);
   }
 }
 
@@ -56,7 +86,9 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
     }
     if (to_weights) {
       const TensorPtr x = Data(*bottom[i]);
-      convolution_->BackwardWeights(x->Dense().get(), dy->Dense().get(), blobs_[0]->mutable_cpu_diff(), bias_diff);
+      const Input input(x.get(), convolution_->Fuses());
+      convolution_->BackwardWeights(input.values, dy->Dense().get(), blobs_[0]->mutable_cpu_diff(), bias_diff,
+          input.recipe_or_null());
     }
     if (propagate_down[i]) {
       const Dims dims = DimsOf(*bottom[i]);

@@ -61,7 +61,7 @@ class ScaleLayer : public caffe::ScaleLayer<float> {
   TensorPtr in_;  // NULL: upstream's
 };
 
-// The forward pass carries out the recipe that the layers before it left; the backward pass leaves one.
+// Leaves recipes both ways; a sum of several terms is carried out here, for a convolution could not read it.
 class ReLULayer : public caffe::ReLULayer<float> {
  public:
   explicit ReLULayer(const LayerParameter& param) : caffe::ReLULayer<float>(param), private_(false) {}

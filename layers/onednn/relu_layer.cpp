@@ -15,10 +15,8 @@ void ReLULayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   out->Add(in.get(), 1);
   out->post = Tensor::RELU;
   out->slope = layer_param_.relu_param().negative_slope();
-  const Term origin = out->terms[0];
-  const bool one_term = out->terms.size() == 1 && !origin.plain();
-  out->Dense();
-  if (one_term && phase_ == TRAIN) out->origin = origin;
+  out->keep_origin = phase_ == TRAIN;
+  if (!out->is_affine()) out->Dense();
   SetData(top[0], out);
 }
 
@@ -31,7 +29,9 @@ void ReLULayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagat
   dx->post = Tensor::MASK;
   dx->slope = layer_param_.relu_param().negative_slope();
   const TensorPtr in = Data(*bottom[0]);
-  if (!in->origin.plain()) {
+  if (in->is_affine()) {
+    dx->mask = in->terms[0];
+  } else if (!in->origin.plain()) {
     dx->mask = in->origin;
   } else {
     dx->mask.values = in->Dense();

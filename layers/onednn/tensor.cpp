@@ -50,19 +50,24 @@ void Term::Scale(const Channels& factor) {
   }
 }
 
-Tensor::Tensor(const Dims& dims, const Buffer& values) : dims(dims), terms(1), post(NONE), slope(0) {
+Tensor::Tensor(const Dims& dims, const Buffer& values) : dims(dims), terms(1), post(NONE), slope(0), keep_origin(false) {
   terms[0].values = values;
 }
 
 const Buffer& Tensor::Dense() {
   if (!is_dense()) {
     const Buffer values = Evaluate(*this);
+    if (keep_origin && is_affine()) origin = terms[0];
     terms.assign(1, Term());
     terms[0].values = values;
     post = NONE;
     mask = Term();
   }
   return terms[0].values;
+}
+
+bool Tensor::is_affine() const {
+  return terms.size() == 1 && !terms[0].plain() && (post == NONE || (post == RELU && slope == 0));
 }
 
 bool Tensor::is_one_linear_term() const {

@@ -49,12 +49,14 @@ class Tensor : public PrivateCopy {
   };
 
   Tensor(const Dims& dims, const Buffer& values);
-  explicit Tensor(const Dims& dims) : dims(dims), post(NONE), slope(0) {}
+  explicit Tensor(const Dims& dims) : dims(dims), post(NONE), slope(0), keep_origin(false) {}
 
   // The values; carries out the recipe the first time.
   const Buffer& Dense();
   bool is_dense() const { return terms.size() == 1 && terms[0].plain() && post == NONE; }
   bool is_one_term() const { return terms.size() == 1 && post == NONE; }
+  // One term that is not plain, perhaps through a ReLU: what convolutions can read as it is.
+  bool is_affine() const;
   // post(factor of the channel * values).
   bool is_one_linear_term() const;
   // Adds factor * other.
@@ -70,11 +72,14 @@ class Tensor : public PrivateCopy {
   Post post;
   float slope;
   Term mask;
-  // Of the result of a ReLU: what its only term was. As good a mask as the result, and BatchNorm reads it anyway.
+  // Whether Dense() is to leave a ReLU's only term in `origin`: it is as good a mask as the result, and BatchNorm's
+  // backward pass reads it anyway.
+  bool keep_origin;
   Term origin;
   // Side products of the pass that made it, NULL or empty where there are none.
   shared_ptr<GradientSums> sums;
   Channels channel_sums;
+  Channels channel_mean, channel_variance;
 };
 
 typedef shared_ptr<Tensor> TensorPtr;
