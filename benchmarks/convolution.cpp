@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
       {"64 -> 64, 8 x 8", 13, Shape(n, 64, 8, 64, 3, 1)},
   };
   printf("Batch %d, best (median) of %d, in ms and GFLOP/s of the direct sum\n", n, repetitions);
-  printf("%-18s %2s %-6s  %-24s %-24s %-24s\n", "", "", "", "forward", "backward data", "backward weights");
+  printf("%-27s  %-22s%-22s%-22s%-22s\n", "", "forward", "backward data", "backward weights", "both gradients");
   double best[2] = {}, median[2] = {}, work = 0;
   for (const Layers& l : layers) {
     const ConvShape& s = l.shape;
@@ -88,15 +88,17 @@ int main(int argc, char** argv) {
     Tensor x(inputs), dx(inputs), y(outputs), dy(outputs), w(weights), dw(weights), bias(s.oc), db(s.oc);
     Convolution own(s);
     const std::unique_ptr<Convolution::Kernels> onednn(caffe::engine::NewOneDnnConvolution(s));
-    const std::function<void()> passes[2][3] = {
+    const std::function<void()> passes[2][4] = {
         {[&] { own.Forward(x.data, w.data, bias.data, y.data); }, [&] { own.BackwardData(dy.data, w.data, dx.data); },
-            [&] { own.BackwardWeights(x.data, dy.data, dw.data, db.data); }},
+            [&] { own.BackwardWeights(x.data, dy.data, dw.data, db.data); },
+            [&] { own.Backward(x.data, dy.data, w.data, dx.data, dw.data, db.data); }},
         {[&] { onednn->Forward(x.data, w.data, bias.data, y.data, NULL, NULL); },
             [&] { onednn->BackwardData(dy.data, w.data, dx.data); },
-            [&] { onednn->BackwardWeights(x.data, dy.data, dw.data, db.data, NULL); }}};
-    std::vector<double> times[2][3];
+            [&] { onednn->BackwardWeights(x.data, dy.data, dw.data, db.data, NULL); },
+            [&] { onednn->Backward(x.data, dy.data, w.data, dx.data, dw.data, db.data, NULL, NULL); }}};
+    std::vector<double> times[2][4];
     for (int i = -1; i < repetitions; ++i) {
-      for (int pass = 0; pass < 3; ++pass) {
+      for (int pass = 0; pass < 4; ++pass) {
         for (int which = 0; which < 2; ++which) {
           const double start = Seconds();
           passes[which][pass]();
@@ -106,14 +108,16 @@ int main(int argc, char** argv) {
     }
     for (int which = 0; which < 2; ++which) {
       printf("%-18s %2d %-6s", which ? "" : l.name, l.count, which ? "oneDNN" : "ours");
-      for (int pass = 0; pass < 3; ++pass) {
+      for (int pass = 0; pass < 4; ++pass) {
         std::vector<double>& t = times[which][pass];
         std::sort(t.begin(), t.end());
-        printf("  %6.2f (%6.2f)  %4.0f   ", t[0] * 1e3, t[t.size() / 2] * 1e3, Flops(s) / t[0] * 1e-9);
-        if (s.ic == 3 && pass == 1) continue;  // nobody needs the gradient of the images
+        const int sums = pass == 3 ? 2 : 1;
+        printf("%7.2f (%6.2f) %4.0f ", t[0] * 1e3, t[t.size() / 2] * 1e3, sums * Flops(s) / t[0] * 1e-9);
+        // A step: forward and both gradients, but nobody needs that of the images.
+        if (pass != 0 && pass != (s.ic == 3 ? 2 : 3)) continue;
         best[which] += l.count * t[0];
         median[which] += l.count * t[t.size() / 2];
-        if (which == 0) work += l.count * Flops(s);
+        if (which == 0) work += l.count * sums * Flops(s);
       }
       printf("\n");
     }

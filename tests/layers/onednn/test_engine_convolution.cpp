@@ -1,6 +1,6 @@
 // engine::Convolution against the direct sum in double precision. Needs nothing of Caffe's but gtest:
 //   g++ -std=c++17 -O2 -fopenmp -DUSE_ONEDNN -I<folder with caffe/engine and gtest> test_engine_convolution.cpp
-//       layers/onednn/{convolution,convolution_onednn,winograd}*.cpp <gtest> -ldnnl
+//       layers/onednn/{convolution,convolution_onednn,direct,winograd}.cpp <gtest> -ldnnl
 #include <algorithm>
 #include <cmath>
 #include <limits>
