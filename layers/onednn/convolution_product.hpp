@@ -1,6 +1,8 @@
 #ifndef CAFFE_ENGINE_CONVOLUTION_PRODUCT_HPP_
 #define CAFFE_ENGINE_CONVOLUTION_PRODUCT_HPP_
 
+#include <cstddef>
+
 #include "caffe/engine/convolution_vector.hpp"
 
 // Products of matrices that are small enough for the second-level cache. Up to 6 x 16 results are summed in 12 of
@@ -163,6 +165,18 @@ static inline void AddTransposedProduct(int m, int n, const float* a, const floa
   int j = 0;
   for (; j + kPanel <= n; j += kPanel) AddColumnsProduct<2>(m, a, b + j, k, c + PanelOffset(first, j, rows, n));
   if (j < n) AddColumnsProduct<1>(m, a, b + j, k, c + PanelOffset(first, j, rows, n));
+}
+
+// How many blocks of pixels are added up before their sums are added to the total: a long sum of small terms loses more
+// than a sum of sums.
+enum { kPartBlocks = 8 };
+
+// total += part; part = 0. size: a multiple of 8.
+static inline void AddPart(float* part, size_t size, float* total) {
+  for (size_t i = 0; i < size; i += kLanes) {
+    Store(total + i, Load(total + i) + Load(part + i));
+    Store(part + i, Broadcast(0));
+  }
 }
 
 CAFFE_ENGINE_VECTOR_END

@@ -128,11 +128,14 @@ static void Scatter(const Window& w, const float* dy, const float* filters, int 
 
 // Sums of the products of taps and gradients over the groups begin .. end: (taps, oc) in panels, then the biases'
 // (oc).
-static void SumProducts(const Window& w, const float* x, const float* dy, int begin, int end, float* sums) {
+static void SumProducts(const Window& w, const float* x, const float* dy, int begin, int end, float* total) {
   const ConvShape& s = w.s;
-  float* buffer = ThreadScratch().Get(w.InputRows(w.rows) * w.line);
+  const size_t size = (w.taps + 1L) * s.oc;
+  float* sums = ThreadScratch().Get(size + w.InputRows(w.rows) * w.line);
   float* bias_sums = sums + long(w.taps) * s.oc;
-  memset(sums, 0, sizeof(float) * (w.taps + 1) * s.oc);
+  float* buffer = sums + size;
+  memset(sums, 0, sizeof(float) * size);
+  memset(total, 0, sizeof(float) * size);
   for (int index = begin; index < end; ++index) {
     const Group g(w, index);
     const float* in = PaddedRows(w, g, x, buffer);
@@ -146,6 +149,7 @@ static void SumProducts(const Window& w, const float* x, const float* dy, int be
       for (int p = 0; p < g.rows * s.ow; ++p) sum += Load(out + long(p) * s.oc + o);
       Store(bias_sums + o, Load(bias_sums + o) + sum);
     }
+    if ((index - begin) % kPartBlocks == kPartBlocks - 1 || index == end - 1) AddPart(sums, size, total);
   }
 }
 

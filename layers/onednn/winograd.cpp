@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "caffe/engine/winograd_tiles.hpp"
 
@@ -17,17 +18,18 @@ using namespace winograd;
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-// What a thread works in: the points of a block, and the rows of a strip between its two transforms.
+// What a thread works in: the points of a block, the rows of a strip between its two transforms, and sums over some
+// blocks.
 struct Buffers {
-  float *in, *out, *rows;
+  float *in, *out, *rows, *sums;
 
-  explicit Buffers(const Plan& p) {
+  explicit Buffers(const Plan& p, size_t sums_size = 0) {
     const long in_size = kPoints * PointStride(p.ic), out_size = kPoints * PointStride(p.oc);
-    in = ThreadScratch().Get(in_size + out_size + p.RowsSize());
+    in = ThreadScratch().Get(in_size + out_size + sums_size + p.RowsSize());
     out = in + in_size;
-    rows = out + out_size;
+    sums = out + out_size;
+    rows = sums + sums_size;
   }
-  Buffers(float* in, float* out, float* rows) : in(in), out(out), rows(rows) {}
 };
 
 // A block of y = x * w + bias for filters that FilterTransform laid out. sums: NULL, or (2, oc) for the terms' sums.
@@ -58,10 +60,10 @@ static inline void ConvolveBlock(const Plan& p, int block, const float* x, const
   }
 }
 
-// Adds a block's (B^T d B)^T (A dy A^T) to sums, laid out as FilterTransform does it, and its dy to those behind.
+// Adds a block's (B^T d B)^T (A dy A^T) to buffers.sums, laid out as FilterTransform does it, its dy to those behind.
 template <int IC, int OC>
 static inline void AddFilterGradients(const Plan& p, int block, const float* x, const InputRecipe* recipe,
-    const float* dy, float* sums, const Buffers& buffers) {
+    const float* dy, const Buffers& buffers) {
   const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
   const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
   int tiles = 0;
@@ -76,9 +78,9 @@ static inline void AddFilterGradients(const Plan& p, int block, const float* x, 
     Prefetch(x, next_in, point);
     Prefetch(dy, next_out, point);
     AddTransposedProduct(ic, oc, buffers.in + point * PointStride(ic), buffers.out + point * PointStride(oc),
-        Pixels{1, tiles, 0, ic, 0, oc}, sums + point * p.FilterStride(), 0, ic);
+        Pixels{1, tiles, 0, ic, 0, oc}, buffers.sums + point * p.FilterStride(), 0, ic);
   }
-  float* bias_sums = sums + kPoints * p.FilterStride();
+  float* bias_sums = buffers.sums + kPoints * p.FilterStride();
   for (int o = 0; o < oc; o += kLanes) {
     Vec sum = Broadcast(0);
     for (int t = 0; t < tiles; ++t) sum += Load(buffers.out + kSumPoint * PointStride(oc) + long(t) * oc + o);
@@ -98,19 +100,32 @@ static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, c
   }
 }
 
+// Calls add(block) for the blocks of a share, which adds to buffers.sums; their total goes to sums.
+template <typename Add>
+static inline void SumShare(const Plan& p, int share, int shares, const Buffers& buffers, float* sums, const Add& add) {
+  const int begin = p.FirstBlock(share, shares), end = p.FirstBlock(share + 1, shares);
+  float* total = sums + share * p.SumsSize();
+  memset(total, 0, p.SumsSize() * sizeof(float));
+  memset(buffers.sums, 0, p.SumsSize() * sizeof(float));
+  for (int block = begin; block < end; ++block) {
+    add(block);
+    if ((block - begin) % kPartBlocks == kPartBlocks - 1 || block == end - 1) {
+      AddPart(buffers.sums, p.SumsSize(), total);
+    }
+  }
+}
+
 // sums: of each of `shares` shares of the blocks. A team of threads may turn out smaller than it was asked for; a share
 // is still summed alone and in the same order.
 template <int IC, int OC>
 static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe* recipe, const float* dy, int shares,
     float* sums) {
-  const Buffers buffers(p);
+  const Buffers buffers(p, p.SumsSize());
 #pragma omp for schedule(static)
   for (int share = 0; share < shares; ++share) {
-    float* share_sums = sums + share * p.SumsSize();
-    memset(share_sums, 0, p.SumsSize() * sizeof(float));
-    for (int block = p.FirstBlock(share, shares); block < p.FirstBlock(share + 1, shares); ++block) {
-      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, share_sums, buffers);
-    }
+    SumShare(p, share, shares, buffers, sums, [&](int block) {
+      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, buffers);
+    });
   }
 }
 
@@ -120,20 +135,20 @@ static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe*
 template <int IC, int OC>
 static void BothGradients(const Plan& p, const Plan& q, const float* x, const InputRecipe* recipe, const float* dy,
     const float* filters, float* dx, int shares, float* sums, float* input_sums) {
-  const Buffers buffers(p), turned(buffers.out, buffers.in, buffers.rows);
+  const Buffers buffers(p, p.SumsSize());
+  Buffers turned(buffers);
+  std::swap(turned.in, turned.out);
 #pragma omp for schedule(static)
   for (int share = 0; share < shares; ++share) {
-    float* share_sums = sums + share * p.SumsSize();
-    memset(share_sums, 0, p.SumsSize() * sizeof(float));
-    for (int block = p.FirstBlock(share, shares); block < p.FirstBlock(share + 1, shares); ++block) {
-      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, share_sums, buffers);
+    SumShare(p, share, shares, buffers, sums, [&](int block) {
+      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, buffers);
       if (input_sums) {
-        ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, GradientTerms{x, ByRecipe{*recipe}},
-            input_sums + 2L * block * p.ic, turned);
+        const GradientTerms terms = {x, ByRecipe{*recipe}};
+        ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, terms, input_sums + 2L * block * p.ic, turned);
       } else {
         ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, MomentTerms(), NULL, turned);
       }
-    }
+    });
   }
 }
 
