@@ -28,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
 NATIVE_LAYERS = ROOT / "layers" / "native"
+ENGINE = ROOT / "layers" / "onednn"
 NATIVE_TESTS = ROOT / "tests" / "layers" / "native"
 CMAKE_OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -37,6 +38,8 @@ CMAKE_OPTIONS = {
     "USE_OPENCV": "ON" if os.environ.get("CAFFE_OPENCV") else "OFF",  # for ImageData layers and encoded images
     "USE_LEVELDB": "OFF",
     "BLAS": "Open",
+    "USE_OPENMP": "ON",
+    "USE_ONEDNN": "ON",
     "BUILD_docs": "OFF",
     "python_version": "3",
 }
@@ -112,6 +115,7 @@ def inputs_digest() -> str:
         digest_of_files(Path(other)) if other else "".join(source_pin()),
         digest_of_files(DOCKER / "patches"),
         digest_of_files(NATIVE_LAYERS),
+        digest_of_files(ENGINE),
         Path(__file__).read_bytes(),
     )
 
@@ -160,6 +164,11 @@ def assemble(cache: Path, tree: Path) -> None:
     for path in files_below(NATIVE_LAYERS):
         if path.suffix in places:
             shutil.copy(path, tree / places[path.suffix])
+    engine = {".hpp": "include/caffe/engine", ".cpp": "src/caffe/engine"}
+    for path in files_below(ENGINE):
+        if path.suffix in engine:
+            (tree / engine[path.suffix]).mkdir(exist_ok=True)
+            shutil.copy(path, tree / engine[path.suffix])
     for path in NATIVE_TESTS.glob("test_*.cpp"):
         shutil.copy(path, tree / "src/caffe/test")
 

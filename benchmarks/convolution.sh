@@ -1,0 +1,14 @@
+#!/bin/sh
+# Times the convolutions of ResNet-44, ours and oneDNN's side by side:   benchmarks/convolution.sh [REPETITIONS] [BATCH]
+# Needs g++, libdnnl-dev and libopenblas-dev; OMP_NUM_THREADS=1 for one core. Takes a minute.
+set -eu
+cd "$(dirname "$0")/.."
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+mkdir "$build/caffe"
+ln -s "$PWD/layers/onednn" "$build/caffe/engine"
+g++ -std=c++17 -O3 -DNDEBUG -fopenmp -DUSE_ONEDNN -w "-I$build" benchmarks/convolution.cpp \
+    layers/onednn/convolution.cpp layers/onednn/convolution_onednn.cpp layers/onednn/direct.cpp \
+    layers/onednn/winograd.cpp \
+    -ldnnl -lopenblas -o "$build/convolution"
+"$build/convolution" "$@"

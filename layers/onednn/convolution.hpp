@@ -1,0 +1,78 @@
+#ifndef CAFFE_ENGINE_CONVOLUTION_HPP_
+#define CAFFE_ENGINE_CONVOLUTION_HPP_
+
+#include <memory>
+
+#include "caffe/engine/convolution_shape.hpp"
+
+namespace caffe {
+namespace engine {
+
+// What x stands for: (x - mean) * scale + shift, channel by channel, then 0 where that is negative if `relu`.
+struct InputRecipe {
+  const float *mean, *scale, *shift;
+  bool relu;
+};
+
+// Where to put the mean and the biased variance of every channel of y.
+struct OutputMoments {
+  float *mean, *variance;
+};
+
+// Where to put, for every channel of x, the sums of g and of g (x - mean): g is dx where the recipe did not clip x, and
+// else 0. They are what the backward pass of batch normalisation needs.
+struct InputGradientSums {
+  float *of_gradient, *of_product;
+};
+
+// The three passes of a convolution in float32 for channels-last activations, by the fastest kernel that there is
+// here for the shape. x is (n, ih, iw, ic), y (n, oh, ow, oc), w (oc, ic / groups, kh, kw), bias (oc).
+//
+// Buffers that start at a multiple of 64 bytes are the fastest. The same inputs and number of threads give the same
+// bits. One object must not be used by two threads at once.
+class Convolution {
+ public:
+  // Whether there is a kernel here; if not, the caller uses upstream's im2col.
+  static bool Supports(const ConvShape& shape);
+
+  explicit Convolution(const ConvShape& shape);
+  ~Convolution();
+
+  // Whether recipes and moments are possible, which save passes over memory.
+  bool Fuses() const { return kernels_->Fuses(); }
+
+  // bias, recipe and moments may be NULL.
+  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe = NULL,
+      const OutputMoments* moments = NULL);
+  void BackwardData(const float* dy, const float* w, float* dx);
+  // Adds to dw and db, as Caffe's iter_size needs it. db and recipe may be NULL.
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe = NULL);
+
+  // Both of them, with one pass over dy instead of two. sums needs a recipe and Fuses(), or is NULL.
+  void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+      const InputRecipe* recipe = NULL, const InputGradientSums* sums = NULL);
+
+  // A family of kernels: the same functions.
+  class Kernels {
+   public:
+    virtual ~Kernels() {}
+    virtual bool Fuses() const { return false; }
+    virtual void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+        const OutputMoments* moments) = 0;
+    virtual void BackwardData(const float* dy, const float* w, float* dx) = 0;
+    virtual void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) = 0;
+    virtual void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+        const InputRecipe* recipe, const InputGradientSums*) {
+      BackwardWeights(x, dy, dw, db, recipe);
+      BackwardData(dy, w, dx);
+    }
+  };
+
+ private:
+  const std::unique_ptr<Kernels> kernels_;
+};
+
+}  // namespace engine
+}  // namespace caffe
+
+#endif  // CAFFE_ENGINE_CONVOLUTION_HPP_

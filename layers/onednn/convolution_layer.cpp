@@ -1,0 +1,104 @@
+#include "caffe/engine/engine_layers.hpp"
+
+#include <vector>
+
+#include "caffe/engine/passes.hpp"
+
+namespace caffe {
+namespace engine {
+
+typedef caffe::ConvolutionLayer<float> Upstream;
+
+void ConvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
+  Upstream::Reshape(bottom, top);
+  const bool plane = bottom[0]->num_axes() == 4 && channel_axis_ == 1 && !force_nd_im2col_ && bottom[0]->count() &&
+      top[0]->count();
+  if (!plane) {
+    convolution_.reset();
+    return;
+  }
+  const Dims in = DimsOf(*bottom[0]), out = DimsOf(*top[0]);
+  const int *kernel = kernel_shape_.cpu_data(), *stride = stride_.cpu_data(), *pad = pad_.cpu_data(),
+            *dilation = dilation_.cpu_data();
+  const ConvShape shape = {in.n, in.c, in.h, in.w, out.c, out.h, out.w, kernel[0], kernel[1], stride[0], stride[1],
+                           pad[0], pad[1], dilation[0], dilation[1], group_};
+  if (convolution_ && shape == shape_) return;
+  shape_ = shape;
+  convolution_.reset(Convolution::Supports(shape) ? new Convolution(shape) : NULL);
+}
+
+namespace {
+
+// A convolution's input as its kernels take it: dense values, or one term and its recipe.
+struct Input {
+  Input(Tensor* x, bool fuses) : values(), recipe(), is_recipe(fuses && x->is_affine()) {
+    if (!is_recipe) x->Dense();
+    const Term& term = x->terms[0];
+    values = term.values.get();
+    if (is_recipe) {
+      const InputRecipe r = {term.mean.data(), term.scale.data(), term.shift.data(), x->post == Tensor::RELU};
+      recipe = r;
+    }
+  }
+  const InputRecipe* recipe_or_null() const { return is_recipe ? &recipe : NULL; }
+
+  const float* values;
+  InputRecipe recipe;
+  bool is_recipe;
+};
+
+}  // namespace
+
+void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
+  if (!convolution_) return Upstream::Forward_cpu(bottom, top);
+  const float* weights = blobs_[0]->cpu_data();
+  const float* bias = bias_term_ ? blobs_[1]->cpu_data() : NULL;
+  for (size_t i = 0; i < bottom.size(); ++i) {
+    const TensorPtr x = Data(*bottom[i]);
+    const Dims dims = DimsOf(*top[i]);
+    const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
+    const Input input(x.get(), convolution_->Fuses());
+    if (convolution_->Fuses() && phase_ == TRAIN) {  // a BatchNorm may follow
+      y->channel_mean.resize(dims.c);
+      y->channel_variance.resize(dims.c);
+      const OutputMoments moments = {y->channel_mean.data(), y->channel_variance.data()};
+      convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null(), &moments);
+    } else {
+      convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null());
+    }
+    SetData(top[i], y);
+  }
+}
+
+void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
+  if (!convolution_) return Upstream::Backward_cpu(top, propagate_down, bottom);
+  const bool to_weights = param_propagate_down_[0];
+  const bool to_bias = bias_term_ && param_propagate_down_[1];
+  for (size_t i = 0; i < top.size(); ++i) {
+    const TensorPtr dy = Diff(*top[i]);
+    dy->Dense();
+    float* bias_diff = to_bias ? blobs_[1]->mutable_cpu_diff() : NULL;
+    // Whoever made the gradient may have summed it in the same pass.
+    if (to_bias && (!dy->channel_sums.empty() || !to_weights)) {
+      if (dy->channel_sums.empty()) dy->channel_sums = SumChannels(dy);
+      for (int c = 0; c < dy->dims.c; ++c) bias_diff[c] += dy->channel_sums[c];
+      bias_diff = NULL;
+    }
+    if (to_weights) {
+      const TensorPtr x = Data(*bottom[i]);
+      const Input input(x.get(), convolution_->Fuses());
+      convolution_->BackwardWeights(input.values, dy->Dense().get(), blobs_[0]->mutable_cpu_diff(), bias_diff,
+          input.recipe_or_null());
+    }
+    if (propagate_down[i]) {
+      const Dims dims = DimsOf(*bottom[i]);
+      const Buffer dx = TakeBuffer(dims.count());
+      convolution_->BackwardData(dy->Dense().get(), blobs_[0]->cpu_data(), dx.get());
+      SetDiff(bottom[i], TensorPtr(new Tensor(dims, dx)));
+    }
+    ReleaseDiff(top[i]);
+  }
+}
+
+}  // namespace engine
+}  // namespace caffe

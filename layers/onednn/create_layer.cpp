@@ -1,0 +1,50 @@
+#include "caffe/engine/create_layer.hpp"
+
+#include <cstdlib>
+#include <string>
+
+#include "caffe/engine/engine_layers.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/proto/caffe.pb.h"
+
+namespace caffe {
+namespace engine {
+
+bool Enabled() {
+#ifdef USE_ONEDNN
+  const char* name = std::getenv("CAFFE_ENGINE");
+  const std::string wanted = name ? name : "";
+  CHECK(wanted == "" || wanted == "onednn" || wanted == "stock")
+      << "the environment has CAFFE_ENGINE=" << wanted << ": set it to onednn (the default) or stock";
+  return wanted != "stock" && Caffe::mode() == Caffe::CPU;
+#else
+  return false;
+#endif
+}
+
+template <>
+shared_ptr<Layer<float> > CreateLayer<float>(const LayerParameter& param) {
+  Layer<float>* layer = NULL;
+  if (Enabled()) {
+    const std::string& type = param.type();
+    if (type == "Convolution" && param.convolution_param().engine() == ConvolutionParameter_Engine_DEFAULT) {
+      layer = new ConvolutionLayer(param);
+    } else if (type == "BatchNorm") {
+      layer = new BatchNormLayer(param);
+    } else if (type == "Scale") {
+      layer = new ScaleLayer(param);
+    } else if (type == "ReLU" && param.relu_param().engine() == ReLUParameter_Engine_DEFAULT) {
+      layer = new ReLULayer(param);
+    } else if (type == "Eltwise") {
+      layer = new EltwiseLayer(param);
+    } else if (type == "Split") {
+      layer = new SplitLayer(param);
+    } else if (type == "Pooling" && param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT) {
+      layer = new PoolingLayer(param);
+    }
+  }
+  return shared_ptr<Layer<float> >(layer);
+}
+
+}  // namespace engine
+}  // namespace caffe

@@ -1,0 +1,108 @@
+#ifndef CAFFE_ENGINE_ENGINE_LAYERS_HPP_
+#define CAFFE_ENGINE_ENGINE_LAYERS_HPP_
+
+#include <memory>
+#include <vector>
+
+#include "caffe/engine/convolution.hpp"
+#include "caffe/engine/tensor.hpp"
+#include "caffe/layers/batch_norm_layer.hpp"
+#include "caffe/layers/conv_layer.hpp"
+#include "caffe/layers/eltwise_layer.hpp"
+#include "caffe/layers/pooling_layer.hpp"
+#include "caffe/layers/relu_layer.hpp"
+#include "caffe/layers/scale_layer.hpp"
+#include "caffe/layers/split_layer.hpp"
+
+// Upstream's layers with their CPU passes replaced: set-up, shapes, parameters and the GPU passes are inherited. Where the
+// input is not of the kind that a pass was written for, it calls upstream's. Backward does what the last Forward did.
+
+namespace caffe {
+namespace engine {
+
+typedef std::vector<Blob<float>*> Blobs;
+
+#define CAFFE_ENGINE_PASSES                              \
+ protected:                                              \
+  virtual void Forward_cpu(const Blobs& bottom, const Blobs& top); \
+  virtual void Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom)
+
+// Two-dimensional convolution of four-dimensional blobs; its results are always in the engine's layout.
+class ConvolutionLayer : public caffe::ConvolutionLayer<float> {
+ public:
+  explicit ConvolutionLayer(const LayerParameter& param) : caffe::ConvolutionLayer<float>(param), shape_() {}
+  virtual void Reshape(const Blobs& bottom, const Blobs& top);
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  ConvShape shape_;
+  std::unique_ptr<Convolution> convolution_;  // NULL: upstream's
+};
+
+// Reads its input once for the statistics and leaves a recipe.
+class BatchNormLayer : public caffe::BatchNormLayer<float> {
+ public:
+  explicit BatchNormLayer(const LayerParameter& param) : caffe::BatchNormLayer<float>(param) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  TensorPtr out_;  // NULL: upstream's
+  Buffer x_;
+  Channels mean_, inverse_deviation_;
+};
+
+// One factor, and perhaps one bias, a channel. The forward pass leaves a recipe.
+class ScaleLayer : public caffe::ScaleLayer<float> {
+ public:
+  explicit ScaleLayer(const LayerParameter& param) : caffe::ScaleLayer<float>(param) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  TensorPtr in_;  // NULL: upstream's
+};
+
+// Leaves recipes both ways; a sum of several terms is carried out here, for a convolution could not read it.
+class ReLULayer : public caffe::ReLULayer<float> {
+ public:
+  explicit ReLULayer(const LayerParameter& param) : caffe::ReLULayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+};
+
+// Sums leave recipes both ways.
+class EltwiseLayer : public caffe::EltwiseLayer<float> {
+ public:
+  explicit EltwiseLayer(const LayerParameter& param) : caffe::EltwiseLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+};
+
+// Shares the data, as upstream; the sum of the gradients is a recipe.
+class SplitLayer : public caffe::SplitLayer<float> {
+ public:
+  explicit SplitLayer(const LayerParameter& param) : caffe::SplitLayer<float>(param) {}
+
+ protected:
+  virtual void Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom);
+};
+
+// Averages of whole channels.
+class PoolingLayer : public caffe::PoolingLayer<float> {
+ public:
+  explicit PoolingLayer(const LayerParameter& param) : caffe::PoolingLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+};
+
+#undef CAFFE_ENGINE_PASSES
+
+}  // namespace engine
+}  // namespace caffe
+
+#endif  // CAFFE_ENGINE_ENGINE_LAYERS_HPP_

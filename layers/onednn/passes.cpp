@@ -1,0 +1,240 @@
+#include "caffe/engine/passes.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "caffe/engine/vector_loops.hpp"
+
+namespace caffe {
+namespace engine {
+
+namespace {
+
+// How an activation of c channels is cut: into rows of whole pixels and of whole vectors, rows into blocks that fit the
+// first cache together with their results, blocks into parts, which the threads take one after the other. The parts
+// depend on the shape only, and so do the bits of all sums, whatever the number of threads.
+struct Cut {
+  explicit Cut(const Dims& dims) : channels(dims.c), count(dims.count()) {
+    int pixels = 1;
+    while (channels * pixels < 64 || channels * pixels % 16) ++pixels;
+    row = size_t(channels) * pixels;
+    block = std::max(size_t(1), 1024 / row) * row;
+    blocks = (count + block - 1) / block;
+    parts = std::max<size_t>(1, std::min<size_t>(64, blocks / 8));
+  }
+
+  // `values` repeated to a row; `missing` where there are none.
+  Channels Row(const Channels& values, float missing = 0) const {
+    Channels out(row, missing);
+    if (!values.empty()) {
+      for (size_t j = 0; j < row; ++j) out[j] = values[j % channels];
+    }
+    return out;
+  }
+
+  // Calls work(part, first float, number of floats, room for as many) for all blocks.
+  template <typename Work>
+  void Run(const Work& work) const {
+#pragma omp parallel if (parts > 1)
+    {
+      Channels room(block);
+#pragma omp for schedule(dynamic, 1)
+      for (int part = 0; part < parts; ++part) {
+        for (size_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) {
+          work(part, b * block, std::min(block, count - b * block), room.data());
+        }
+      }
+    }
+  }
+
+  int channels;
+  size_t count, row, block, blocks;
+  int parts;
+};
+
+// Sums by channel: floats over a few dozen pixels of each lane, doubles beyond.
+class Sums {
+ public:
+  explicit Sums(const Cut& cut) : cut_(cut), parts_(cut.parts, Part(cut)) {}
+
+  float* block(int part) { return parts_[part].floats.data(); }
+
+  // After each block of a part.
+  void Flush(int number, bool now = false) {
+    Part& part = parts_[number];
+    if (!now && ++part.pending < 8) return;
+    part.pending = 0;
+    for (size_t j = 0; j < cut_.row; ++j) {
+      part.doubles[j] += part.floats[j];
+      part.floats[j] = 0;
+    }
+  }
+
+  std::vector<double> Total() {
+    std::vector<double> total(cut_.channels, 0);
+    for (int p = 0; p < cut_.parts; ++p) {
+      Flush(p, true);
+      for (size_t j = 0; j < cut_.row; ++j) total[j % cut_.channels] += parts_[p].doubles[j];
+    }
+    return total;
+  }
+
+ private:
+  struct Part {
+    // The parts lie one cache line apart, or more.
+    explicit Part(const Cut& cut) : floats(cut.row + 16), doubles(cut.row + 8), pending(0) {}
+    std::vector<float> floats;
+    std::vector<double> doubles;
+    int pending;
+  };
+  const Cut& cut_;
+  std::vector<Part> parts_;
+};
+
+// A recipe made ready for blocks.
+class Recipe {
+ public:
+  Recipe(const Tensor& t, const Cut& cut) : t_(t), row_(cut.row) {
+    mask_mean_ = cut.Row(t.mask.mean);
+    mask_scale_ = cut.Row(t.mask.scale, 1);
+    mask_shift_ = cut.Row(t.mask.shift);
+    for (size_t k = 0; k < t.terms.size(); ++k) {
+      const Term& term = t.terms[k];
+      mean_.push_back(cut.Row(term.mean));
+      scale_.push_back(cut.Row(term.scale, 1));
+      shift_.push_back(cut.Row(term.shift));
+    }
+  }
+
+  // The values of one block: in `out`, or where they already are.
+  const float* Block(size_t first, size_t count, float* out) const {
+    const float* values = out;
+    if (t_.terms.size() == 1 && t_.terms[0].plain()) {
+      values = t_.terms[0].values.get() + first;
+    } else {
+      for (size_t k = 0; k < t_.terms.size(); ++k) {
+        const Term& term = t_.terms[k];
+        if (k && term.plain()) {
+          AddBlock(term.values.get() + first, count, out);
+        } else {
+          AffineBlock(term.values.get() + first, mean_[k].data(), scale_[k].data(), shift_[k].data(), row_, count, k > 0, out);
+        }
+      }
+    }
+    if (t_.post == Tensor::RELU) {
+      ReluBlock(values, t_.slope, count, out);
+      return out;
+    }
+    if (t_.post == Tensor::MASK) {
+      const float* mask = t_.mask.values.get() + first;
+      if (t_.mask.plain()) {
+        MaskBlock(values, mask, t_.slope, count, out);
+      } else {
+        AffineMaskBlock(values, mask, mask_mean_.data(), mask_scale_.data(), mask_shift_.data(), t_.slope, row_, count, out);
+      }
+      return out;
+    }
+    return values;
+  }
+
+ private:
+  const Tensor& t_;
+  const size_t row_;
+  std::vector<Channels> mean_, scale_, shift_;
+  Channels mask_mean_, mask_scale_, mask_shift_;
+};
+
+Channels ToFloat(const std::vector<double>& values) { return Channels(values.begin(), values.end()); }
+
+}  // namespace
+
+Buffer Evaluate(const Tensor& t) {
+  const Cut cut(t.dims);
+  const Buffer out = TakeBuffer(cut.count);
+  const Recipe recipe(t, cut);
+  cut.Run([&](int, size_t first, size_t count, float*) {
+    const float* values = recipe.Block(first, count, out.get() + first);
+    if (values != out.get() + first) std::copy(values, values + count, out.get() + first);
+  });
+  return out;
+}
+
+void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* variance) {
+  const Cut cut(dims);
+  // Sums of differences from a value of the channel's own keep their digits where the mean is large.
+  const Channels origin(x.get(), x.get() + dims.c);
+  const Channels origin_row = cut.Row(origin);
+  Sums sums(cut), squares(cut);
+  cut.Run([&](int part, size_t first, size_t count, float*) {
+    MomentsBlock(x.get() + first, origin_row.data(), cut.row, count, sums.block(part), squares.block(part));
+    sums.Flush(part);
+    squares.Flush(part);
+  });
+  const std::vector<double> sum = sums.Total(), square = squares.Total();
+  const double pixels = dims.pixels();
+  mean->resize(dims.c);
+  variance->resize(dims.c);
+  for (int c = 0; c < dims.c; ++c) {
+    const double difference = sum[c] / pixels;
+    (*mean)[c] = origin[c] + difference;
+    (*variance)[c] = std::max(0., square[c] / pixels - difference * difference);
+  }
+}
+
+shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
+  if (g->sums && g->sums->with == with) return g->sums;
+  if (!with->is_one_term()) with->Dense();
+  const Term& x = with->terms[0];
+  const Cut cut(g->dims);
+  const Channels mean = cut.Row(x.mean);
+  const Recipe recipe(*g, cut);
+  // The other branch of a residual block wants the sum of the terms, too.
+  const Buffer dense = g->terms.size() > 1 ? TakeBuffer(cut.count) : Buffer();
+  Sums sums(cut), products(cut);
+  cut.Run([&](int part, size_t first, size_t count, float* room) {
+    const float* values = recipe.Block(first, count, dense ? dense.get() + first : room);
+    ProductsBlock(values, x.values.get() + first, mean.data(), cut.row, count, sums.block(part), products.block(part));
+    sums.Flush(part);
+    products.Flush(part);
+  });
+  if (dense) *g = Tensor(g->dims, dense);
+  const std::vector<double> sum = sums.Total(), product = products.Total();
+  shared_ptr<GradientSums> out(new GradientSums);
+  out->with = with;
+  out->of_gradient = ToFloat(sum);
+  out->of_product.resize(g->dims.c);
+  for (int c = 0; c < g->dims.c; ++c) {
+    out->of_product[c] = x.plain() ? product[c] : product[c] * x.scale[c] + sum[c] * x.shift[c];
+  }
+  return out;
+}
+
+Channels SumChannels(const TensorPtr& t) {
+  const Buffer& values = t->Dense();
+  Channels mean, variance;
+  Moments(t->dims, values, &mean, &variance);
+  for (int c = 0; c < t->dims.c; ++c) mean[c] *= t->dims.pixels();
+  return mean;
+}
+
+TensorPtr CombineGradient(const Tensor& g, const Channels& a, const Buffer& x, const Channels& mean, const Channels& b,
+    const Channels& c) {
+  const Cut cut(g.dims);
+  const Channels a_row = cut.Row(a), mean_row = cut.Row(mean), b_row = cut.Row(b), c_row = cut.Row(c);
+  const Recipe recipe(g, cut);
+  const Buffer out = TakeBuffer(cut.count);
+  Sums sums(cut);
+  cut.Run([&](int part, size_t first, size_t count, float* room) {
+    const float* values = recipe.Block(first, count, room);
+    CombineBlock(values, a_row.data(), x.get() + first, mean_row.data(), b_row.data(), c_row.data(), cut.row, count,
+        out.get() + first, sums.block(part));
+    sums.Flush(part);
+  });
+  TensorPtr tensor(new Tensor(g.dims, out));
+  tensor->channel_sums = ToFloat(sums.Total());
+  return tensor;
+}
+
+}  // namespace engine
+}  // namespace caffe

@@ -1,0 +1,31 @@
+#ifndef CAFFE_ENGINE_PASSES_HPP_
+#define CAFFE_ENGINE_PASSES_HPP_
+
+#include "caffe/engine/tensor.hpp"
+
+namespace caffe {
+namespace engine {
+
+// The passes over memory. Each reads and writes every activation once, with all threads; the bits of the sums depend on
+// the shape only, not on the number of threads.
+
+// The values of t's recipe.
+Buffer Evaluate(const Tensor& t);
+
+// Mean and biased variance of each channel of x.
+void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* variance);
+
+// Sums of the gradient g, and of g times `with`. Where g is a sum of several terms, it becomes dense on the way.
+shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with);
+
+// Sums over the pixels.
+Channels SumChannels(const TensorPtr& t);
+
+// g * a + (x - mean) * b + c by channel, and its sums over the pixels.
+TensorPtr CombineGradient(const Tensor& g, const Channels& a, const Buffer& x, const Channels& mean, const Channels& b,
+    const Channels& c);
+
+}  // namespace engine
+}  // namespace caffe
+
+#endif  // CAFFE_ENGINE_PASSES_HPP_

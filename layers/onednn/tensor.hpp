@@ -1,0 +1,108 @@
+#ifndef CAFFE_ENGINE_TENSOR_HPP_
+#define CAFFE_ENGINE_TENSOR_HPP_
+
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/common.hpp"
+#include "caffe/engine/buffer.hpp"
+#include "caffe/engine/private_copy.hpp"
+
+namespace caffe {
+namespace engine {
+
+struct Dims {
+  int n, c, h, w;
+  size_t count() const { return size_t(n) * c * h * w; }
+  size_t pixels() const { return size_t(n) * h * w; }
+  bool operator==(const Dims& o) const { return n == o.n && c == o.c && h == o.h && w == o.w; }
+};
+
+typedef std::vector<float> Channels;  // one value a channel
+
+// (values - mean) * scale + shift, channel by channel; plain where `scale` is empty.
+struct Term {
+  Buffer values;
+  Channels mean, scale, shift;
+  bool plain() const { return scale.empty(); }
+  void Scale(const Channels& factor);
+};
+
+class Tensor;
+
+// Sums over all pixels of a gradient g, channel by channel: of g, and of g times the tensor `with`.
+struct GradientSums {
+  shared_ptr<Tensor> with;
+  Channels of_gradient, of_product;
+};
+
+// An activation, or an activation's gradient, in the engine's layout (images, rows, columns, channels), or the recipe
+// for it: post(sum of terms). A layer that only scales, adds or clips leaves a recipe; the pass over memory happens once
+// for a chain of such layers, when somebody needs the values. The values never change: a layer that works in place makes
+// a new tensor, so whoever kept the old one for its backward pass still has it.
+class Tensor : public PrivateCopy {
+ public:
+  enum Post {
+    NONE,
+    RELU,  // v > 0 ? v : slope * v
+    MASK   // mask > 0 ? v : slope * v
+  };
+
+  Tensor(const Dims& dims, const Buffer& values);
+  explicit Tensor(const Dims& dims) : dims(dims), post(NONE), slope(0), keep_origin(false) {}
+
+  // The values; carries out the recipe the first time.
+  const Buffer& Dense();
+  bool is_dense() const { return terms.size() == 1 && terms[0].plain() && post == NONE; }
+  bool is_one_term() const { return terms.size() == 1 && post == NONE; }
+  // One term that is not plain, perhaps through a ReLU: what convolutions can read as it is.
+  bool is_affine() const;
+  // post(factor of the channel * values).
+  bool is_one_linear_term() const;
+  // Adds factor * other.
+  void Add(Tensor* other, float factor);
+  // Multiplies each channel of the only term.
+  void ScaleChannels(const Channels& factor);
+
+  // PrivateCopy: images, channels, rows, columns.
+  virtual void CopyTo(void* cpu);
+
+  Dims dims;
+  std::vector<Term> terms;
+  Post post;
+  float slope;
+  Term mask;
+  // Whether Dense() is to leave a ReLU's only term in `origin`: it is as good a mask as the result, and BatchNorm's
+  // backward pass reads it anyway.
+  bool keep_origin;
+  Term origin;
+  // Side products of the pass that made it, NULL or empty where there are none.
+  shared_ptr<GradientSums> sums;
+  Channels channel_sums;
+  Channels channel_mean, channel_variance;
+};
+
+typedef shared_ptr<Tensor> TensorPtr;
+
+// Whether the blob's newest values are a tensor of the blob's own four axes.
+bool IsPrivate(const SyncedMemory& memory, const Blob<float>& blob);
+inline bool IsPrivateData(const Blob<float>& blob) { return IsPrivate(*blob.data(), blob); }
+inline bool IsPrivateDiff(const Blob<float>& blob) { return IsPrivate(*blob.diff(), blob); }
+
+Dims DimsOf(const Blob<float>& blob);
+
+// The blob's values as a tensor, converted where they are plain. Plain values stay the authoritative ones: somebody may
+// hold a pointer to them.
+TensorPtr Data(const Blob<float>& blob);
+TensorPtr Diff(const Blob<float>& blob);
+
+void SetData(Blob<float>* blob, const TensorPtr& tensor);
+void SetDiff(Blob<float>* blob, const TensorPtr& tensor);
+
+// Says that the gradient was used and nobody in this step needs it again. See TransientDiffs; reads as NaN afterwards.
+void ReleaseDiff(Blob<float>* blob);
+
+}  // namespace engine
+}  // namespace caffe
+
+#endif  // CAFFE_ENGINE_TENSOR_HPP_

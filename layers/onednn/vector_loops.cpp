@@ -1,0 +1,132 @@
+#include "caffe/engine/vector_loops.hpp"
+
+#include <algorithm>
+
+// By what the processor can do (AVX-512; AVX2 and FMA), not by its maker's names: an AMD processor is no "haswell".
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+
+namespace caffe {
+namespace engine {
+
+FOR_EACH_PROCESSOR
+void AffineBlock(const float* __restrict__ x, const float* __restrict__ mean, const float* __restrict__ scale,
+    const float* __restrict__ shift, size_t row, size_t count, bool add, float* __restrict__ out) {
+  for (size_t i = 0; i < count; i += row) {
+    const size_t n = std::min(row, count - i);
+    if (add) {
+      for (size_t j = 0; j < n; ++j) out[i + j] += (x[i + j] - mean[j]) * scale[j] + shift[j];
+    } else {
+      for (size_t j = 0; j < n; ++j) out[i + j] = (x[i + j] - mean[j]) * scale[j] + shift[j];
+    }
+  }
+}
+
+FOR_EACH_PROCESSOR
+void AddBlock(const float* __restrict__ x, size_t count, float* __restrict__ out) {
+  for (size_t i = 0; i < count; ++i) out[i] += x[i];
+}
+
+// ivdep: x may be out.
+FOR_EACH_PROCESSOR
+void ReluBlock(const float* x, float slope, size_t count, float* out) {
+  if (slope == 0) {
+#pragma GCC ivdep
+    for (size_t i = 0; i < count; ++i) {
+      const float v = x[i];
+      out[i] = v < 0 ? 0 : v;  // NaN stays NaN
+    }
+  } else {
+#pragma GCC ivdep
+    for (size_t i = 0; i < count; ++i) {
+      const float v = x[i], factor = v < 0 ? slope : 1;
+      out[i] = v * factor;
+    }
+  }
+}
+
+// Loads before it chooses, and chooses between values, not between calculations: else the compiler makes a branch.
+FOR_EACH_PROCESSOR
+void MaskBlock(const float* x, const float* mask, float slope, size_t count, float* out) {
+  if (slope == 0) {
+#pragma GCC ivdep
+    for (size_t i = 0; i < count; ++i) {
+      const float v = x[i], m = mask[i];
+      out[i] = m > 0 ? v : 0;
+    }
+  } else {
+#pragma GCC ivdep
+    for (size_t i = 0; i < count; ++i) {
+      const float v = x[i], factor = mask[i] > 0 ? 1 : slope;
+      out[i] = v * factor;
+    }
+  }
+}
+
+FOR_EACH_PROCESSOR
+void AffineMaskBlock(const float* x, const float* m, const float* __restrict__ mean, const float* __restrict__ scale,
+    const float* __restrict__ shift, float slope, size_t row, size_t count, float* out) {
+  for (size_t i = 0; i < count; i += row) {
+    const size_t n = std::min(row, count - i);
+    if (slope == 0) {
+#pragma GCC ivdep
+      for (size_t j = 0; j < n; ++j) {
+        const float v = x[i + j], mask = (m[i + j] - mean[j]) * scale[j] + shift[j];
+        out[i + j] = mask > 0 ? v : 0;
+      }
+    } else {
+#pragma GCC ivdep
+      for (size_t j = 0; j < n; ++j) {
+        const float v = x[i + j], mask = (m[i + j] - mean[j]) * scale[j] + shift[j], factor = mask > 0 ? 1 : slope;
+        out[i + j] = v * factor;
+      }
+    }
+  }
+}
+
+FOR_EACH_PROCESSOR
+void MomentsBlock(const float* __restrict__ x, const float* __restrict__ origin, size_t row, size_t count,
+    float* __restrict__ sum, float* __restrict__ squares) {
+  for (size_t i = 0; i < count; i += row) {
+    const size_t n = std::min(row, count - i);
+    for (size_t j = 0; j < n; ++j) {
+      const float v = x[i + j] - origin[j];
+      sum[j] += v;
+      squares[j] += v * v;
+    }
+  }
+}
+
+FOR_EACH_PROCESSOR
+void ProductsBlock(const float* __restrict__ g, const float* __restrict__ x, const float* __restrict__ mean, size_t row,
+    size_t count, float* __restrict__ sum, float* __restrict__ products) {
+  for (size_t i = 0; i < count; i += row) {
+    const size_t n = std::min(row, count - i);
+    for (size_t j = 0; j < n; ++j) {
+      sum[j] += g[i + j];
+      products[j] += g[i + j] * (x[i + j] - mean[j]);
+    }
+  }
+}
+
+FOR_EACH_PROCESSOR
+void CombineBlock(const float* __restrict__ g, const float* __restrict__ a, const float* __restrict__ x,
+    const float* __restrict__ mean, const float* __restrict__ b, const float* __restrict__ c, size_t row, size_t count,
+    float* __restrict__ out, float* __restrict__ sum) {
+  for (size_t i = 0; i < count; i += row) {
+    const size_t n = std::min(row, count - i);
+    for (size_t j = 0; j < n; ++j) {
+      const float v = g[i + j] * a[j] + (x[i + j] - mean[j]) * b[j] + c[j];
+      out[i + j] = v;
+      sum[j] += v;
+    }
+  }
+}
+
+}  // namespace engine
+}  // namespace caffe

@@ -1,0 +1,311 @@
+#include "caffe/engine/winograd.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "caffe/engine/winograd_tiles.hpp"
+
+namespace caffe {
+namespace engine {
+
+#ifdef CAFFE_ENGINE_VECTOR
+
+namespace {
+
+using namespace winograd;
+
+CAFFE_ENGINE_VECTOR_BEGIN
+
+// What a thread works in: the points of a block, the rows of a strip between its two transforms, and sums over some
+// blocks.
+struct Buffers {
+  float *in, *out, *rows, *sums;
+
+  explicit Buffers(const Plan& p, size_t sums_size = 0) {
+    const long in_size = kPoints * PointStride(p.ic), out_size = kPoints * PointStride(p.oc);
+    in = ThreadScratch().Get(in_size + out_size + sums_size + p.RowsSize());
+    out = in + in_size;
+    sums = out + out_size;
+    rows = sums + sums_size;
+  }
+};
+
+// A block of y = x * w + bias for filters that FilterTransform laid out. sums: NULL, or (2, oc) for the terms' sums.
+template <int IC, int OC, typename Terms>
+static inline void ConvolveBlock(const Plan& p, int block, const float* x, const InputRecipe* recipe,
+    const float* filters, const float* bias, float* y, const Terms& terms, float* sums, const Buffers& buffers) {
+  const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
+  const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
+  int tiles = 0;
+  for (int i = first; i < last; ++i) {
+    const Strip s(p, i);
+    InputTransform<IC>(p, s, x, recipe, buffers.rows, buffers.in + long(tiles) * ic);
+    tiles += s.tiles;
+  }
+  const Slice next_in = p.Inputs(block + 1), now_out = p.Outputs(block);
+  for (int point = 0; point < kPoints; ++point) {
+    Prefetch(x, next_in, point);
+    Prefetch(y, now_out, point);
+    Product(tiles, oc, ic, buffers.in + point * PointStride(ic), ic, filters + point * p.FilterStride(),
+        buffers.out + point * PointStride(oc), oc);
+  }
+  if (sums) memset(sums, 0, 2 * oc * sizeof(float));
+  tiles = 0;
+  for (int i = first; i < last; ++i) {
+    const Strip s(p, i);
+    OutputTransform<OC>(p, s, buffers.out + long(tiles) * oc, bias, y, terms, sums);
+    tiles += s.tiles;
+  }
+}
+
+// Adds a block's (B^T d B)^T (A dy A^T) to buffers.sums, laid out as FilterTransform does it, its dy to those behind.
+template <int IC, int OC>
+static inline void AddFilterGradients(const Plan& p, int block, const float* x, const InputRecipe* recipe,
+    const float* dy, const Buffers& buffers) {
+  const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
+  const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
+  int tiles = 0;
+  for (int i = first; i < last; ++i) {
+    const Strip s(p, i);
+    InputTransform<IC>(p, s, x, recipe, buffers.rows, buffers.in + long(tiles) * ic);
+    GradientTransform<OC>(p, s, dy, buffers.rows, buffers.out + long(tiles) * oc);
+    tiles += s.tiles;
+  }
+  const Slice next_in = p.Inputs(block + 1), next_out = p.Outputs(block + 1);
+  for (int point = 0; point < kPoints; ++point) {
+    Prefetch(x, next_in, point);
+    Prefetch(dy, next_out, point);
+    AddTransposedProduct(ic, oc, buffers.in + point * PointStride(ic), buffers.out + point * PointStride(oc),
+        Pixels{1, tiles, 0, ic, 0, oc}, buffers.sums + point * p.FilterStride(), 0, ic);
+  }
+  float* bias_sums = buffers.sums + kPoints * p.FilterStride();
+  for (int o = 0; o < oc; o += kLanes) {
+    Vec sum = Broadcast(0);
+    for (int t = 0; t < tiles; ++t) sum += Load(buffers.out + kSumPoint * PointStride(oc) + long(t) * oc + o);
+    Store(bias_sums + o, Load(bias_sums + o) + sum);
+  }
+}
+
+// Shared by the threads of a parallel region, as the following two are. sums: NULL, or (blocks, 2, oc) for moments.
+template <int IC, int OC>
+static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, const float* filters, const float* bias,
+    float* y, float* sums) {
+  const Buffers buffers(p);
+#pragma omp for schedule(static) nowait
+  for (int block = 0; block < p.blocks; ++block) {
+    float* block_sums = sums ? sums + 2L * block * p.oc : NULL;
+    ConvolveBlock<IC, OC>(p, block, x, recipe, filters, bias, y, MomentTerms(), block_sums, buffers);
+  }
+}
+
+// Calls add(block) for the blocks of a share, which adds to buffers.sums; their total goes to sums.
+template <typename Add>
+static inline void SumShare(const Plan& p, int share, int shares, const Buffers& buffers, float* sums, const Add& add) {
+  const int begin = p.FirstBlock(share, shares), end = p.FirstBlock(share + 1, shares);
+  float* total = sums + share * p.SumsSize();
+  memset(total, 0, p.SumsSize() * sizeof(float));
+  memset(buffers.sums, 0, p.SumsSize() * sizeof(float));
+  for (int block = begin; block < end; ++block) {
+    add(block);
+    if ((block - begin) % kPartBlocks == kPartBlocks - 1 || block == end - 1) {
+      AddPart(buffers.sums, p.SumsSize(), total);
+    }
+  }
+}
+
+// sums: of each of `shares` shares of the blocks. A team of threads may turn out smaller than it was asked for; a share
+// is still summed alone and in the same order.
+template <int IC, int OC>
+static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe* recipe, const float* dy, int shares,
+    float* sums) {
+  const Buffers buffers(p, p.SumsSize());
+#pragma omp for schedule(static)
+  for (int share = 0; share < shares; ++share) {
+    SumShare(p, share, shares, buffers, sums, [&](int block) {
+      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, buffers);
+    });
+  }
+}
+
+// Both gradients, for equal tiles of x and y, so that a block of dy is still in the cache for the second one, and its x
+// for the sums of the input's gradient: input_sums, NULL or (blocks, 2, ic). q: the plan of the convolution that makes
+// dx, to whose channels IC and OC belong the other way round.
+template <int IC, int OC>
+static void BothGradients(const Plan& p, const Plan& q, const float* x, const InputRecipe* recipe, const float* dy,
+    const float* filters, float* dx, int shares, float* sums, float* input_sums) {
+  const Buffers buffers(p, p.SumsSize());
+  Buffers turned(buffers);
+  std::swap(turned.in, turned.out);
+#pragma omp for schedule(static)
+  for (int share = 0; share < shares; ++share) {
+    SumShare(p, share, shares, buffers, sums, [&](int block) {
+      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, buffers);
+      if (input_sums) {
+        const GradientTerms terms = {x, ByRecipe{*recipe}};
+        ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, terms, input_sums + 2L * block * p.ic, turned);
+      } else {
+        ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, MomentTerms(), NULL, turned);
+      }
+    });
+  }
+}
+
+// dw += G^T (sum over shares) G, in the order of the shares.
+static void FilterGradients(const Plan& p, const float* sums, int shares, float* dw) {
+  const int o_blocks = p.oc / kLanes;
+#pragma omp for schedule(static)
+  for (int block = 0; block < p.ic * o_blocks; ++block) {
+    const int i = block / o_blocks, o = block % o_blocks * kLanes;
+    const float* from = sums + PanelOffset(i, o, p.ic, p.oc);
+    Vec column[kSpan][3];
+    for (int b = 0; b < kSpan; ++b) {
+      Vec u[kSpan];
+      for (int a = 0; a < kSpan; ++a) {
+        const float* point = from + (a * kSpan + b) * p.FilterStride();
+        u[a] = Load(point);
+        for (int share = 1; share < shares; ++share) u[a] += Load(point + share * p.SumsSize());
+      }
+      TapsFromPoints(u, column[b]);
+    }
+    for (int a = 0; a < 3; ++a) {
+      Vec u[kSpan], dg[3];
+      for (int b = 0; b < kSpan; ++b) u[b] = column[b][a];
+      TapsFromPoints(u, dg);
+      for (int b = 0; b < 3; ++b) {
+        float lanes[kLanes];
+        Store(lanes, dg[b]);
+        for (int lane = 0; lane < kLanes; ++lane) dw[(long(o + lane) * p.ic + i) * 9 + a * 3 + b] += lanes[lane];
+      }
+    }
+  }
+}
+
+// FUNCTION<ic, oc> with constants for the channels that ResNets for CIFAR have, which is faster than with variables.
+#define CAFFE_ENGINE_FOR_CHANNELS(FUNCTION, ic, oc) \
+  ((ic) == 16 && (oc) == 16 ? FUNCTION<16, 16> \
+      : (ic) == 32 && (oc) == 32 ? FUNCTION<32, 32> : (ic) == 64 && (oc) == 64 ? FUNCTION<64, 64> : FUNCTION<0, 0>)
+
+CAFFE_ENGINE_VECTOR_END
+
+// db += the sums of the shares, in their order.
+void BiasGradients(const Plan& p, const float* sums, int shares, float* db) {
+  for (int share = 0; share < shares; ++share) {
+    const float* from = sums + share * p.SumsSize() + kPoints * p.FilterStride();
+    for (int o = 0; o < p.oc; ++o) db[o] += from[o];
+  }
+}
+
+// The total of (blocks, 2, channels), in double.
+double Total(const float* sums, int blocks, int channels, int which, int channel) {
+  double total = 0;
+  for (int block = 0; block < blocks; ++block) total += sums[(2L * block + which) * channels + channel];
+  return total;
+}
+
+// The variance is mean(y^2) - mean(y)^2 for y without its bias, which changes no variance: what comes from filters
+// alone has a mean that is not large beside its deviation.
+void MomentsFromSums(const Plan& p, const float* sums, double pixels, const float* bias,
+    const OutputMoments& moments) {
+  for (int o = 0; o < p.oc; ++o) {
+    const double mean = Total(sums, p.blocks, p.oc, 0, o) / pixels;
+    moments.mean[o] = mean + (bias ? bias[o] : 0);
+    moments.variance[o] = std::max(0., Total(sums, p.blocks, p.oc, 1, o) / pixels - mean * mean);
+  }
+}
+
+// The convolution that makes y of x.
+Plan ForwardPlan(const ConvShape& s) {
+  return Plan(s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.pad_h, s.pad_w);
+}
+
+// The one that makes dx of dy: with the filters turned by half a turn, and padded so that dx has the size of x.
+Plan BackwardPlan(const ConvShape& s) {
+  return Plan(s.n, s.oc, s.oh, s.ow, s.ic, s.ih, s.iw, 2 - s.pad_h, 2 - s.pad_w);
+}
+
+}  // namespace
+
+bool Winograd::Supports(const ConvShape& s) {
+  return HasVectors() && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
+      s.dilation_w == 1 && s.groups == 1 && s.ic % kLanes == 0 && s.oc % kLanes == 0 && s.pad_h <= 2 && s.pad_w <= 2;
+}
+
+void Winograd::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+    const OutputMoments* moments) {
+  const ConvShape& s = shape_;
+  const Plan p = ForwardPlan(s);
+  float* filters = SharedScratch().Get(p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0));
+  float* sums = moments ? filters + p.FiltersSize() : NULL;
+#pragma omp parallel
+  {
+    FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, p.FilterStride());
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, p.ic, p.oc)(p, x, recipe, filters, bias, y, sums);
+  }
+  if (moments) MomentsFromSums(p, sums, double(s.n) * s.oh * s.ow, bias, *moments);
+}
+
+void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
+  const ConvShape& s = shape_;
+  const Plan q = BackwardPlan(s);
+  float* filters = SharedScratch().Get(q.FiltersSize());
+#pragma omp parallel
+  {
+    FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, q.ic, q.oc)(q, dy, NULL, filters, NULL, dx, NULL);
+  }
+}
+
+void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
+  const Plan p = ForwardPlan(shape_);
+  const int shares = ThreadCount();
+  float* sums = SharedScratch().Get(shares * p.SumsSize());
+#pragma omp parallel num_threads(shares)
+  {
+    CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, p.ic, p.oc)(p, x, recipe, dy, shares, sums);
+    FilterGradients(p, sums, shares, dw);
+  }
+  if (db) BiasGradients(p, sums, shares, db);
+}
+
+void Winograd::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+    const InputRecipe* recipe, const InputGradientSums* sums) {
+  if (!Fuses()) return Kernels::Backward(x, dy, w, dx, dw, db, recipe, NULL);
+  const ConvShape& s = shape_;
+  const Plan p = ForwardPlan(s), q = BackwardPlan(s);
+  const int shares = ThreadCount();
+  float* filters = SharedScratch().Get(q.FiltersSize() + shares * p.SumsSize() + size_t(p.blocks) * 2 * s.ic);
+  float* share_sums = filters + q.FiltersSize();
+  float* input_sums = sums ? share_sums + shares * p.SumsSize() : NULL;
+#pragma omp parallel num_threads(shares)
+  {
+    FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());
+    CAFFE_ENGINE_FOR_CHANNELS(BothGradients, p.ic, p.oc)(p, q, x, recipe, dy, filters, dx, shares, share_sums,
+        input_sums);
+    FilterGradients(p, share_sums, shares, dw);
+  }
+  if (db) BiasGradients(p, share_sums, shares, db);
+  for (int c = 0; sums && c < s.ic; ++c) {
+    sums->of_gradient[c] = Total(input_sums, p.blocks, s.ic, 0, c);
+    sums->of_product[c] = Total(input_sums, p.blocks, s.ic, 1, c);
+  }
+}
+
+#else
+
+bool Winograd::Supports(const ConvShape&) { return false; }
+void Winograd::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
+  abort();
+}
+void Winograd::BackwardData(const float*, const float*, float*) { abort(); }
+void Winograd::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
+void Winograd::Backward(const float*, const float*, const float*, float*, float*, float*, const InputRecipe*,
+    const InputGradientSums*) {
+  abort();
+}
+
+#endif
+
+}  // namespace engine
+}  // namespace caffe

@@ -1,0 +1,303 @@
+#ifndef CAFFE_ENGINE_WINOGRAD_TILES_HPP_
+#define CAFFE_ENGINE_WINOGRAD_TILES_HPP_
+
+#include <algorithm>
+#include <cstddef>
+
+#include "caffe/engine/convolution.hpp"
+#include "caffe/engine/convolution_product.hpp"
+#include "caffe/engine/convolution_scratch.hpp"
+#include "caffe/engine/winograd_transform.hpp"
+
+// How the images of a convolution are cut into tiles, and the two-dimensional transforms of tiles.
+
+#ifdef CAFFE_ENGINE_VECTOR
+
+namespace caffe {
+namespace engine {
+namespace winograd {
+
+enum {
+  kTile = 4,         // outputs of a tile along one axis
+  kSpan = 6,         // inputs of a tile along one axis, and points
+  kPoints = 36,      // points of a tile
+  kSumPoint = 7,     // of a gradient, the point (1, 1) is the sum of the tile, because both interpolate at 1
+  kStripTiles = 8,   // neighbouring tiles of a row that are transformed together
+  kBlockTiles = 24,  // tiles that are multiplied together: their points stay in the second-level cache
+  kLine = 16,        // floats of a cache line
+};
+
+// Floats from one point of a block to the next: an odd number of cache lines, so that the points of a tile do not
+// compete for the same few sets of the cache.
+constexpr long PointStride(int channels) { return ((kBlockTiles * channels / kLine) | 1) * kLine; }
+
+// A run of floats in a tensor.
+struct Slice {
+  long begin, end;
+};
+
+// A convolution with 3 x 3 filters and stride 1, cut into strips of up to kStripTiles tiles, and those into blocks
+// of up to kBlockTiles tiles. Strips are counted through all images.
+struct Plan {
+  int ic, ih, iw, oc, oh, ow, pad_h, pad_w;
+  int tiles_y, tiles_x, strip_tiles, strips_x, strips;  // strips: in all images together
+  int block_strips, blocks;
+
+  Plan(int n, int ic, int ih, int iw, int oc, int oh, int ow, int pad_h, int pad_w)
+      : ic(ic), ih(ih), iw(iw), oc(oc), oh(oh), ow(ow), pad_h(pad_h), pad_w(pad_w) {
+    tiles_y = (oh + kTile - 1) / kTile;
+    tiles_x = (ow + kTile - 1) / kTile;
+    strip_tiles = std::min<int>(tiles_x, kStripTiles);
+    strips_x = (tiles_x + strip_tiles - 1) / strip_tiles;
+    strips = n * tiles_y * strips_x;
+    block_strips = std::min(kBlockTiles / strip_tiles, (strips + 15) / 16);  // small inputs: something for every thread
+    blocks = (strips + block_strips - 1) / block_strips;
+  }
+
+  // The rows of x and of y that belong to a block, about; nothing for a block after the last.
+  Slice Inputs(int block) const { return Slice{FirstRow(block, ih) * iw * ic, FirstRow(block + 1, ih) * iw * ic}; }
+  Slice Outputs(int block) const { return Slice{FirstRow(block, oh) * ow * oc, FirstRow(block + 1, oh) * ow * oc}; }
+  long FirstRow(int block, int height) const {
+    const int row = std::min(strips, block * block_strips) / strips_x;
+    return long(row / tiles_y) * height + std::min(height, row % tiles_y * kTile);
+  }
+
+  // The blocks are dealt out in equal shares.
+  int FirstBlock(int share, int shares) const { return long(blocks) * share / shares; }
+
+  // Floats of the buffers.
+  size_t RowsSize() const { return size_t(kSpan) * (kTile * strip_tiles + 2) * std::max(ic, oc); }
+  size_t FilterStride() const { return size_t(ic) * oc + kLine; }
+  size_t FiltersSize() const { return kPoints * FilterStride(); }
+  size_t SumsSize() const { return FiltersSize() + (oc / kLine + 1) * kLine; }  // filters' and biases'
+};
+
+struct Strip {
+  int image, y, x, tiles;  // y, x: of the first output
+
+  Strip(const Plan& p, int index) {
+    const int tile_x = index % p.strips_x * p.strip_tiles;
+    const int row = index / p.strips_x;
+    image = row / p.tiles_y;
+    y = row % p.tiles_y * kTile;
+    x = tile_x * kTile;
+    tiles = std::min(p.strip_tiles, p.tiles_x - tile_x);
+  }
+};
+
+CAFFE_ENGINE_VECTOR_BEGIN
+
+// How values are read from memory: as they are, or by a recipe.
+struct AsIs {
+  Vec operator()(const float* p, int) const { return Load(p); }
+};
+
+struct ByRecipe {
+  const InputRecipe& recipe;
+  Vec Centred(const float* p, int channel) const { return Load(p) - Load(recipe.mean + channel); }
+  Vec Scaled(Vec centred, int channel) const {
+    return Fma(centred, Load(recipe.scale + channel), Load(recipe.shift + channel));
+  }
+  Vec operator()(const float* p, int channel) const {
+    const Vec v = Scaled(Centred(p, channel), channel);
+    return recipe.relu ? Max(v, Broadcast(0)) : v;
+  }
+};
+
+// What is summed of the outputs of a convolution, without their bias, by channel: for their moments v and v^2,
+struct MomentTerms {
+  void operator()(Vec v, long, int, Vec* sum, Vec* product) const {
+    *sum += v;
+    *product = Fma(v, v, *product);
+  }
+};
+
+// and for InputGradientSums, whose x has the shape of the output, g and g (x - mean).
+struct GradientTerms {
+  const float* x;
+  ByRecipe read;
+  void operator()(Vec v, long at, int channel, Vec* sum, Vec* product) const {
+    const Vec centred = read.Centred(x + at, channel);
+    const Vec g = read.recipe.relu ? WherePositive(read.Scaled(centred, channel), v) : v;
+    *sum += g;
+    *product = Fma(g, centred, *product);
+  }
+};
+
+// Applies a transform of N rows to kSpan points along the columns of a strip: columns x0 .. x0 + width of the image
+// (h, w, c) at rows y0 .. y0 + N, taken as 0 outside of it, to rows (kSpan, width, c).
+template <int C, int N, void (*Transform)(const Vec*, Vec*), typename Read>
+static inline void TransformColumns(const float* image, int h, int w, int channels, int y0, int x0, int width,
+    const Read& read, float* rows) {
+  const int c = C ? C : channels;
+  const int first = std::max(x0, 0), last = std::min(x0 + width, w);
+  const long size = long(width) * c, from = long(std::min(first - x0, width)) * c;
+  const long to = std::max(from, long(last - x0) * c);
+  for (int i = 0; i < kSpan; ++i) {
+    std::fill(rows + i * size, rows + i * size + from, 0.f);
+    std::fill(rows + i * size + to, rows + (i + 1) * size, 0.f);
+  }
+  const float* source[N];
+  bool inside = true;
+  for (int i = 0; i < N; ++i) {
+    const bool row_inside = y0 + i >= 0 && y0 + i < h;
+    source[i] = row_inside ? image + (long(y0 + i) * w + x0) * c : NULL;
+    inside = inside && row_inside;
+  }
+  for (long pixel = from; pixel < to; pixel += c) {
+    for (int k = 0; k < c; k += kLanes) {
+      Vec d[N], v[kSpan];
+      if (inside) {
+#pragma GCC unroll 8
+        for (int i = 0; i < N; ++i) d[i] = read(source[i] + pixel + k, k);
+      } else {
+#pragma GCC unroll 8
+        for (int i = 0; i < N; ++i) d[i] = source[i] ? read(source[i] + pixel + k, k) : Broadcast(0);
+      }
+      Transform(d, v);
+#pragma GCC unroll 8
+      for (int i = 0; i < kSpan; ++i) Store(rows + i * size + pixel + k, v[i]);
+    }
+  }
+}
+
+// Applies a transform of N columns to kSpan points along the rows that TransformColumns left; a tile starts every
+// kTile columns. points: of the strip's first tile, (kPoints, tiles, c), point_stride apart.
+template <int C, int N, void (*Transform)(const Vec*, Vec*)>
+static inline void TransformRows(const float* rows, int width, int tiles, int channels, float* points) {
+  const int c = C ? C : channels;
+  const long point_stride = PointStride(c);
+  for (int t = 0; t < tiles; ++t) {
+    for (int i = 0; i < kSpan; ++i) {
+      const float* row = rows + (long(i) * width + t * kTile) * c;
+      float* to = points + i * kSpan * point_stride + long(t) * c;
+      for (int k = 0; k < c; k += kLanes) {
+        Vec d[N], v[kSpan];
+#pragma GCC unroll 8
+        for (int j = 0; j < N; ++j) d[j] = Load(row + j * c + k);
+        Transform(d, v);
+#pragma GCC unroll 8
+        for (int j = 0; j < kSpan; ++j) Store(to + j * point_stride + k, v[j]);
+      }
+    }
+  }
+}
+
+template <int IC>
+static inline void InputTransform(const Plan& p, const Strip& s, const float* x, const InputRecipe* recipe, float* rows,
+    float* points) {
+  const int width = s.tiles * kTile + 2, y0 = s.y - p.pad_h, x0 = s.x - p.pad_w;
+  const float* image = x + long(s.image) * p.ih * p.iw * p.ic;
+  if (recipe) {
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe{*recipe}, rows);
+  } else {
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, AsIs(), rows);
+  }
+  TransformRows<IC, kSpan, InputPoints>(rows, width, s.tiles, p.ic, points);
+}
+
+template <int OC>
+static inline void GradientTransform(const Plan& p, const Strip& s, const float* dy, float* rows, float* points) {
+  const int width = s.tiles * kTile;
+  const float* image = dy + long(s.image) * p.oh * p.ow * p.oc;
+  TransformColumns<OC, kTile, GradientPoints>(image, p.oh, p.ow, p.oc, s.y, s.x, width, AsIs(), rows);
+  TransformRows<OC, kTile, GradientPoints>(rows, width, s.tiles, p.oc, points);
+}
+
+// A^T m A + bias of each tile of a strip, without what lies outside of the image. sums: NULL, or (2, oc), to which the
+// terms are added.
+template <int OC, typename Terms>
+static inline void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y,
+    const Terms& terms, float* sums) {
+  const int oc = OC ? OC : p.oc;
+  const long row = long(p.ow) * oc, point_stride = PointStride(oc);
+  const int height = std::min<int>(kTile, p.oh - s.y);
+  for (int t = 0; t < s.tiles; ++t) {
+    const int x = s.x + t * kTile, width = std::min<int>(kTile, p.ow - x);
+    const long first = ((long(s.image) * p.oh + s.y) * p.ow + x) * oc;
+    const float* from = points + long(t) * oc;
+    for (int k = 0; k < oc; k += kLanes) {
+      Vec column[kSpan][kTile], out[kTile][kTile];
+#pragma GCC unroll 8
+      for (int j = 0; j < kSpan; ++j) {
+        Vec m[kSpan];
+#pragma GCC unroll 8
+        for (int i = 0; i < kSpan; ++i) m[i] = Load(from + (i * kSpan + j) * point_stride + k);
+        OutputsFromPoints(m, column[j]);
+      }
+      const Vec b = bias ? Load(bias + k) : Broadcast(0);
+#pragma GCC unroll 8
+      for (int i = 0; i < kTile; ++i) {
+        Vec m[kSpan];
+#pragma GCC unroll 8
+        for (int j = 0; j < kSpan; ++j) m[j] = column[j][i];
+        OutputsFromPoints(m, out[i]);
+      }
+      Vec sum = Broadcast(0), product = Broadcast(0);
+      if (height == kTile && width == kTile) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kTile; ++i) {
+#pragma GCC unroll 8
+          for (int j = 0; j < kTile; ++j) {
+            const long at = first + i * row + j * oc + k;
+            terms(out[i][j], at, k, &sum, &product);
+            Store(y + at, out[i][j] + b);
+          }
+        }
+      } else {
+        for (int i = 0; i < height; ++i) {
+          for (int j = 0; j < width; ++j) {
+            const long at = first + i * row + j * oc + k;
+            terms(out[i][j], at, k, &sum, &product);
+            Store(y + at, out[i][j] + b);
+          }
+        }
+      }
+      if (sums) {
+        Store(sums + k, Load(sums + k) + sum);
+        Store(sums + oc + k, Load(sums + oc + k) + product);
+      }
+    }
+  }
+}
+
+// G g G^T of every filter: to (kPoints, ic, oc), each point in panels, stride apart. Filter (o, i) starts at w + o
+// * o_stride + i * i_stride. flip: rotated by half a turn, as the backward pass needs it. Shared by the threads of
+// a parallel region, which wait for one another at its end.
+static void FilterTransform(const float* w, int ic, long i_stride, int oc, long o_stride, bool flip, float* points,
+    long stride) {
+  const int o_blocks = oc / kLanes;
+#pragma omp for schedule(static)
+  for (int block = 0; block < ic * o_blocks; ++block) {
+    const int i = block / o_blocks, o = block % o_blocks * kLanes;
+    const float* g = w + i * i_stride + o * o_stride;
+    Vec column[3][kSpan];
+    for (int b = 0; b < 3; ++b) {
+      Vec tap[3];
+      for (int a = 0; a < 3; ++a) tap[a] = Gather(g + (flip ? 8 - (a * 3 + b) : a * 3 + b), o_stride);
+      FilterPoints(tap, column[b]);
+    }
+    float* to = points + PanelOffset(i, o, ic, oc);
+    for (int a = 0; a < kSpan; ++a) {
+      Vec tap[3] = {column[0][a], column[1][a], column[2][a]}, u[kSpan];
+      FilterPoints(tap, u);
+      for (int b = 0; b < kSpan; ++b) Store(to + (a * kSpan + b) * stride, u[b]);
+    }
+  }
+}
+
+// Fetches the part of a slice that is due at a point, so that memory is read while the points are multiplied.
+static inline void Prefetch(const float* tensor, const Slice& slice, int point) {
+  const long size = slice.end - slice.begin;
+  const long end = slice.begin + size * (point + 1) / kPoints;
+  for (long i = slice.begin + size * point / kPoints; i < end; i += kLine) __builtin_prefetch(tensor + i, 0, 2);
+}
+
+CAFFE_ENGINE_VECTOR_END
+
+}  // namespace winograd
+}  // namespace engine
+}  // namespace caffe
+
+#endif
+#endif  // CAFFE_ENGINE_WINOGRAD_TILES_HPP_

@@ -1,0 +1,327 @@
+// engine::Convolution against the direct sum in double precision. Needs nothing of Caffe's but gtest:
+//   g++ -std=c++17 -O2 -fopenmp -DUSE_ONEDNN -I<folder with caffe/engine and gtest> test_engine_convolution.cpp
+//       layers/onednn/{convolution,convolution_onednn,direct,winograd}.cpp <gtest> -ldnnl
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <ostream>
+#include <random>
+#include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "gtest/gtest.h"
+
+#include "caffe/engine/convolution.hpp"
+#include "caffe/engine/winograd.hpp"
+
+namespace caffe {
+namespace engine {
+
+static std::ostream& operator<<(std::ostream& out, const ConvShape& s) {
+  return out << "n " << s.n << ", " << s.ic << " x " << s.ih << " x " << s.iw << " to " << s.oc << " x " << s.oh
+      << " x " << s.ow << ", kernel " << s.kh << " x " << s.kw << ", stride " << s.stride_h << ", " << s.stride_w
+      << ", pad " << s.pad_h << ", " << s.pad_w << ", dilation " << s.dilation_h << ", "
+      << s.dilation_w << ", groups " << s.groups;
+}
+
+namespace {
+
+int Outputs(int in, int kernel, int stride, int pad, int dilation) {
+  return (in + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+ConvShape Shape(int n, int ic, int oc, int h, int w, int kernel, int stride, int pad, int dilation = 1,
+    int groups = 1) {
+  const int oh = Outputs(h, kernel, stride, pad, dilation), ow = Outputs(w, kernel, stride, pad, dilation);
+  return ConvShape{n, ic, h, w, oc, oh, ow, kernel, kernel, stride, stride, pad, pad, dilation, dilation, groups};
+}
+
+// What ResNets for CIFAR have, and the corners of both families of kernels.
+std::vector<ConvShape> Shapes() {
+  std::vector<ConvShape> shapes = {
+      Shape(3, 3, 16, 32, 32, 3, 1, 1),    // stem
+      Shape(3, 16, 16, 32, 32, 3, 1, 1),   // the three stages
+      Shape(3, 32, 32, 16, 16, 3, 1, 1), Shape(5, 64, 64, 8, 8, 3, 1, 1),
+      Shape(2, 16, 32, 32, 32, 3, 2, 1), Shape(2, 32, 64, 16, 16, 3, 2, 1),  // between them
+      Shape(2, 16, 32, 32, 32, 1, 2, 0), Shape(2, 32, 64, 16, 16, 1, 2, 0),
+      Shape(1, 8, 8, 1, 1, 3, 1, 1),       // one pixel
+      Shape(1, 8, 24, 5, 7, 3, 1, 0),      // tiles that stick out; half a panel of outputs
+      Shape(2, 40, 8, 6, 9, 3, 1, 2),      // full padding
+      Shape(1, 16, 16, 3, 70, 3, 1, 1),    // several strips a row
+      Shape(2, 24, 48, 13, 34, 3, 1, 1),
+      Shape(7, 64, 64, 8, 8, 3, 1, 1),     // a last block that is not full
+      Shape(1, 128, 16, 8, 8, 3, 1, 1),
+      Shape(2, 5, 7, 9, 11, 3, 1, 1),      // odd channels
+      Shape(2, 8, 8, 9, 9, 3, 1, 2, 2),    // dilation
+      Shape(2, 16, 16, 9, 9, 3, 1, 1, 1, 2), Shape(2, 6, 6, 9, 9, 3, 1, 1, 1, 6),  // groups
+      Shape(2, 4, 6, 12, 10, 5, 3, 2), Shape(1, 3, 8, 20, 20, 7, 2, 3), Shape(2, 9, 10, 4, 4, 4, 1, 0),
+  };
+  ConvShape s = Shape(2, 8, 16, 12, 10, 3, 1, 1);
+  s.pad_h = 0, s.oh = 10;  // differing pads
+  shapes.push_back(s);
+  s = Shape(2, 6, 4, 12, 10, 3, 2, 1);
+  s.kh = 1, s.pad_h = 0, s.oh = 6;  // differing kernels
+  shapes.push_back(s);
+  std::mt19937 random(6);
+  while (shapes.size() < 60) {
+    const int kernel = 1 + random() % 4, dilation = 1 + random() % 2, groups = 1 + random() % 2;
+    s = Shape(1 + random() % 3, groups * (1 + random() % 9), groups * (1 + random() % 9), 1 + random() % 12,
+        1 + random() % 12, kernel, 1 + random() % 3, random() % kernel, dilation, groups);
+    if (s.oh > 0 && s.ow > 0) shapes.push_back(s);
+  }
+  return shapes;
+}
+
+std::vector<float> Normal(size_t size, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(size);
+  for (size_t i = 0; i < size; ++i) values[i] = normal(random);
+  return values;
+}
+
+// Random tensors of a convolution, and the direct sums.
+struct Case {
+  ConvShape s;
+  std::vector<float> x, w, bias, dy;
+  std::vector<double> y, dx, dw, db;
+
+  explicit Case(const ConvShape& s) : Case(s, Normal(size_t(s.n) * s.ih * s.iw * s.ic, 1)) {}
+
+  Case(const ConvShape& s, const std::vector<float>& x)
+      : s(s), x(x), w(Normal(size_t(s.oc) * s.ic / s.groups * s.kh * s.kw, 2)),
+        bias(Normal(s.oc, 3)), dy(Normal(size_t(s.n) * s.oh * s.ow * s.oc, 4)), y(dy.size()), dx(x.size()),
+        dw(w.size()), db(s.oc) {
+    const int ic = s.ic / s.groups, oc = s.oc / s.groups;
+    for (size_t at = 0; at < y.size(); ++at) {
+      const int o = at % s.oc, j = at / s.oc % s.ow, i = at / s.oc / s.ow % s.oh, image = at / s.oc / s.ow / s.oh;
+      y[at] += bias[o];
+      db[o] += dy[at];
+      for (int a = 0; a < s.kh; ++a) {
+        for (int b = 0; b < s.kw; ++b) {
+          const int u = i * s.stride_h - s.pad_h + a * s.dilation_h, v = j * s.stride_w - s.pad_w + b * s.dilation_w;
+          if (u < 0 || u >= s.ih || v < 0 || v >= s.iw) continue;
+          for (int c = 0; c < ic; ++c) {
+            const size_t from = ((size_t(image) * s.ih + u) * s.iw + v) * s.ic + o / oc * ic + c;
+            const size_t tap = ((size_t(o) * ic + c) * s.kh + a) * s.kw + b;
+            y[at] += double(x[from]) * w[tap];
+            dx[from] += double(dy[at]) * w[tap];
+            dw[tap] += double(dy[at]) * x[from];
+          }
+        }
+      }
+    }
+  }
+};
+
+// Every element within `tolerance` of the expected one, relative to the root mean square of all of them.
+void ExpectNear(const std::vector<double>& expected, const float* found, double tolerance, const char* what) {
+  double squares = 0, worst = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    squares += expected[i] * expected[i];
+    const double error = std::fabs(expected[i] - found[i]);
+    worst = error <= worst ? worst : error;  // a NaN stays
+  }
+  const double scale = std::sqrt(squares / expected.size());
+  EXPECT_LE(worst, tolerance * scale) << what << ", of root mean square " << scale;
+}
+
+void ExpectNear(const std::vector<double>& expected, const std::vector<float>& found, double tolerance,
+    const char* what) {
+  ExpectNear(expected, found.data(), tolerance, what);
+}
+
+// Winograd's bound is that of the whole engine: 1e-4 of the direct sum.
+double Tolerance(const ConvShape& s) { return Winograd::Supports(s) ? 1e-4 : 2e-5; }
+
+const float kUnset = std::numeric_limits<float>::quiet_NaN();
+
+}  // namespace
+
+TEST(EngineConvolutionTest, TestForward) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s)) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    const Case c(s);
+    Convolution convolution(s);
+    std::vector<float> y(c.y.size(), kUnset);
+    convolution.Forward(c.x.data(), c.w.data(), c.bias.data(), y.data());
+    ExpectNear(c.y, y, Tolerance(s), "y");
+
+    std::vector<double> unbiased(c.y);
+    for (size_t i = 0; i < unbiased.size(); ++i) unbiased[i] -= c.bias[i % s.oc];
+    convolution.Forward(c.x.data(), c.w.data(), NULL, y.data());
+    ExpectNear(unbiased, y, Tolerance(s), "y without bias");
+  }
+}
+
+TEST(EngineConvolutionTest, TestBackwardData) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s)) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    const Case c(s);
+    std::vector<float> dx(c.x.size(), kUnset);
+    Convolution(s).BackwardData(c.dy.data(), c.w.data(), dx.data());
+    ExpectNear(c.dx, dx, Tolerance(s), "dx");
+  }
+}
+
+TEST(EngineConvolutionTest, TestBackward) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s)) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    const Case c(s);
+    std::vector<float> dx(c.x.size(), kUnset), dw(c.w.size()), db(s.oc);
+    Convolution(s).Backward(c.x.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), db.data());
+    ExpectNear(c.dx, dx, Tolerance(s), "dx");
+    ExpectNear(c.dw, dw, Tolerance(s), "dw");
+    ExpectNear(c.db, db, Tolerance(s), "db");
+  }
+}
+
+// The gradients of the weights are added to what was there: twice the same, plus a start.
+TEST(EngineConvolutionTest, TestBackwardWeightsAdds) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s)) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    const Case c(s);
+    Convolution convolution(s);
+    std::vector<float> dw(c.w), db(c.bias);
+    convolution.BackwardWeights(c.x.data(), c.dy.data(), dw.data(), db.data());
+    convolution.BackwardWeights(c.x.data(), c.dy.data(), dw.data(), NULL);
+    std::vector<double> expected_dw(c.dw), expected_db(c.db);
+    for (size_t i = 0; i < dw.size(); ++i) expected_dw[i] = 2 * c.dw[i] + c.w[i];
+    for (size_t i = 0; i < db.size(); ++i) expected_db[i] += c.bias[i];
+    ExpectNear(expected_dw, dw, Tolerance(s), "dw");
+    ExpectNear(expected_db, db, Tolerance(s), "db");
+  }
+}
+
+// The input as a recipe gives what the input itself gives, padding included; the moments are those of the output.
+TEST(EngineConvolutionTest, TestRecipeAndMoments) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s) || !Convolution(s).Fuses()) continue;
+    for (int relu = 0; relu < 2; ++relu) {
+      SCOPED_TRACE(::testing::Message() << s << ", relu " << relu);
+      Case c(s);
+      const std::vector<float> mean = Normal(s.ic, 5), scale = Normal(s.ic, 6), shift = Normal(s.ic, 7), before = c.x;
+      const InputRecipe recipe = {mean.data(), scale.data(), shift.data(), relu == 1};
+      for (size_t i = 0; i < c.x.size(); ++i) {
+        const int channel = i % s.ic;
+        const float value = (c.x[i] - mean[channel]) * scale[channel] + shift[channel];
+        c.x[i] = relu && value < 0 ? 0 : value;
+      }
+      c = Case(s, c.x);
+      Convolution convolution(s);
+      std::vector<float> y(c.y.size(), kUnset), dw(c.w.size()), y_mean(s.oc), y_variance(s.oc);
+      const OutputMoments moments = {y_mean.data(), y_variance.data()};
+      convolution.Forward(before.data(), c.w.data(), c.bias.data(), y.data(), &recipe, &moments);
+      convolution.BackwardWeights(before.data(), c.dy.data(), dw.data(), NULL, &recipe);
+      ExpectNear(c.y, y, 1e-4, "y");
+      ExpectNear(c.dw, dw, 1e-4, "dw");
+
+      std::vector<float> dx(c.x.size(), kUnset), of_gradient(s.ic), of_product(s.ic);
+      std::fill(dw.begin(), dw.end(), 0.f);
+      const InputGradientSums sums = {of_gradient.data(), of_product.data()};
+      convolution.Backward(before.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), NULL, &recipe, &sums);
+      ExpectNear(c.dx, dx, 1e-4, "dx");
+      ExpectNear(c.dw, dw, 1e-4, "dw of Backward");
+      std::vector<double> expected_gradient(s.ic), expected_product(s.ic);
+      for (size_t i = 0; i < c.x.size(); ++i) {
+        const double g = relu && c.x[i] == 0 ? 0 : c.dx[i];
+        expected_gradient[i % s.ic] += g;
+        expected_product[i % s.ic] += g * (before[i] - mean[i % s.ic]);
+      }
+      ExpectNear(expected_gradient, of_gradient, 1e-4, "sums of the gradient");
+      ExpectNear(expected_product, of_product, 1e-4, "sums of the product");
+
+      const double pixels = double(s.n) * s.oh * s.ow;
+      std::vector<double> expected_mean(s.oc), expected_variance(s.oc);
+      for (size_t i = 0; i < c.y.size(); ++i) expected_mean[i % s.oc] += c.y[i] / pixels;
+      for (size_t i = 0; i < c.y.size(); ++i) {
+        expected_variance[i % s.oc] += std::pow(c.y[i] - expected_mean[i % s.oc], 2) / pixels;
+      }
+      if (pixels == 1) {
+        EXPECT_LT(*std::max_element(y_variance.begin(), y_variance.end()), 1e-5);
+        continue;
+      }
+      ExpectNear(expected_mean, y_mean, 1e-4, "mean");
+      ExpectNear(expected_variance, y_variance, 1e-4, "variance");
+    }
+  }
+}
+
+// A filter that is 1 in its middle copies its input.
+TEST(EngineConvolutionTest, TestIdentity) {
+  const ConvShape s = Shape(2, 16, 16, 10, 10, 3, 1, 1);
+  if (!Convolution::Supports(s)) return;
+  const std::vector<float> x = Normal(size_t(s.n) * s.ih * s.iw * s.ic, 1);
+  std::vector<float> w(16 * 16 * 9), y(x.size()), dx(x.size());
+  for (int c = 0; c < 16; ++c) w[(c * 16 + c) * 9 + 4] = 1;
+  Convolution(s).Forward(x.data(), w.data(), NULL, y.data());
+  Convolution(s).BackwardData(x.data(), w.data(), dx.data());
+  const std::vector<double> expected(x.begin(), x.end());
+  ExpectNear(expected, y, 1e-5, "y");
+  ExpectNear(expected, dx, 1e-5, "dx");
+}
+
+TEST(EngineConvolutionTest, TestUnalignedBuffers) {
+  for (const ConvShape& s : {Shape(2, 16, 16, 9, 9, 3, 1, 1), Shape(2, 3, 16, 9, 9, 3, 2, 1)}) {
+    if (!Convolution::Supports(s)) continue;
+    const Case c(s);
+    std::vector<float> x(c.x), y(c.y.size() + 1, kUnset);
+    x.insert(x.begin(), kUnset);
+    Convolution(s).Forward(x.data() + 1, c.w.data(), c.bias.data(), y.data() + 1);
+    ExpectNear(c.y, y.data() + 1, Tolerance(s), "y");
+  }
+}
+
+TEST(EngineConvolutionTest, TestSameBits) {
+  for (const ConvShape& s : {Shape(20, 16, 16, 32, 32, 3, 1, 1), Shape(9, 16, 32, 32, 32, 3, 2, 1)}) {
+    if (!Convolution::Supports(s)) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    const std::vector<float> x = Normal(size_t(s.n) * s.ih * s.iw * s.ic, 1);
+    const std::vector<float> w = Normal(size_t(s.oc) * s.ic * 9, 2);
+    const std::vector<float> dy = Normal(size_t(s.n) * s.oh * s.ow * s.oc, 4);
+    std::vector<float> y[2], dx[2], dw[2], db[2];
+    for (int i = 0; i < 2; ++i) {
+      y[i].resize(dy.size()), dx[i].resize(x.size()), dw[i].resize(w.size()), db[i].resize(s.oc);
+      Convolution convolution(s);
+      convolution.Forward(x.data(), w.data(), NULL, y[i].data());
+      convolution.BackwardData(dy.data(), w.data(), dx[i].data());
+      convolution.BackwardWeights(x.data(), dy.data(), dw[i].data(), db[i].data());
+    }
+    EXPECT_TRUE(y[0] == y[1]);
+    EXPECT_TRUE(dx[0] == dx[1]);
+    EXPECT_TRUE(dw[0] == dw[1]);
+    EXPECT_TRUE(db[0] == db[1]);
+  }
+}
+
+#ifdef _OPENMP
+TEST(EngineConvolutionTest, TestAnyNumberOfThreads) {
+  const ConvShape s = Shape(3, 16, 16, 16, 16, 3, 1, 1);
+  if (!Convolution::Supports(s)) return;
+  const Case c(s);
+  const int before = omp_get_max_threads();
+  for (int threads = 1; threads <= 5; ++threads) {
+    omp_set_num_threads(threads);
+    Convolution convolution(s);
+    std::vector<float> y(c.y.size(), kUnset), dx(c.x.size(), kUnset), dw(c.w.size()), db(s.oc);
+    convolution.Forward(c.x.data(), c.w.data(), c.bias.data(), y.data());
+    convolution.BackwardData(c.dy.data(), c.w.data(), dx.data());
+    convolution.BackwardWeights(c.x.data(), c.dy.data(), dw.data(), db.data());
+    ExpectNear(c.y, y, 1e-4, "y");
+    ExpectNear(c.dx, dx, 1e-4, "dx");
+    ExpectNear(c.dw, dw, 1e-4, "dw");
+    ExpectNear(c.db, db, 1e-4, "db");
+  }
+  omp_set_num_threads(before);
+}
+#endif
+
+}  // namespace engine
+}  // namespace caffe

@@ -1,0 +1,161 @@
+"""Each accelerated layer, and chains of them, against upstream's over drawn shapes, forward and backward."""
+
+import pytest
+from engines import Twins, convolution, inputs, layer, normalised
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("caffe")
+
+drawn = settings(max_examples=30, deadline=None, derandomize=True,
+                 suppress_health_check=[HealthCheck.function_scoped_fixture])
+sizes = st.tuples(st.integers(1, 5), st.integers(1, 20), st.integers(1, 12), st.integers(1, 12))
+
+
+def with_extent(kernel: int, dilation: int) -> int:
+    return dilation * (kernel - 1) + 1
+
+
+@st.composite
+def convolutions(draw):
+    """Prototxt fields of a convolution and the shape of an input that it can take."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    channels, outputs = groups * draw(st.integers(1, 18)), groups * draw(st.integers(1, 18))
+    fields, sides = [f"num_output: {outputs} group: {groups} bias_term: {str(draw(st.booleans())).lower()}"], []
+    for letter in "hw":
+        kernel, pad, stride = draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(1, 3))
+        smallest = max(1, with_extent(kernel, 1) - 2 * pad)
+        fields.append(f"kernel_{letter}: {kernel} pad_{letter}: {pad} stride_{letter}: {stride}")
+        sides.append(draw(st.integers(smallest, smallest + 10)))
+    return " ".join(fields), (draw(st.integers(1, 5)), channels, *sides)
+
+
+@drawn
+@given(convolutions(), st.integers(0, 9))
+def test_convolution(tmp_path, drawn_convolution, seed):
+    fields, shape = drawn_convolution
+    twins = Twins(inputs(data=shape) + layer("Convolution", "conv", "data", "top", f"convolution_param {{ {fields} "
+                  "weight_filler { type: 'gaussian' std: 0.2 } bias_filler { type: 'gaussian' } }"), tmp_path, seed=seed)
+    twins.pass_both_ways()
+    twins.check()
+
+
+@drawn
+@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(0, 4))
+def test_dilated_convolution(tmp_path, dilation, kernel, channels, outputs, pad):
+    side = max(1, with_extent(kernel, dilation) - 2 * pad) + 5
+    twins = Twins(inputs(data=(2, channels, side, side + 1)) + convolution(
+        "conv", "data", "top", outputs, kernel, pad, f"dilation: {dilation}"), tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
+@pytest.mark.parametrize("channels, outputs, side, batch", [(3, 16, 32, 5), (16, 16, 32, 3), (32, 32, 16, 4), (64, 64, 8, 5),
+                                                            (16, 32, 16, 2), (17, 15, 9, 2), (16, 16, 31, 1)])
+def test_convolutions_of_resnets(tmp_path, channels, outputs, side, batch):
+    twins = Twins(inputs(data=(batch, channels, side, side)) + convolution("conv", "data", "top", outputs), tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
+@drawn
+@given(sizes, st.booleans(), st.booleans(), st.sampled_from([0, 0.1]), st.sampled_from(["TRAIN", "TEST"]))
+def test_batch_norm_scale_relu(tmp_path, shape, in_place, after_convolution, slope, phase):
+    tops = ["x"] * 4 if in_place else ["x", "normalised", "scaled", "top"]
+    text = inputs(data=shape)
+    if after_convolution:
+        text += convolution("conv", "data", "x", shape[1] + 1)
+    else:
+        text += layer("Power", "power", "data", "x", "power_param { scale: 3 shift: 7 }")  # a layer that is not ours
+    text += (layer("BatchNorm", "bn", tops[0], tops[1]) + layer("Scale", "scale", tops[1], tops[2],
+             "scale_param { bias_term: true filler { type: 'gaussian' std: 1 } bias_filler { type: 'gaussian' std: 1 } }")
+             + layer("ReLU", "relu", tops[2], tops[3], f"relu_param {{ negative_slope: {slope} }}"))
+    twins = Twins(text, tmp_path, phase)
+    for net in (twins.stock, twins.ours):
+        for index, blob in enumerate(net.params["bn"]):
+            blob.data[...] = [0.5, 3, 2][index]
+    if twins.stock.blobs["x"].count == twins.stock.blobs["x"].channels and phase == "TRAIN":
+        return  # one pixel a channel: the variance is 0, and all is rounding
+    twins.pass_both_ways()
+    twins.check(1e-3)
+
+
+@pytest.mark.parametrize("parameters", ["scale_param { axis: 1 }", "scale_param { axis: 0 num_axes: 2 bias_term: true }",
+                                        "scale_param { axis: 2 }", "scale_param { num_axes: 0 bias_term: true }"])
+def test_scales_of_other_axes(tmp_path, parameters):
+    twins = Twins(inputs(data=(2, 3, 4, 5)) + convolution("conv", "data", "x", 3)
+                  + layer("Scale", "scale", "x", "x", parameters), tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
+@drawn
+@given(sizes, st.sampled_from(["", "coeff: 1 coeff: -0.5 coeff: 2", "operation: PROD", "operation: MAX"]), st.booleans())
+def test_eltwise(tmp_path, shape, parameters, one_of_another_layer):
+    text = inputs(data=shape)
+    for name in "abc":
+        text += convolution(name, "data", name, 7)
+    if one_of_another_layer:
+        text += layer("TanH", "tanh", "b", "b")
+    twins = Twins(text + layer("Eltwise", "sum", "a b c", "sum", f"eltwise_param {{ {parameters} }}")
+                  + layer("ReLU", "relu", "sum", "sum"), tmp_path)
+    twins.pass_both_ways()
+    twins.check(1e-3)
+
+
+@drawn
+@given(sizes, st.sampled_from(["pool: AVE global_pooling: true", "pool: MAX global_pooling: true",
+                               "pool: AVE kernel_size: 2 stride: 2 pad: 1", "pool: MAX kernel_size: 1 stride: 1"]))
+def test_pooling(tmp_path, shape, parameters):
+    if "kernel_size: 2" in parameters and min(shape[2:]) < 2:
+        shape = (*shape[:2], 2, 3)
+    twins = Twins(inputs(data=shape) + convolution("conv", "data", "x", 6)
+                  + layer("Pooling", "pool", "x", "top", f"pooling_param {{ {parameters} }}"), tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
+def residual_block(engine_of_one: str = "") -> str:
+    text = inputs(data=(4, 5, 9, 7)) + convolution("stem", "data", "stem", 8) + normalised("stem", "stem")
+    text += convolution("first", "stem", "first", 8, more=engine_of_one) + normalised("first", "first")
+    text += convolution("second", "first", "second", 8) + normalised("second", "second").rsplit("layer", 1)[0]
+    text += layer("Eltwise", "sum", "stem second", "sum") + layer("ReLU", "relu", "sum", "sum")
+    text += convolution("narrow", "sum", "narrow", 12, 1, 0, "stride: 2") + normalised("narrow", "narrow")
+    text += convolution("wide", "sum", "wide", 12, 3, 1, "stride: 2") + layer("Eltwise", "sum2", "narrow wide", "sum2")
+    return text + layer("Pooling", "pool", "sum2", "pool", "pooling_param { pool: AVE global_pooling: true }")
+
+
+@pytest.mark.parametrize("engine_of_one", ["", "engine: CAFFE"])
+def test_residual_block(tmp_path, engine_of_one):
+    twins = Twins(residual_block(engine_of_one), tmp_path)
+    for _ in range(3):
+        twins.fill("data")
+        twins.pass_both_ways()
+        twins.check(1e-3)
+
+
+@pytest.mark.parametrize("more", [
+    layer("Dropout", "drop", "x", "x", "dropout_param { dropout_ratio: 0.0001 }"),
+    layer("PReLU", "prelu", "x", "x"),
+    layer("Concat", "cat", "x data", "top"),
+    layer("LRN", "lrn", "x", "top"),
+    layer("Flatten", "flat", "x", "flat") + layer("InnerProduct", "ip", "flat", "top", "inner_product_param { num_output: 4 "
+          "weight_filler { type: 'msra' } }"),
+    layer("Reshape", "reshape", "x", "top", "reshape_param { shape { dim: 0 dim: 4 dim: -1 dim: 6 } }")
+    + convolution("after", "top", "end", 3),
+    layer("Slice", "slice", "x", "one two", "slice_param { slice_point: 3 }"),
+    layer("Deconvolution", "deconv", "x", "top", "convolution_param { num_output: 3 kernel_size: 2 stride: 2 "
+          "weight_filler { type: 'msra' } }"),
+], ids=lambda text: text.split("'")[3])
+def test_beside_layers_that_are_not_ours(tmp_path, more):
+    twins = Twins(inputs(data=(3, 5, 4, 6)) + convolution("conv", "data", "x", 8) + normalised("conv", "x") + more, tmp_path)
+    for _ in range(2):
+        twins.pass_both_ways()
+        twins.check(1e-3, blobs="Dropout" not in more)
+
+
+def test_other_numbers_of_axes_fall_back(tmp_path):
+    text = inputs(data=(4, 6)) + layer("BatchNorm", "bn", "data", "x") + layer("Scale", "scale", "x", "x")
+    twins = Twins(text + layer("ReLU", "relu", "x", "x"), tmp_path)
+    twins.pass_both_ways()
+    twins.check()

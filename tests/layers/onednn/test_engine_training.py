@@ -1,0 +1,170 @@
+"""Training by the engine is training by upstream's layers: losses, options of the solver, restarts, repeatability."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engines import OURS, STOCK, check, convolution, engine, inputs, layer, normalised
+
+caffe = pytest.importorskip("caffe")
+
+BATCH = 16
+
+
+def small_net(more: str = "") -> str:
+    """A residual net with a loss."""
+    text = inputs(data=(BATCH, 3, 16, 16), label=(BATCH,)).replace("force_backward: true\n", "")
+    text += convolution("stem", "data", "stem", 8) + normalised("stem", "stem")
+    text += convolution("first", "stem", "first", 8) + normalised("first", "first")
+    text += convolution("second", "first", "second", 8) + normalised("second", "second").rsplit("layer", 1)[0]
+    text += layer("Eltwise", "sum", "stem second", "sum") + layer("ReLU", "relu", "sum", "sum")
+    text += more
+    text += layer("Pooling", "pool", "sum", "pool", "pooling_param { pool: AVE global_pooling: true }")
+    text += layer("InnerProduct", "scores", "pool", "scores",
+                  "inner_product_param { num_output: 5 weight_filler { type: 'msra' } }")
+    return text + layer("SoftmaxWithLoss", "loss", "scores label", "loss")
+
+
+def make_solver(name: str, folder: Path, net: str, options: str = "", kind: str = "SGD"):
+    (folder / "net.prototxt").write_text(net)
+    file = folder / "solver.prototxt"
+    file.write_text(f"net: '{folder}/net.prototxt' base_lr: 0.05 lr_policy: 'fixed' momentum: 0.9 weight_decay: 0.001 "
+                    f"snapshot_prefix: '{folder}/{name}' random_seed: 3 type: '{kind}' {options}")
+    if kind != "SGD":
+        file.write_text(file.read_text().replace("momentum: 0.9", "momentum: 0.8"))
+    with engine(name):
+        return caffe.get_solver(str(file))
+
+
+def train(solver, name: str, steps: int, start: int = 0) -> list[float]:
+    losses = []
+    for step in range(start, start + steps):
+        random = np.random.default_rng(step)
+        solver.net.blobs["label"].data[...] = np.arange(BATCH) % 5
+        solver.net.blobs["data"].data[...] = (random.normal(size=(BATCH, 3, 16, 16))
+                                              + (np.arange(BATCH) % 5).reshape(-1, 1, 1, 1))
+        with engine(name):
+            solver.step(1)
+        losses.append(float(solver.net.blobs["loss"].data))
+    return losses
+
+
+def compare_training(folder: Path, net: str, options: str = "", kind: str = "SGD", steps: int = 6):
+    solvers = {name: make_solver(name, folder, net, options, kind) for name in (STOCK, OURS)}
+    losses = {name: train(solver, name, steps) for name, solver in solvers.items()}
+    np.testing.assert_allclose(losses[OURS], losses[STOCK], rtol=1e-3)
+    for name, blobs in solvers[STOCK].net.params.items():
+        for index, blob in enumerate(blobs):
+            check(solvers[OURS].net.params[name][index].data, blob.data, 5e-3, f"parameter {index} of {name}")
+    return solvers
+
+
+@pytest.mark.parametrize("options", ["", "iter_size: 3", "clip_gradients: 0.5", "regularization_type: 'L1'",
+                                     "weight_decay: 0", "debug_info: true display: 1"])
+def test_options_of_the_solver(tmp_path, options):
+    compare_training(tmp_path, small_net(), options.replace("weight_decay: 0", ""))
+
+
+@pytest.mark.parametrize("kind", ["Nesterov", "AdaGrad", "Adam", "RMSProp", "AdaDelta"])
+def test_other_solvers(tmp_path, kind):
+    options = {"RMSProp": "rms_decay: 0.9", "AdaDelta": "delta: 1e-6"}.get(kind, "")
+    net = small_net()
+    if kind in ("AdaGrad", "RMSProp"):
+        (tmp_path / "solver").mkdir()
+        options += " delta: 1e-3"
+    solvers = {}
+    for name in (STOCK, OURS):
+        file = tmp_path / "solver.prototxt"
+        (tmp_path / "net.prototxt").write_text(net)
+        momentum = "" if kind in ("AdaGrad", "RMSProp") else "momentum: 0.9"
+        file.write_text(f"net: '{tmp_path}/net.prototxt' base_lr: 0.002 lr_policy: 'fixed' {momentum} random_seed: 3 "
+                        f"type: '{kind}' snapshot_prefix: '{tmp_path}/x' {options}")
+        with engine(name):
+            solvers[name] = caffe.get_solver(str(file))
+    np.testing.assert_allclose(train(solvers[OURS], OURS, 4), train(solvers[STOCK], STOCK, 4), rtol=1e-2)
+
+
+def test_frozen_parameters(tmp_path):
+    net = small_net()
+    frozen = net.replace("name: 'first' type: 'Convolution'", "name: 'first' type: 'Convolution' param { lr_mult: 0 }")
+    assert frozen != net
+    solvers = compare_training(tmp_path, frozen)
+    start = make_solver(OURS, tmp_path, frozen)
+    assert (start.net.params["first"][0].data == solvers[OURS].net.params["first"][0].data).all()
+    assert (start.net.params["first"][1].data != solvers[OURS].net.params["first"][1].data).any()
+
+
+def test_frozen_bottom(tmp_path):
+    """Nothing learns below: the gradient stops there."""
+    net = small_net().replace("name: 'first' type: 'Convolution'",
+                              "name: 'first' type: 'Convolution' propagate_down: false")
+    net = net.replace("name: 'sum' type: 'Eltwise'", "name: 'sum' type: 'Eltwise' propagate_down: false propagate_down: true")
+    compare_training(tmp_path, net)
+
+
+def test_shared_parameters(tmp_path):
+    net = small_net()
+    for name in "first", "second":
+        net = net.replace(f"name: '{name}' type: 'Convolution'",
+                          f"name: '{name}' type: 'Convolution' param {{ name: 'w' }} param {{ name: 'b' }}")
+    solvers = compare_training(tmp_path, net)
+    shared = solvers[OURS].net.params
+    assert (shared["first"][0].data == shared["second"][0].data).all()
+
+
+def test_test_phase_in_between(tmp_path):
+    compare_training(tmp_path, small_net(), "test_interval: 2 test_iter: 1")
+
+
+def test_twenty_steps(tmp_path):
+    compare_training(tmp_path, small_net(), steps=20)
+
+
+@pytest.mark.parametrize("first, second", [(STOCK, OURS), (OURS, STOCK)])
+def test_snapshot_of_one_engine_restored_by_the_other(tmp_path, first, second):
+    before = make_solver(first, tmp_path, small_net())
+    train(before, first, 3)
+    before.snapshot()
+    after = make_solver(second, tmp_path, small_net())
+    after.restore(str(tmp_path / f"{first}_iter_3.solverstate"))
+    np.testing.assert_allclose(train(after, second, 3, start=3), train(before, first, 3, start=3), rtol=1e-3)
+
+
+def test_gradients_after_a_step(tmp_path):
+    """The solver's own steps keep those that somebody looked at before; the others read NaN."""
+    solvers = {name: make_solver(name, tmp_path, small_net()) for name in (STOCK, OURS)}
+    for name, solver in solvers.items():
+        train(solver, name, 1)
+    assert np.isnan(solvers[OURS].net.blobs["second"].diff).all()
+    for name, solver in solvers.items():
+        train(solver, name, 1, start=1)
+    check(solvers[OURS].net.blobs["second"].diff, solvers[STOCK].net.blobs["second"].diff, 1e-2, "gradient")
+
+
+TRAIN_TWO_STEPS = """
+import sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from test_engine_training import *
+solver = make_solver(OURS, Path({folder!r}), small_net())
+print(train(solver, OURS, 4), [float(b.data.astype('f8').sum()) for p in solver.net.params.values() for b in p])
+"""
+
+
+def test_same_bits_again(tmp_path):
+    """In two processes with the same number of threads."""
+    script = TRAIN_TWO_STEPS.format(path=[str(Path(__file__).parent), *sys.path], folder=str(tmp_path))
+    runs = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
+                           env=os.environ | {"OMP_NUM_THREADS": "2", "GLOG_minloglevel": "2"}).stdout for _ in range(2)]
+    assert runs[0] == runs[1] and runs[0].startswith("[")
+
+
+def test_a_wrong_name_of_an_engine_stops(tmp_path):
+    (tmp_path / "net.prototxt").write_text(small_net())
+    done = subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; import caffe; "
+                           f"caffe.Net({str(tmp_path / 'net.prototxt')!r}, caffe.TRAIN)"],
+                          capture_output=True, text=True, env=os.environ | {"CAFFE_ENGINE": "stok"})
+    assert done.returncode != 0 and "CAFFE_ENGINE=stok" in done.stderr and "onednn" in done.stderr
