@@ -34,25 +34,23 @@ def _set_attribute(array: h5d.DatasetID, name: bytes, text: str) -> None:
 def _write_images(group: h5py.Group, images: NDArray[np.uint8]) -> NDArray[np.object_]:
     """Write each image as an array of its own; return references to them, (N,).
 
-    HDF5's own calls, the first array with its attributes copied for the others, and each image in its header rather
-    than in a block of its own ("compact"): a quarter of the time that h5py's ``create_dataset`` takes for 50,000.
+    With h5py's ``create_dataset``, 50,000 arrays take half a minute. Here each image is in turn the content of one array,
+    which HDF5 copies with its attributes, and lies in the array's header rather than in a block of its own ("compact").
     """
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_layout(h5d.COMPACT)
     properties.set_obj_track_times(False)
+    original = h5d.create(group.id, b"original", h5t.STD_U8LE, h5s.create_simple(IMAGE), properties)
+    _set_attribute(original, b"MATLAB_class", "uint8")
+    _set_attribute(original, b"H5PATH", group.name)
     references = np.empty(len(images), h5py.ref_dtype)
     reversed_image = np.empty(IMAGE, np.uint8)
     for i, image in enumerate(images):
         reversed_image[...] = image.T
-        if i == 0:
-            array = h5d.create(group.id, b"0", h5t.STD_U8LE, h5s.create_simple(IMAGE), properties)
-            _set_attribute(array, b"MATLAB_class", "uint8")
-            _set_attribute(array, b"H5PATH", group.name)
-        else:
-            h5o.copy(group.id, b"0", group.id, b"%d" % i)
-            array = h5d.open(group.id, b"%d" % i)
-        array.write(h5s.ALL, h5s.ALL, reversed_image, h5t.NATIVE_UINT8)
-        references[i] = h5r.create(array, b".", h5r.OBJECT)
+        original.write(h5s.ALL, h5s.ALL, reversed_image, h5t.NATIVE_UINT8)
+        h5o.copy(original, b".", group.id, b"%d" % i)
+        references[i] = h5r.create(group.id, b"%d" % i, h5r.OBJECT)
+    del group["original"]
     return references
 
 

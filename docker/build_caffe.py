@@ -4,9 +4,10 @@
     .venv/bin/python docker/build_caffe.py --gtests     # also compile and run upstream's and our C++ tests
     CAFFE_SOURCE=DIR .venv/bin/python docker/build_caffe.py     # build another checkout of upstream Caffe
 
-The source is the one that caffe-source.txt pins, with patches/ applied and layers/native/ added. The result is
-installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work tree beside it, in which only
-changed files are replaced, so that changing a layer costs a minute and an interrupted build goes on where it was.
+The source is the one that caffe-source.txt pins, with patches/ applied, layers/native/ and the CPU engine of
+layers/onednn/ added. The result is installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work
+tree beside it, in which only changed files are replaced, so that changing a layer costs a minute and an interrupted
+build goes on where it was.
 """
 
 import argparse
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
 NATIVE_LAYERS = ROOT / "layers" / "native"
 ENGINE = ROOT / "layers" / "onednn"
-NATIVE_TESTS = ROOT / "tests" / "layers" / "native"
+CPP_TESTS = ROOT / "tests" / "layers"
 CMAKE_OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     "CMAKE_CXX_FLAGS": "-w",  # upstream's and Boost's warnings are not ours to fix
@@ -169,7 +170,7 @@ def assemble(cache: Path, tree: Path) -> None:
         if path.suffix in engine:
             (tree / engine[path.suffix]).mkdir(exist_ok=True)
             shutil.copy(path, tree / engine[path.suffix])
-    for path in NATIVE_TESTS.glob("test_*.cpp"):
+    for path in CPP_TESTS.rglob("test_*.cpp"):
         shutil.copy(path, tree / "src/caffe/test")
 
 

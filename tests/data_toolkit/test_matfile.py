@@ -29,6 +29,13 @@ def test_read_gives_what_was_written(path):
     assert dataset.from_mat(path).fingerprint == dataset.Dataset(*make(), make()[1]).fingerprint
 
 
+def test_a_thousand_images(tmp_path):
+    """More than one node of HDF5's index."""
+    images, labels = make(1000)
+    matfile.write(tmp_path / "x.mat", images, labels)
+    np.testing.assert_array_equal(matfile.read(tmp_path / "x.mat")[0], images)
+
+
 def test_independent_reader_agrees(path):
     images, labels = make()
     found = pymatreader.read_mat(path)
@@ -49,6 +56,7 @@ def test_header_is_matlabs(path):
 
 def test_what_matlab_asks_of_the_arrays(path):
     with h5py.File(path) as file:
+        assert set(file["#refs#"]) == {str(i) for i in range(7)}
         cell, class_ids = file["ImageDataCell"], file["class_ids"]
         image = file[cell[0, 6]]
         assert (cell.shape, class_ids.shape, image.shape) == ((1, 7), (1, 7), (3, 32, 32))
