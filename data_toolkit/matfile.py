@@ -13,7 +13,7 @@ from h5py import h5a, h5d, h5o, h5p, h5r, h5s, h5t
 from numpy.typing import NDArray
 
 from data_toolkit.errors import DataError
-from data_toolkit.files import atomic_path
+from data_toolkit.files import atomic_writer
 
 USERBLOCK = 512
 # 116 bytes of text, 8 of an offset that is not used, version 2.0, and the byte order mark. The date is fixed, so that
@@ -69,15 +69,19 @@ def write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> N
     DataError
         If the file cannot be written.
     """
-    with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=USERBLOCK, libver="earliest") as file:
-            references = _write_images(file.create_group("#refs#"), images)
-            cell = file.create_dataset("ImageDataCell", data=references[np.newaxis], dtype=h5py.ref_dtype)
-            _set_attribute(cell.id, b"MATLAB_class", "cell")
-            class_ids = file.create_dataset("class_ids", data=labels[np.newaxis].astype("<f8"))
-            _set_attribute(class_ids.id, b"MATLAB_class", "double")
-        with open(temporary, "r+b") as file:
-            file.write(HEADER)
+    # In memory first: when the disk is full, HDF5 crashes.
+    with h5py.File("memory", "w", driver="core", backing_store=False, block_size=1 << 26, userblock_size=USERBLOCK,
+                   libver="earliest") as file:
+        references = _write_images(file.create_group("#refs#"), images)
+        cell = file.create_dataset("ImageDataCell", data=references[np.newaxis], dtype=h5py.ref_dtype)
+        _set_attribute(cell.id, b"MATLAB_class", "cell")
+        class_ids = file.create_dataset("class_ids", data=labels[np.newaxis].astype("<f8"))
+        _set_attribute(class_ids.id, b"MATLAB_class", "double")
+        file.flush()
+        content = file.id.get_file_image()  # without the block in front
+    with atomic_writer(path) as file:
+        file.write(HEADER)
+        file.write(content)
 
 
 def _variable(file: h5py.File, name: str) -> h5py.Dataset:

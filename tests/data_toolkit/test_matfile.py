@@ -1,5 +1,7 @@
 """The .mat files, read back by ours and by an independent reader."""
 
+import resource
+
 import h5py
 import numpy as np
 import pymatreader
@@ -172,4 +174,17 @@ def test_nothing_is_left_of_a_failed_write(tmp_path):
 
     with pytest.raises(Broken):
         matfile.write(tmp_path / "x.mat", Images(), make()[1])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kilobytes", [1, 100, 300])
+def test_full_disk(tmp_path, kilobytes):
+    """HDF5 itself would end the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes << 10, hard))
+    try:
+        with pytest.raises(DataError, match=r"cannot write .*/x\.mat: File too large$"):
+            matfile.write(tmp_path / "x.mat", *make(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
