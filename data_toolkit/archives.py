@@ -24,9 +24,9 @@ PIXELS = 3 * 32 * 32
 RECORD = 2 + PIXELS  # superclass, class, then the red, green and blue planes row by row
 MAX_BYTES = 400_000_000  # a form other than binary has no exact size; the largest official file has 155 MB
 OFFICIAL_MD5 = {
-    "03b5dce01913d631647c71ecec9e9cb8": "the official binary archive",
-    "eb9058c3a382ffc7106e4002c42a8d85": "the official python archive",
-    "6a4bfa1dcd5c9453dda6bb54194911f4": "the official MATLAB archive",
+    "03b5dce01913d631647c71ecec9e9cb8": "cifar-100-binary.tar.gz",
+    "eb9058c3a382ffc7106e4002c42a8d85": "cifar-100-python.tar.gz",
+    "6a4bfa1dcd5c9453dda6bb54194911f4": "cifar-100-matlab.tar.gz",
 }
 
 
@@ -104,7 +104,9 @@ class Source:
     @property
     def description(self) -> str:
         """What it is as far as its checksum tells."""
-        return OFFICIAL_MD5.get(self.md5, "a folder" if self.path.is_dir() else "an unofficial archive")
+        if self.is_official:
+            return f"the official {OFFICIAL_MD5[self.md5]}"
+        return "a folder" if self.path.is_dir() else "an unofficial archive"
 
     @property
     def is_official(self) -> bool:
@@ -154,7 +156,8 @@ def find(path: Path) -> Source:
     Raises
     ------
     DataError
-        If it does not exist, cannot be read, or is a folder without CIFAR-100.
+        If it does not exist, cannot be read, is a folder without CIFAR-100, or has an official archive's name but another
+        checksum.
     """
     path = Path(path)
     with _naming(path):
@@ -162,7 +165,11 @@ def find(path: Path) -> Source:
             return Source(path, md5_of(*_files_in(path)))
         if path.exists() and not path.is_file():
             raise DataError("is neither a file nor a folder")
-        return Source(path, md5_of(path))
+        source = Source(path, md5_of(path))
+        if path.name in OFFICIAL_MD5.values() and not source.is_official:
+            raise DataError(f"has the MD5 {source.md5}, which is not that of the official archive of this name: get it "
+                            "again, or rename it if it is another on purpose")
+        return source
 
 
 def _read_folder(path: Path) -> dict[str, Dataset]:

@@ -55,8 +55,15 @@ def test_folders(tmp_path, form):
 def test_source_knows_what_is_official(tmp_path, monkeypatch):
     path = forms.pack(tmp_path / "x", forms.files("binary"))
     assert archives.find(path).description == "an unofficial archive"
-    monkeypatch.setitem(archives.OFFICIAL_MD5, archives.md5_of(path), "ours")
-    assert archives.find(path).is_official and archives.find(path).description == "ours"
+    monkeypatch.setitem(archives.OFFICIAL_MD5, archives.md5_of(path), "cifar-100.tar")
+    assert archives.find(path).is_official and archives.find(path).description == "the official cifar-100.tar"
+
+
+@pytest.mark.parametrize("name", archives.OFFICIAL_MD5.values())
+def test_official_name_with_another_checksum(tmp_path, name):
+    path = forms.pack(tmp_path / name, forms.files("binary"))
+    with pytest.raises(DataError, match=f"{name}: has the MD5 {archives.md5_of(path)}, which is not that of the offi"):
+        archives.find(path)
 
 
 @pytest.mark.parametrize("compression", ["gz", "xz", ""])

@@ -113,11 +113,11 @@ def test_without_a_source_the_official_archive_is_fetched(source, output, monkey
         path.write_bytes(source.read_bytes())
 
     monkeypatch.setattr(download, "fetch", fetch)
-    monkeypatch.setitem(archives.OFFICIAL_MD5, archives.md5_of(source), "the official binary archive")
+    monkeypatch.setitem(archives.OFFICIAL_MD5, archives.md5_of(source), "cifar-100-binary.tar.gz")
     prepare.prepare(output=output)
     assert "cifar-100-binary.tar.gz" in names(output)
     said = capsys.readouterr()
-    assert "the official binary archive" in said.out and "warning" not in said.err
+    assert "the official cifar-100-binary.tar.gz" in said.out and "warning" not in said.err
 
 
 def test_minus_zero_is_zero(source, output):
