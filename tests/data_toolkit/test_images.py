@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -61,6 +61,7 @@ def test_imresize_keeps_a_constant(value, size, target):
     np.testing.assert_allclose(resized, value, rtol=1e-5, atol=1e-5)
 
 
+@settings(max_examples=25, deadline=None)
 @given(planes, st.floats(0.3, 2))
 def test_imresize_by_a_factor_differs_from_its_rounded_up_size(x, scale):
     """The centres of new pixels lie where the factor says, as the kernel's own sum over old pixels does."""
