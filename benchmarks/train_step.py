@@ -158,7 +158,8 @@ def multiply_adds(depth: int) -> float:
 def matrix_product_speed(threads: int) -> float:
     """Float operations a second of a large matrix product, in a process of its own that has these threads."""
     code = ("import numpy as np, time\na = np.ones((2048, 2048), np.float32); b = a.copy(); a @ b\n"
-            "times = []\nfor _ in range(8):\n    t = time.perf_counter(); a @ b; times.append(time.perf_counter() - t)\n"
+            "times = []\nfor _ in range(8):\n    t = time.perf_counter()\n    a @ b\n"
+            "    times.append(time.perf_counter() - t)\n"
             "print(2 * 2048**3 / min(times))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads)})

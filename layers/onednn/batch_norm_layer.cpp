@@ -64,6 +64,8 @@ void BatchNormLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& pro
     if (!g->is_one_linear_term()) g->Dense();
     *dx = *g;
     dx->sums.reset();
+    dx->input_sums.reset();
+    dx->clipped_input_sums.reset();
     dx->channel_sums.clear();
     dx->ScaleChannels(inverse_deviation_);
     SetDiff(bottom[0], dx);
@@ -79,10 +81,14 @@ void BatchNormLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& pro
       b[i] = -r * r * sums->of_product[i] / n;
       c[i] = -r * sums->of_gradient[i] / n;
     }
-    Tensor unscaled = *g;
-    unscaled.terms[0] = Term();
-    unscaled.terms[0].values = term.values;
-    SetDiff(bottom[0], CombineGradient(unscaled, a, x_, mean_, b, c));
+    Tensor unscaled(g->dims, term.values);
+    unscaled.post = g->post;
+    unscaled.slope = g->slope;
+    unscaled.mask = g->mask;
+    // In place as the net has it, nobody but this blob has the gradient: two references are here, one in each tensor.
+    if (top[0] == bottom[0]) SetDiff(bottom[0], TensorPtr());
+    const bool in_place = top[0] == bottom[0] && g.unique() && term.values.use_count() == 2;
+    SetDiff(bottom[0], CombineGradient(unscaled, a, x_, mean_, b, c, in_place));
   }
   if (top[0] != bottom[0]) ReleaseDiff(top[0]);
 }

@@ -9,7 +9,7 @@ namespace caffe {
 namespace engine {
 
 // Floats of one activation; the last owner's end returns them to a pool, because fresh pages from the system cost more
-// than what is computed in them. Aligned to 64 bytes. Once written, shared and never written again.
+// than what is computed in them. Aligned to 64 bytes. Once shared, not written any more.
 typedef shared_ptr<float> Buffer;
 Buffer TakeBuffer(size_t count);
 

@@ -84,18 +84,42 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
       for (int c = 0; c < dy->dims.c; ++c) bias_diff[c] += dy->channel_sums[c];
       bias_diff = NULL;
     }
-    if (to_weights) {
-      const TensorPtr x = Data(*bottom[i]);
-      const Input input(x.get(), convolution_->Fuses());
-      convolution_->BackwardWeights(input.values, dy->Dense().get(), blobs_[0]->mutable_cpu_diff(), bias_diff,
-          input.recipe_or_null());
+    if (!to_weights && !propagate_down[i]) {
+      ReleaseDiff(top[i]);
+      continue;
     }
+    const float* weights = blobs_[0]->cpu_data();
+    float* weights_diff = to_weights ? blobs_[0]->mutable_cpu_diff() : NULL;
+    TensorPtr dx;
     if (propagate_down[i]) {
       const Dims dims = DimsOf(*bottom[i]);
-      const Buffer dx = TakeBuffer(dims.count());
-      convolution_->BackwardData(dy->Dense().get(), blobs_[0]->cpu_data(), dx.get());
-      SetDiff(bottom[i], TensorPtr(new Tensor(dims, dx)));
+      dx.reset(new Tensor(dims, TakeBuffer(dims.count())));
     }
+    if (!to_weights) {
+      convolution_->BackwardData(dy->Dense().get(), weights, dx->terms[0].values.get());
+    } else {
+      const TensorPtr x = Data(*bottom[i]);
+      const Input input(x.get(), convolution_->Fuses());
+      if (!dx) {
+        convolution_->BackwardWeights(input.values, dy->Dense().get(), weights_diff, bias_diff, input.recipe_or_null());
+      } else {
+        shared_ptr<InputSums> sums;
+        InputGradientSums places;
+        if (input.is_recipe) {  // a BatchNorm made it
+          sums.reset(new InputSums);
+          sums->values = x->terms[0].values;
+          sums->mean = x->terms[0].mean;
+          sums->of_gradient.resize(dx->dims.c);
+          sums->of_product.resize(dx->dims.c);
+          places.of_gradient = sums->of_gradient.data();
+          places.of_product = sums->of_product.data();
+          (input.recipe.relu ? dx->clipped_input_sums : dx->input_sums) = sums;
+        }
+        convolution_->Backward(input.values, dy->Dense().get(), weights, dx->terms[0].values.get(), weights_diff, bias_diff,
+            input.recipe_or_null(), sums ? &places : NULL);
+      }
+    }
+    if (dx) SetDiff(bottom[i], dx);
     ReleaseDiff(top[i]);
   }
 }

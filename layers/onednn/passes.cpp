@@ -109,17 +109,17 @@ class Recipe {
 
   // The values of one block: in `out`, or where they already are.
   const float* Block(size_t first, size_t count, float* out) const {
-    const float* values = out;
-    if (t_.terms.size() == 1 && t_.terms[0].plain()) {
-      values = t_.terms[0].values.get() + first;
-    } else {
-      for (size_t k = 0; k < t_.terms.size(); ++k) {
-        const Term& term = t_.terms[k];
-        if (k && term.plain()) {
-          AddBlock(term.values.get() + first, count, out);
-        } else {
-          AffineBlock(term.values.get() + first, mean_[k].data(), scale_[k].data(), shift_[k].data(), row_, count, k > 0, out);
-        }
+    const float* values = NULL;
+    for (size_t k = 0; k < t_.terms.size(); ++k) {
+      const float* term = t_.terms[k].values.get() + first;
+      if (!t_.terms[k].plain()) {
+        AffineBlock(values, term, mean_[k].data(), scale_[k].data(), shift_[k].data(), row_, count, out);
+        values = out;
+      } else if (values) {
+        AddBlock(values, term, count, out);
+        values = out;
+      } else {
+        values = term;
       }
     }
     if (t_.post == Tensor::RELU) {
@@ -186,11 +186,25 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
   if (g->sums && g->sums->with == with) return g->sums;
   if (!with->is_one_term()) with->Dense();
   const Term& x = with->terms[0];
+  shared_ptr<GradientSums> out(new GradientSums);
+  out->with = with;
+  if (g->input_sums && g->input_sums->values == x.values && g->input_sums->mean == x.mean) {
+    out->of_gradient = g->input_sums->of_gradient;
+    out->of_product = g->input_sums->of_product;
+    for (int c = 0; c < g->dims.c; ++c) {
+      out->of_product[c] = out->of_product[c] * x.scale[c] + out->of_gradient[c] * x.shift[c];
+    }
+    return out;
+  }
   const Cut cut(g->dims);
   const Channels mean = cut.Row(x.mean);
+  // The other branch of a residual block wants the sum of the terms, too. It may take the place of the first term.
+  Buffer dense;
+  if (g->terms.size() > 1) {
+    if (g->terms.size() == 2 && g->terms[1].values.unique()) std::swap(g->terms[0], g->terms[1]);
+    dense = g->terms[0].values.unique() ? g->terms[0].values : TakeBuffer(cut.count);
+  }
   const Recipe recipe(*g, cut);
-  // The other branch of a residual block wants the sum of the terms, too.
-  const Buffer dense = g->terms.size() > 1 ? TakeBuffer(cut.count) : Buffer();
   Sums sums(cut), products(cut);
   cut.Run([&](int part, size_t first, size_t count, float* room) {
     const float* values = recipe.Block(first, count, dense ? dense.get() + first : room);
@@ -200,8 +214,6 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
   });
   if (dense) *g = Tensor(g->dims, dense);
   const std::vector<double> sum = sums.Total(), product = products.Total();
-  shared_ptr<GradientSums> out(new GradientSums);
-  out->with = with;
   out->of_gradient = ToFloat(sum);
   out->of_product.resize(g->dims.c);
   for (int c = 0; c < g->dims.c; ++c) {
@@ -219,11 +231,11 @@ Channels SumChannels(const TensorPtr& t) {
 }
 
 TensorPtr CombineGradient(const Tensor& g, const Channels& a, const Buffer& x, const Channels& mean, const Channels& b,
-    const Channels& c) {
+    const Channels& c, bool in_place) {
   const Cut cut(g.dims);
   const Channels a_row = cut.Row(a), mean_row = cut.Row(mean), b_row = cut.Row(b), c_row = cut.Row(c);
   const Recipe recipe(g, cut);
-  const Buffer out = TakeBuffer(cut.count);
+  const Buffer out = in_place ? g.terms[0].values : TakeBuffer(cut.count);
   Sums sums(cut);
   cut.Run([&](int part, size_t first, size_t count, float* room) {
     const float* values = recipe.Block(first, count, room);

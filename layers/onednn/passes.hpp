@@ -21,9 +21,9 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with);
 // Sums over the pixels.
 Channels SumChannels(const TensorPtr& t);
 
-// g * a + (x - mean) * b + c by channel, and its sums over the pixels.
+// g * a + (x - mean) * b + c by channel, and its sums over the pixels. in_place: in the memory of g's only term.
 TensorPtr CombineGradient(const Tensor& g, const Channels& a, const Buffer& x, const Channels& mean, const Channels& b,
-    const Channels& c);
+    const Channels& c, bool in_place);
 
 }  // namespace engine
 }  // namespace caffe

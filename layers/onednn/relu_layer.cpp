@@ -31,6 +31,9 @@ void ReLULayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagat
   const TensorPtr in = Data(*bottom[0]);
   if (in->is_affine()) {
     dx->mask = in->terms[0];
+    if (g->clipped_input_sums && g->clipped_input_sums->values == in->terms[0].values) {
+      dx->input_sums = g->clipped_input_sums;
+    }
   } else if (!in->origin.plain()) {
     dx->mask = in->origin;
   } else {

@@ -36,10 +36,16 @@ struct GradientSums {
   Channels of_gradient, of_product;
 };
 
+// The same for the product with x - mean, which is all that a convolution knows of the layers before it.
+struct InputSums {
+  Buffer values;  // x
+  Channels mean, of_gradient, of_product;
+};
+
 // An activation, or an activation's gradient, in the engine's layout (images, rows, columns, channels), or the recipe
 // for it: post(sum of terms). A layer that only scales, adds or clips leaves a recipe; the pass over memory happens once
-// for a chain of such layers, when somebody needs the values. The values never change: a layer that works in place makes
-// a new tensor, so whoever kept the old one for its backward pass still has it.
+// for a chain of such layers, when somebody needs the values. The values never change while anybody else has them: a layer
+// that works in place makes a new tensor, so whoever kept the old one for its backward pass still has it.
 class Tensor : public PrivateCopy {
  public:
   enum Post {
@@ -78,6 +84,8 @@ class Tensor : public PrivateCopy {
   Term origin;
   // Side products of the pass that made it, NULL or empty where there are none.
   shared_ptr<GradientSums> sums;
+  shared_ptr<InputSums> input_sums;          // of this gradient
+  shared_ptr<InputSums> clipped_input_sums;  // of this gradient behind the ReLU that made the convolution's input
   Channels channel_sums;
   Channels channel_mean, channel_variance;
 };

@@ -14,25 +14,28 @@
 namespace caffe {
 namespace engine {
 
+// ivdep: out may be an input, element by element.
 FOR_EACH_PROCESSOR
-void AffineBlock(const float* __restrict__ x, const float* __restrict__ mean, const float* __restrict__ scale,
-    const float* __restrict__ shift, size_t row, size_t count, bool add, float* __restrict__ out) {
+void AffineBlock(const float* base, const float* x, const float* mean, const float* scale, const float* shift, size_t row,
+    size_t count, float* out) {
   for (size_t i = 0; i < count; i += row) {
     const size_t n = std::min(row, count - i);
-    if (add) {
-      for (size_t j = 0; j < n; ++j) out[i + j] += (x[i + j] - mean[j]) * scale[j] + shift[j];
+    if (base) {
+#pragma GCC ivdep
+      for (size_t j = 0; j < n; ++j) out[i + j] = base[i + j] + ((x[i + j] - mean[j]) * scale[j] + shift[j]);
     } else {
+#pragma GCC ivdep
       for (size_t j = 0; j < n; ++j) out[i + j] = (x[i + j] - mean[j]) * scale[j] + shift[j];
     }
   }
 }
 
 FOR_EACH_PROCESSOR
-void AddBlock(const float* __restrict__ x, size_t count, float* __restrict__ out) {
-  for (size_t i = 0; i < count; ++i) out[i] += x[i];
+void AddBlock(const float* base, const float* x, size_t count, float* out) {
+#pragma GCC ivdep
+  for (size_t i = 0; i < count; ++i) out[i] = base[i] + x[i];
 }
 
-// ivdep: x may be out.
 FOR_EACH_PROCESSOR
 void ReluBlock(const float* x, float slope, size_t count, float* out) {
   if (slope == 0) {
@@ -115,11 +118,11 @@ void ProductsBlock(const float* __restrict__ g, const float* __restrict__ x, con
 }
 
 FOR_EACH_PROCESSOR
-void CombineBlock(const float* __restrict__ g, const float* __restrict__ a, const float* __restrict__ x,
-    const float* __restrict__ mean, const float* __restrict__ b, const float* __restrict__ c, size_t row, size_t count,
-    float* __restrict__ out, float* __restrict__ sum) {
+void CombineBlock(const float* g, const float* a, const float* x, const float* mean, const float* b, const float* c,
+    size_t row, size_t count, float* out, float* sum) {
   for (size_t i = 0; i < count; i += row) {
     const size_t n = std::min(row, count - i);
+#pragma GCC ivdep
     for (size_t j = 0; j < n; ++j) {
       const float v = g[i + j] * a[j] + (x[i + j] - mean[j]) * b[j] + c[j];
       out[i + j] = v;

@@ -10,10 +10,11 @@
 namespace caffe {
 namespace engine {
 
-// out = (x - mean) * scale + shift; with add: out += that.
-void AffineBlock(const float* x, const float* mean, const float* scale, const float* shift, size_t row, size_t count,
-    bool add, float* out);
-void AddBlock(const float* x, size_t count, float* out);  // out += x
+// Any x, base and g may be out.
+// out = base + (x - mean) * scale + shift; base may be NULL, for none.
+void AffineBlock(const float* base, const float* x, const float* mean, const float* scale, const float* shift, size_t row,
+    size_t count, float* out);
+void AddBlock(const float* base, const float* x, size_t count, float* out);  // out = base + x
 void ReluBlock(const float* x, float slope, size_t count, float* out);
 void MaskBlock(const float* x, const float* mask, float slope, size_t count, float* out);
 // The mask is (m - mean) * scale + shift.

@@ -98,7 +98,7 @@ class Twins:
 
 
 def check(ours: np.ndarray, stock: np.ndarray, tolerance: float, what: str) -> None:
-    """The difference is at most `tolerance` of the norm; a gradient that is zero but for rounding may be any such zero."""
+    """The difference is at most `tolerance` of the norm; what is zero but for rounding may be any such zero."""
     assert ours.shape == stock.shape, what
     difference, norm = np.linalg.norm(np.float64(ours) - stock), np.linalg.norm(np.float64(stock))
     assert difference <= tolerance * norm + 1e-5 * np.sqrt(stock.size), f"{what}: {difference:g} of {norm:g}"

@@ -28,13 +28,14 @@ def small_net(more: str = "") -> str:
     return text + layer("SoftmaxWithLoss", "loss", "scores label", "loss")
 
 
-def make_solver(name: str, folder: Path, net: str, options: str = "", kind: str = "SGD"):
+SGD = "base_lr: 0.05 momentum: 0.9 weight_decay: 0.001"
+
+
+def make_solver(name: str, folder: Path, net: str, options: str = SGD):
     (folder / "net.prototxt").write_text(net)
     file = folder / "solver.prototxt"
-    file.write_text(f"net: '{folder}/net.prototxt' base_lr: 0.05 lr_policy: 'fixed' momentum: 0.9 weight_decay: 0.001 "
-                    f"snapshot_prefix: '{folder}/{name}' random_seed: 3 type: '{kind}' {options}")
-    if kind != "SGD":
-        file.write_text(file.read_text().replace("momentum: 0.9", "momentum: 0.8"))
+    file.write_text(f"net: '{folder}/net.prototxt' lr_policy: 'fixed' random_seed: 3 "
+                    f"snapshot_prefix: '{folder}/{name}' {options}")
     with engine(name):
         return caffe.get_solver(str(file))
 
@@ -52,8 +53,8 @@ def train(solver, name: str, steps: int, start: int = 0) -> list[float]:
     return losses
 
 
-def compare_training(folder: Path, net: str, options: str = "", kind: str = "SGD", steps: int = 6):
-    solvers = {name: make_solver(name, folder, net, options, kind) for name in (STOCK, OURS)}
+def compare_training(folder: Path, net: str, options: str = SGD, steps: int = 6):
+    solvers = {name: make_solver(name, folder, net, options) for name in (STOCK, OURS)}
     losses = {name: train(solver, name, steps) for name, solver in solvers.items()}
     np.testing.assert_allclose(losses[OURS], losses[STOCK], rtol=1e-3)
     for name, blobs in solvers[STOCK].net.params.items():
@@ -62,28 +63,18 @@ def compare_training(folder: Path, net: str, options: str = "", kind: str = "SGD
     return solvers
 
 
-@pytest.mark.parametrize("options", ["", "iter_size: 3", "clip_gradients: 0.5", "regularization_type: 'L1'",
-                                     "weight_decay: 0", "debug_info: true display: 1"])
+@pytest.mark.parametrize("options", ["iter_size: 3", "clip_gradients: 0.5", "regularization_type: 'L1'",
+                                     "debug_info: true display: 1", "test_interval: 2 test_iter: 1"])
 def test_options_of_the_solver(tmp_path, options):
-    compare_training(tmp_path, small_net(), options.replace("weight_decay: 0", ""))
+    compare_training(tmp_path, small_net(), f"{SGD} {options}")
 
 
-@pytest.mark.parametrize("kind", ["Nesterov", "AdaGrad", "Adam", "RMSProp", "AdaDelta"])
-def test_other_solvers(tmp_path, kind):
-    options = {"RMSProp": "rms_decay: 0.9", "AdaDelta": "delta: 1e-6"}.get(kind, "")
-    net = small_net()
-    if kind in ("AdaGrad", "RMSProp"):
-        (tmp_path / "solver").mkdir()
-        options += " delta: 1e-3"
-    solvers = {}
-    for name in (STOCK, OURS):
-        file = tmp_path / "solver.prototxt"
-        (tmp_path / "net.prototxt").write_text(net)
-        momentum = "" if kind in ("AdaGrad", "RMSProp") else "momentum: 0.9"
-        file.write_text(f"net: '{tmp_path}/net.prototxt' base_lr: 0.002 lr_policy: 'fixed' {momentum} random_seed: 3 "
-                        f"type: '{kind}' snapshot_prefix: '{tmp_path}/x' {options}")
-        with engine(name):
-            solvers[name] = caffe.get_solver(str(file))
+@pytest.mark.parametrize("options", [
+    "type: 'Nesterov' momentum: 0.9", "type: 'AdaGrad' delta: 1e-3", "type: 'Adam' momentum: 0.9",
+    "type: 'RMSProp' rms_decay: 0.9 delta: 1e-3", "type: 'AdaDelta' momentum: 0.9 delta: 1e-6"])
+def test_other_solvers(tmp_path, options):
+    solvers = {name: make_solver(name, tmp_path, small_net(), f"base_lr: 0.002 {options}") for name in (STOCK, OURS)}
+    # They divide by the size of the gradient, and a convolution's bias before a BatchNorm has none but rounding errors.
     np.testing.assert_allclose(train(solvers[OURS], OURS, 4), train(solvers[STOCK], STOCK, 4), rtol=1e-2)
 
 
@@ -101,7 +92,8 @@ def test_frozen_bottom(tmp_path):
     """Nothing learns below: the gradient stops there."""
     net = small_net().replace("name: 'first' type: 'Convolution'",
                               "name: 'first' type: 'Convolution' propagate_down: false")
-    net = net.replace("name: 'sum' type: 'Eltwise'", "name: 'sum' type: 'Eltwise' propagate_down: false propagate_down: true")
+    net = net.replace("name: 'sum' type: 'Eltwise'",
+                      "name: 'sum' type: 'Eltwise' propagate_down: false propagate_down: true")
     compare_training(tmp_path, net)
 
 
@@ -113,10 +105,6 @@ def test_shared_parameters(tmp_path):
     solvers = compare_training(tmp_path, net)
     shared = solvers[OURS].net.params
     assert (shared["first"][0].data == shared["second"][0].data).all()
-
-
-def test_test_phase_in_between(tmp_path):
-    compare_training(tmp_path, small_net(), "test_interval: 2 test_iter: 1")
 
 
 def test_twenty_steps(tmp_path):
@@ -144,7 +132,7 @@ def test_gradients_after_a_step(tmp_path):
     check(solvers[OURS].net.blobs["second"].diff, solvers[STOCK].net.blobs["second"].diff, 1e-2, "gradient")
 
 
-TRAIN_TWO_STEPS = """
+TRAIN_FOUR_STEPS = """
 import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
@@ -156,7 +144,7 @@ print(train(solver, OURS, 4), [float(b.data.astype('f8').sum()) for p in solver.
 
 def test_same_bits_again(tmp_path):
     """In two processes with the same number of threads."""
-    script = TRAIN_TWO_STEPS.format(path=[str(Path(__file__).parent), *sys.path], folder=str(tmp_path))
+    script = TRAIN_FOUR_STEPS.format(path=[str(Path(__file__).parent), *sys.path], folder=str(tmp_path))
     runs = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
                            env=os.environ | {"OMP_NUM_THREADS": "2", "GLOG_minloglevel": "2"}).stdout for _ in range(2)]
     assert runs[0] == runs[1] and runs[0].startswith("[")
