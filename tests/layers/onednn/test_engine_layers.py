@@ -142,7 +142,8 @@ def test_residual_block(tmp_path, engine_of_one):
     layer("Concat", "cat", "x data", "top"),
     layer("LRN", "lrn", "x", "top"),
     layer("Flatten", "flat", "x", "flat")
-    + layer("InnerProduct", "ip", "flat", "top", "inner_product_param { num_output: 4 weight_filler { type: 'msra' } }"),
+    + layer("InnerProduct", "ip", "flat", "top",
+            "inner_product_param { num_output: 4 weight_filler { type: 'msra' } }"),
     layer("Reshape", "reshape", "x", "top", "reshape_param { shape { dim: 0 dim: 4 dim: -1 dim: 6 } }")
     + convolution("after", "top", "end", 3),
     layer("Slice", "slice", "x", "one two", "slice_param { slice_point: 3 }"),
