@@ -39,7 +39,7 @@ def _decompressor(path: Path, start: bytes) -> AbstractContextManager[BinaryIO]:
 
 @contextmanager
 def _xz(path: Path) -> Iterator[BinaryIO]:
-    """The program xz decodes with all cores, where Python's lzma has one: 5 s instead of 10 for CIFAR-100 on two."""
+    """The program xz decodes with all cores, where Python's lzma has one (10 s of its time for CIFAR-100)."""
     with open(path, "rb") as file, subprocess.Popen(
             ["xz", "--decompress", "--stdout", "--threads=0"],
             stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=1 << 20) as xz:
