@@ -179,6 +179,7 @@ def test_installed_python_messages_have_our_fields():
         "CCE", "CCE_DN", "MAE", "MAE_DN", "MSE", "MSE_DN", "GCE", "GCE_DN", "DM"]
 
 
+@pytest.mark.skipif(not shutil.which("c++"), reason="no compiler: the image holds a finished Caffe")
 def test_a_second_run_builds_nothing(tmp_path):
     fake = write_tree(tmp_path, {"cmake": "#!/bin/sh\necho called >&2\nexit 1"}) / "cmake"
     fake.chmod(0o755)
