@@ -4,6 +4,7 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+import caffe
 import numpy as np
 
 STOCK, OURS = "stock", "onednn"
@@ -78,6 +79,7 @@ class Twins:
     def pass_both_ways(self) -> None:
         """Forward, then backward from random gradients of the outputs."""
         for net in (self.stock, self.ours):
+            caffe.set_random_seed(1)  # of Dropout's mask
             net.forward()
             net.clear_param_diffs()
         self.fill(*self.stock.outputs, diff=True)

@@ -137,7 +137,7 @@ def test_residual_block(tmp_path, engine_of_one):
 
 
 @pytest.mark.parametrize("more", [
-    layer("Dropout", "drop", "x", "x", "dropout_param { dropout_ratio: 0.0001 }"),
+    layer("Dropout", "drop", "x", "x", "dropout_param { dropout_ratio: 0.5 }"),
     layer("PReLU", "prelu", "x", "x"),
     layer("Concat", "cat", "x data", "top"),
     layer("LRN", "lrn", "x", "top"),
@@ -155,7 +155,7 @@ def test_beside_layers_that_are_not_ours(tmp_path, more):
     twins = Twins(text + more, tmp_path)
     for _ in range(2):
         twins.pass_both_ways()
-        twins.check(1e-3, blobs="Dropout" not in more)
+        twins.check(1e-3)
 
 
 def test_other_numbers_of_axes_fall_back(tmp_path):
