@@ -41,6 +41,8 @@ shared_ptr<Layer<float> > CreateLayer<float>(const LayerParameter& param) {
       layer = new SplitLayer(param);
     } else if (type == "Pooling" && param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT) {
       layer = new PoolingLayer(param);
+    } else if (type == "Softmax" && param.softmax_param().engine() == SoftmaxParameter_Engine_DEFAULT) {
+      layer = new SoftmaxLayer(param);
     }
   }
   return shared_ptr<Layer<float> >(layer);

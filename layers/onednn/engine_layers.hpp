@@ -12,6 +12,7 @@
 #include "caffe/layers/pooling_layer.hpp"
 #include "caffe/layers/relu_layer.hpp"
 #include "caffe/layers/scale_layer.hpp"
+#include "caffe/layers/softmax_layer.hpp"
 #include "caffe/layers/split_layer.hpp"
 
 // Upstream's layers with their CPU passes replaced: set-up, shapes, parameters and the GPU passes are inherited. Where the
@@ -98,6 +99,15 @@ class PoolingLayer : public caffe::PoolingLayer<float> {
 
  private:
   bool private_;
+};
+
+// Of rows that lie together, as those of classification nets do.
+class SoftmaxLayer : public caffe::SoftmaxLayer<float> {
+ public:
+  explicit SoftmaxLayer(const LayerParameter& param) : caffe::SoftmaxLayer<float>(param) {}
+
+ protected:
+  virtual void Forward_cpu(const Blobs& bottom, const Blobs& top);
 };
 
 #undef CAFFE_ENGINE_PASSES

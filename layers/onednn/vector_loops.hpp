@@ -28,6 +28,8 @@ void ProductsBlock(const float* g, const float* x, const float* mean, size_t row
 // out = g * a + (x - mean) * b + c, sum[j] += out
 void CombineBlock(const float* g, const float* a, const float* x, const float* mean, const float* b, const float* c,
     size_t row, size_t count, float* out, float* sum);
+// out = exp(x - max(x)) / its sum; relative error at most 1e-6, and 0 where that would be no normal number.
+void SoftmaxRow(const float* x, size_t count, float* out);
 
 }  // namespace engine
 }  // namespace caffe

@@ -1,5 +1,6 @@
 """Each accelerated layer, and chains of them, against upstream's over drawn shapes, forward and backward."""
 
+import numpy as np
 import pytest
 from engines import Twins, convolution, inputs, layer, normalised
 from hypothesis import HealthCheck, given, settings
@@ -163,3 +164,26 @@ def test_other_numbers_of_axes_fall_back(tmp_path):
     twins = Twins(text + layer("ReLU", "relu", "x", "x"), tmp_path)
     twins.pass_both_ways()
     twins.check()
+
+
+@drawn
+@given(st.tuples(st.integers(1, 5), st.integers(1, 40)), st.sampled_from([1, 30, 300]), st.integers(0, 99))
+def test_softmax(tmp_path, shape, spread, seed):
+    """To float's last digits, over the whole range; values that are no normal numbers become 0."""
+    twins = Twins(inputs(data=shape) + layer("Softmax", "softmax", "data", "top"), tmp_path)
+    scores = np.random.default_rng(seed).normal(0, spread, shape).astype(np.float32)
+    twins.ours.blobs["data"].data[...] = scores
+    twins.ours.forward()
+    shifted = np.float64(scores - scores.max(axis=1, keepdims=True))  # a difference in float, as the layer takes it
+    expected = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(twins.ours.blobs["top"].data, expected, rtol=1e-6, atol=2e-38)
+
+
+def test_softmax_of_what_is_no_number_is_none(tmp_path):
+    twins = Twins(inputs(data=(3, 20)) + layer("Softmax", "softmax", "data", "top"), tmp_path)
+    scores = twins.ours.blobs["data"].data
+    scores[0, 5], scores[1, 0], scores[2, 19] = np.nan, np.inf, -np.inf
+    twins.ours.forward()
+    top = twins.ours.blobs["top"].data
+    assert np.isnan(top[0]).all() and np.isnan(top[1]).any()
+    assert top[2, 19] == 0 and np.isclose(top[2].sum(), 1)

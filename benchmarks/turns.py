@@ -1,0 +1,111 @@
+"""Processes that take their steps in turns, each asleep while the others work: times of one run can be compared."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS, STOCK, TORCH = "Caffe, ours", "Caffe, stock", "PyTorch, channels_last"
+
+
+class Worker:
+    """A process that waits for its turn.
+
+    Parameters
+    ----------
+    name : str
+        OURS, STOCK or TORCH.
+    python : str
+        The interpreter.
+    script : str
+        A benchmark, which calls `serve` when it is given ``--worker name`` and `options`.
+    threads : int
+    options : str
+        Further arguments.
+    """
+
+    def __init__(self, name: str, python: str, script: str, threads: int, *options: str):
+        self.name, self.answers = name, []
+        environment = os.environ | {
+            "CAFFE_ENGINE": "stock" if name == STOCK else "onednn", "GLOG_minloglevel": "2",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+            **{f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}}
+        self.process = subprocess.Popen(
+            [python, script, "--worker", name, "--threads", str(threads), *options],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        if self.process.stdout.readline().strip() != "ready":
+            raise SystemExit(f"error: the process for {name!r} did not start, see above")
+
+    def step(self, number: int) -> None:
+        self.process.stdin.write(f"{number}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"error: the process for {self.name!r} ended early, see above")
+        self.answers.append(json.loads(answer))
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Of each step but the first, which allocates and chooses kernels."""
+        return np.array([answer["seconds"] for answer in self.answers[1:]])
+
+    @property
+    def peak(self) -> float:
+        """Gigabytes."""
+        return self.answers[-1]["peak"]
+
+    def stop(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(prepare: Callable, take_step: Callable) -> None:
+    """Take a step for each number on standard input, ``take_step(*prepare(number))``, and answer with time and memory."""
+    print("ready", flush=True)
+    for line in sys.stdin:
+        batch = prepare(int(line))
+        start = time.perf_counter()
+        take_step(*batch)
+        seconds = time.perf_counter() - start
+        # Not ru_maxrss: a child inherits the peak of the process that started it.
+        peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+        print(json.dumps({"seconds": seconds, "peak": int(peak) / 1e6}), flush=True)
+
+
+def interpreters(torch: str) -> dict[str, str]:
+    """The interpreter of each competitor; without PyTorch, says so, if `torch` cannot import it."""
+    if subprocess.run([torch, "-c", "import torch"], capture_output=True).returncode == 0:
+        return {OURS: sys.executable, TORCH: torch, STOCK: sys.executable}
+    print(f"PyTorch: skipped, {torch} has none (pip install torch, or --torch PYTHON)")
+    return {OURS: sys.executable, STOCK: sys.executable}
+
+
+def matrix_product_speed(threads: int) -> float:
+    """Float operations a second of a large matrix product, in a process of its own that has these threads."""
+    code = ("import numpy as np, time\na = np.ones((2048, 2048), np.float32); b = a.copy(); a @ b\n"
+            "times = []\nfor _ in range(8):\n    t = time.perf_counter()\n    a @ b\n"
+            "    times.append(time.perf_counter() - t)\n"
+            "print(2 * 2048**3 / min(times))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads)})
+    return float(done.stdout)
+
+
+def quartiles(values: np.ndarray, scale: float = 1, digits: int = 0) -> str:
+    """The median and, in brackets, the middle half."""
+    low, median, high = np.percentile(values * scale, [25, 50, 75])
+    return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def table(heads: list[str]) -> None:
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
+
+
+def row(cells: list) -> None:
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
