@@ -6,22 +6,23 @@ PyTorch runs in eval mode under no_grad, channels_last. The three take turns, ea
 does a tenth of the images. Printed as by train_step.py, by image.
 """
 
-import argparse
-import os
-import sys
 import tempfile
 from collections.abc import Callable
 
 import numpy as np
-from turns import OURS, STOCK, TORCH, Worker, interpreters, quartiles, row, serve, table
+from turns import OURS, STOCK, TORCH, Worker, command_line, interpreters, quartiles, row, serve, table
 
 IMAGES = 10_000
 
 
+def count(name: str) -> int:
+    """How many images a competitor does."""
+    return IMAGES // 10 if name == STOCK else IMAGES
+
+
 def images(name: str, number: int) -> tuple[np.ndarray]:
-    """(10000, 3, 32, 32), or fewer for upstream's Caffe, from 0 to 255 less a mean."""
-    random = np.random.default_rng(number)
-    return (random.normal(0, 60, (IMAGES // 10 if name == STOCK else IMAGES, 3, 32, 32)).astype(np.float32),)
+    """(count(name), 3, 32, 32), about as far from 0 as pixels less a mean."""
+    return (np.random.default_rng(number).normal(0, 60, (count(name), 3, 32, 32)).astype(np.float32),)
 
 
 def caffe_predict(batch: int) -> Callable:
@@ -64,13 +65,9 @@ def torch_predict(batch: int, threads: int) -> Callable:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    processors = len(os.sched_getaffinity(0))
+    parser = command_line(__doc__)
     parser.add_argument("--batch", type=int, nargs="+", default=[64], help="images at once (default 64, as evaluate.py)")
-    parser.add_argument("--threads", type=int, nargs="+", default=[processors], help=f"default: all, {processors}")
     parser.add_argument("--rounds", type=int, default=5, help="timed passes over the images (default %(default)s)")
-    parser.add_argument("--torch", default=sys.executable, help="the interpreter that has PyTorch (default: this one)")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         batch, threads = arguments.batch[0], arguments.threads[0]
@@ -85,7 +82,7 @@ def main() -> None:
             for number in range(arguments.rounds + 1):
                 for worker in workers:
                     worker.step(number)
-            each = {worker.name: worker.seconds / len(images(worker.name, 0)[0]) for worker in workers}
+            each = {worker.name: worker.seconds / count(worker.name) for worker in workers}
             for worker in workers:
                 seconds = each[worker.name]
                 row([batch, threads, worker.name, quartiles(seconds, 1e3, 2), f"{1 / np.median(seconds):.0f}",

@@ -15,6 +15,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import caffe  # noqa: E402
 import numpy as np  # noqa: E402
+from turns import quartiles, row, table  # noqa: E402
 
 BATCH, CLASSES, PASSES = 256, 100, 400
 NATIVE = {
@@ -48,8 +49,8 @@ def make_net(loss: str, bottoms: int) -> caffe.Net:
     return net
 
 
-def measure(net: caffe.Net) -> tuple[float, float, float]:
-    """Quartiles in microseconds of the loss layer's forward and backward pass."""
+def measure(net: caffe.Net) -> np.ndarray:
+    """Seconds of each of the loss layer's PASSES forward and backward passes."""
     index = list(net._layer_names).index("loss")
     times = []
     for _ in range(PASSES):
@@ -57,7 +58,7 @@ def measure(net: caffe.Net) -> tuple[float, float, float]:
         net._forward(index, index)
         net._backward(index, index)
         times.append(time.perf_counter() - start)
-    return tuple(1e6 * np.percentile(times, [25, 50, 75]))
+    return np.array(times)
 
 
 def main() -> None:
@@ -65,10 +66,9 @@ def main() -> None:
     for engine in "onednn", "stock":
         os.environ["CAFFE_ENGINE"] = engine
         nets[f"Caffe's SoftmaxWithLoss, engine {engine}"] = make_net('type: "SoftmaxWithLoss"', 2)
-    print("| layer | forward + backward, us |\n|---|---|")
+    table(["layer", "forward + backward, us"])
     for name, net in nets.items():
-        low, median, high = measure(net)
-        print(f"| {name} | {median:.0f} ({low:.0f} to {high:.0f}) |")
+        row([name, quartiles(measure(net), 1e6)])
 
 
 if __name__ == "__main__":

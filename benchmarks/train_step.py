@@ -11,16 +11,13 @@ the ratios of neighbouring steps, and their middle half), and the fraction of th
 need them, amount to.
 """
 
-import argparse
 import itertools
-import os
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from turns import OURS, STOCK, TORCH, Worker, interpreters, matrix_product_speed, quartiles, row, serve, table
+from turns import OURS, STOCK, TORCH, Worker, command_line, interpreters, matrix_product_speed, quartiles, row, serve, table
 
 
 def batch_of(step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,15 +107,11 @@ def measure(pythons: dict[str, str], depth: int, batch: int, threads: int, steps
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    processors = len(os.sched_getaffinity(0))
+    parser = command_line(__doc__)
     parser.add_argument("--depth", type=int, nargs="+", default=[44], help="6 n + 2: 20, 32, 44, 56, 110 (default 44)")
     parser.add_argument("--batch", type=int, nargs="+", default=[256], help="images a step (default 256)")
-    parser.add_argument("--threads", type=int, nargs="+", default=[processors], help=f"default: all, {processors}")
     parser.add_argument("--steps", type=int, default=8, help="timed steps (default %(default)s)")
     parser.add_argument("--stock-steps", type=int, default=2, help="how many of them stock Caffe takes; 0: none")
-    parser.add_argument("--torch", default=sys.executable, help="the interpreter that has PyTorch (default: this one)")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if wrong := [depth for depth in arguments.depth if (depth - 2) % 6]:
         parser.error(f"--depth {wrong[0]} is not 6 n + 2: 20, 32, 44, 56 and 110 are")

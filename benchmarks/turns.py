@@ -1,5 +1,6 @@
 """Processes that take their steps in turns, each asleep while the others work: times of one run can be compared."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -76,6 +77,16 @@ def serve(prepare: Callable, take_step: Callable) -> None:
         # Not ru_maxrss: a child inherits the peak of the process that started it.
         peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
         print(json.dumps({"seconds": seconds, "peak": int(peak) / 1e6}), flush=True)
+
+
+def command_line(description: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks with turns have; ``--worker`` is how `Worker` starts one."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    processors = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, nargs="+", default=[processors], help=f"default: all, {processors}")
+    parser.add_argument("--torch", default=sys.executable, help="the interpreter that has PyTorch (default: this one)")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser
 
 
 def interpreters(torch: str) -> dict[str, str]:

@@ -107,14 +107,8 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Backward_cpu(
       const int at_label = first + k * inner;
       const Dtype scale =
           k < 0 ? 0 : loss_weight * weighting_.multiplier(prob[at_label]);
-      if (inner == 1) {  // side by side: the compiler makes vectors of it
-        for (int c = 0; c < classes; ++c) {
-          diff[first + c] = scale * prob[first + c];
-        }
-      } else {
-        for (int c = 0, at = first; c < classes; ++c, at += inner) {
-          diff[at] = scale * prob[at];
-        }
+      for (int c = 0, at = first; c < classes; ++c, at += inner) {
+        diff[at] = scale * prob[at];
       }
       if (k >= 0) {
         diff[at_label] = scale * (prob[at_label] - 1);
