@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from data_toolkit import matfile
 from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer
+from data_toolkit.noise import LabelNoise
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,15 @@ class Dataset:
         Height x width x RGB.
     labels : (N,) int64
         As given to the learner, i.e. with noise.
-    true_labels : (N,) int64
+    true_labels : (N,) int64 or None
+        None where they are not known.
     coarse_labels : (N,) int64 or None
         The superclasses of the true labels, where the source has them.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    true_labels: NDArray[np.int64]
+    true_labels: NDArray[np.int64] | None = None
     coarse_labels: NDArray[np.int64] | None = None
 
     def __post_init__(self):
@@ -47,11 +49,11 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         """One more than the largest label."""
-        return int(max(self.labels.max(), self.true_labels.max())) + 1
+        return max(int(labels.max()) for labels in (self.labels, self.true_labels) if labels is not None) + 1
 
     @property
     def noise_rate(self) -> float:
-        """The share of labels that are not the true ones."""
+        """The share of labels that are not the true ones, which must be known."""
         return float(np.mean(self.labels != self.true_labels))
 
     @cached_property
@@ -59,18 +61,19 @@ class Dataset:
         """SHA-256 of images and labels, which tells whether a run goes on with the data that it began with."""
         sha = hashlib.sha256()
         for array in self.images, self.labels, self.true_labels:
-            sha.update(np.ascontiguousarray(array).data)
+            if array is not None:
+                sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
 
 
-def rate_name(noise: float) -> str:
-    """How file names write a noise rate: 0.0, 0.4, 0.25."""
-    return str(float(noise))
+def train_name(noise_type: str, rate: float, seed: int) -> str:
+    """The file name of a training set's fast form."""
+    return f"cifar100_train_{noise_type}_{rate}_seed_{seed}.npz"
 
 
-def train_path(folder: Path, noise: float, noise_type: str, seed: int) -> Path:
+def train_path(folder: Path, noise: LabelNoise) -> Path:
     """Where the fast form of a training set is."""
-    return Path(folder) / f"cifar100_train_{noise_type}_{rate_name(noise)}_seed_{seed}.npz"
+    return Path(folder) / train_name(noise.type, noise.rate, noise.seed)
 
 
 def test_path(folder: Path) -> Path:
@@ -103,9 +106,9 @@ def load(path: Path) -> tuple[Dataset, dict]:
         raise DataError(f"{path} is damaged ({error}): delete it and run `python data_toolkit/prepare.py`") from error
 
 
-def load_train(folder: Path, noise: float = 0.0, noise_type: str = "symmetric", seed: int = 123) -> Dataset:
+def load_train(folder: Path, noise: LabelNoise) -> Dataset:
     """The prepared training set with label noise; see `load` for errors."""
-    return load(train_path(folder, noise, noise_type, seed))[0]
+    return load(train_path(folder, noise))[0]
 
 
 def load_test(folder: Path) -> Dataset:
@@ -116,7 +119,9 @@ def load_test(folder: Path) -> Dataset:
 test_path.__test__ = False  # not one of pytest's
 
 
-def from_mat(path: Path) -> Dataset:
-    """A released or user-made ``*ImageDataCell*.mat``; its labels count as the true ones, since it has no others."""
+def load_file(path: Path) -> Dataset:
+    """Any training set: the fast form, or a released or user-made ``*ImageDataCell*.mat``, whose true labels are unknown."""
+    if Path(path).suffix == ".npz":
+        return load(path)[0]
     images, labels = matfile.read(path)
-    return Dataset(images, labels, labels)
+    return Dataset(images, labels)

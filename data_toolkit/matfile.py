@@ -1,10 +1,12 @@
-"""MATLAB v7.3 files as the released experiments have them: HDF5 with `ImageDataCell` and `class_ids`.
+"""MATLAB files as the released experiments have them: `ImageDataCell` and `class_ids`, v7.3 (HDF5) or, to read only, v5.
 
 What MATLAB's ``load`` asks of such a file: a 512-byte block in front with MATLAB's header; HDF5 dimensions in reverse
 order, since MATLAB counts columns first; the attribute MATLAB_class on each array; a cell array as references to
 arrays that live in the group ``#refs#`` (MATLAB names it in their attribute H5PATH, but does not ask for that).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -103,16 +105,21 @@ def _check_stored_inside(array: h5d.DatasetID, name: str) -> None:
         raise DataError(f"{name} is stored in another file, which is not opened")
 
 
-def _read_class_ids(file: h5py.File) -> NDArray[np.int64]:
-    variable = _variable(file, "class_ids")
-    if variable.dtype.kind not in "iuf":
+def _labels(values: NDArray) -> NDArray[np.int64]:
+    if values.dtype.kind not in "iuf":
         raise DataError("class_ids are not numbers")
-    values = variable[()].ravel()
+    if values.size != max(values.shape, default=0):
+        raise DataError("class_ids is not an N x 1 array")
+    values = values.ravel()
     with np.errstate(invalid="ignore"):  # NaN and the like are found below
         labels = values.astype(np.int64)
     if not np.array_equal(labels, values) or labels.min(initial=0) < 0:
         raise DataError("class_ids are not all whole numbers from 0 on")
     return labels
+
+
+def _read_class_ids(file: h5py.File) -> NDArray[np.int64]:
+    return _labels(_variable(file, "class_ids")[()])
 
 
 def _read_images(file: h5py.File) -> NDArray[np.uint8]:
@@ -130,26 +137,52 @@ def _read_images(file: h5py.File) -> NDArray[np.uint8]:
     return np.ascontiguousarray(images.transpose(0, 3, 2, 1))
 
 
-def _open(path: Path) -> h5py.File:
-    with open(path, "rb") as file:
-        start = file.read(20)
-    if start.startswith(b"MATLAB 5.0"):
-        raise DataError("is of an older version of MATLAB files: save it with -v7.3")
-    if not h5py.is_hdf5(path):
-        raise DataError("is not a MATLAB v7.3 file")
-    return h5py.File(path, "r")
+def _read_v5(path: Path, names: list[str]) -> dict[str, NDArray]:
+    """Variables of a file older than v7.3, by an implementation of that format which runs nothing."""
+    from scipy.io import loadmat  # slow to import
 
-
-def _read(path: Path, *readers) -> list[NDArray]:
     try:
-        with _open(path) as file:
-            return [read(file) for read in readers]
+        variables = loadmat(path, variable_names=names)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        raise DataError(f"is damaged: {error}") from error
+    if missing := [name for name in names if name not in variables]:
+        raise DataError(f"has no variable {missing[0]}")
+    return variables
+
+
+def _images_of_v5(cell: NDArray) -> NDArray[np.uint8]:
+    if cell.dtype != object or cell.size != max(cell.shape, default=0):
+        raise DataError("ImageDataCell is not a cell array")
+    for i, image in enumerate(cell.flat):
+        if getattr(image, "shape", None) != IMAGE[::-1] or image.dtype != np.uint8:
+            raise DataError(f"ImageDataCell{{{i + 1}}} is not a 32 x 32 x 3 array of uint8")
+    return np.array(list(cell.flat), np.uint8).reshape(-1, *IMAGE[::-1])
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say of which file an error is."""
+    try:
+        yield
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # what h5py makes of damaged files
         raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _is_v5(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(20).startswith(b"MATLAB 5.0")
+
+
+def _open(path: Path) -> h5py.File:
+    if not h5py.is_hdf5(path):
+        raise DataError("is not a MATLAB file of version 5 or 7.3")
+    return h5py.File(path, "r")
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -166,12 +199,22 @@ def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     DataError
         If it is missing, damaged, not such a file, or refers to other files.
     """
-    images, labels = _read(path, _read_images, _read_class_ids)
-    if len(images) != len(labels):
-        raise DataError(f"{path} has {len(images)} images but {len(labels)} class_ids")
-    return images, labels
+    with _naming(path):
+        if _is_v5(path):
+            variables = _read_v5(path, ["ImageDataCell", "class_ids"])
+            images, labels = _images_of_v5(variables["ImageDataCell"]), _labels(variables["class_ids"])
+        else:
+            with _open(path) as file:
+                images, labels = _read_images(file), _read_class_ids(file)
+        if len(images) != len(labels):
+            raise DataError(f"has {len(images)} images but {len(labels)} class_ids")
+        return images, labels
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:
     """Only the labels of such a file, (N,); see `read`."""
-    return _read(path, _read_class_ids)[0]
+    with _naming(path):
+        if _is_v5(path):
+            return _labels(_read_v5(path, ["class_ids"])["class_ids"])
+        with _open(path) as file:
+            return _read_class_ids(file)

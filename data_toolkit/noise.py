@@ -1,7 +1,16 @@
-"""Label noise, drawn as the released MATLAB code drew it (arXiv 1905.11233, section 5.1)."""
+"""Label noise: the paper's symmetric and asymmetric forms (arXiv 1905.11233, section 5.1), pair flip, any transition matrix.
+
+Random numbers are those of a Mersenne Twister, drawn as the released MATLAB code drew them: its ``rand`` with the same
+seed gives the same, and so does its ``randperm(n)``, which sorts n of them. How the original made a class of a number is
+not known, so its noisy labels are matched in distribution, not value for value.
+"""
 
 import difflib
+import hashlib
+import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,72 +18,208 @@ from numpy.typing import NDArray
 from data_toolkit.errors import DataError
 
 Labels = NDArray[np.int64]
+NUM_CLASSES = 100
 
 
-def symmetric(labels: Labels, rate: float, random: np.random.RandomState, num_classes: int = 100) -> Labels:
+def symmetric(labels: Labels, rate: float, random: np.random.RandomState) -> Labels:
     """Each label becomes, with probability `rate`, one of the other classes, all equally likely.
 
     The loop is the released one: one draw an image in file order, and straight after it a second one for an image that
-    is changed. The draws are those of MATLAB's ``rand``; how the original made a class of its second draw is not
-    known, so its noisy labels are matched in distribution, not value for value.
-
-    Parameters
-    ----------
-    labels : (N,) int64
-        0 to num_classes - 1.
-    rate : float
-        0 to 1. The share of labels that change is random around it.
-    random : numpy.random.RandomState
-    num_classes : int
-
-    Returns
-    -------
-    (N,) int64
+    is changed.
     """
     draw = random.random_sample
     noisy = labels.copy()
     for i, label in enumerate(labels.tolist()):
         if draw() < rate:
-            other = int(draw() * (num_classes - 1))
+            other = int(draw() * (NUM_CLASSES - 1))
             noisy[i] = other + (other >= label)
     return noisy
 
 
-NOISE_TYPES: dict[str, Callable[[Labels, float, np.random.RandomState], Labels]] = {"symmetric": symmetric}
+def asymmetric(labels: Labels, rate: float, random: np.random.RandomState, coarse_labels: Labels) -> Labels:
+    """Each label becomes, with probability `rate`, one of the others of its superclass: the released second version.
+
+    One draw an image in file order, and a second one for an image that is changed.
+    """
+    siblings = {c: [other for other in group if other != c]
+                for group in superclasses(labels, coarse_labels) for c in group.tolist()}
+    draw = random.random_sample
+    noisy = labels.copy()
+    for i, label in enumerate(labels.tolist()):
+        if draw() < rate:
+            others = siblings[label]
+            noisy[i] = others[int(draw() * len(others))]
+    return noisy
 
 
-def check(noise_type: str, rate: float, seed: int) -> None:
-    """Raise DataError, which says what is possible, unless this noise can be injected."""
-    if noise_type not in NOISE_TYPES:
-        near = difflib.get_close_matches(noise_type, NOISE_TYPES, n=1)
-        suggestion = f'; did you mean "{near[0]}"?' if near else ""
-        raise DataError(f'noise type "{noise_type}" is not known{suggestion} (there is {", ".join(NOISE_TYPES)})')
-    if not 0 <= rate <= 1:  # NaN neither
-        raise DataError(f"noise {rate} is not a rate: it must be from 0 to 1")
-    if not 0 <= seed < 2**32:
-        raise DataError(f"seed {seed} is not possible: it must be from 0 to {2**32 - 1}")
+def asymmetric_sl(labels: Labels, rate: float, random: np.random.RandomState, coarse_labels: Labels) -> Labels:
+    """Two classes of each superclass swap the labels of floor(`rate` x size) images each: the released "SL" version.
+
+    With 5 classes a superclass, 0.4 `rate` of all labels change. The images are shuffled first, then two classes of
+    each superclass are drawn.
+    """
+    order = np.argsort(random.random_sample(len(labels)), kind="stable")
+    noisy = labels.copy()
+    for group in superclasses(labels, coarse_labels):
+        pair = group[np.argsort(random.random_sample(len(group)), kind="stable")[:2]]
+        for own, other in (pair, pair[::-1]):
+            members = order[labels[order] == own]
+            noisy[members[: int(rate * len(members) + 1e-9)]] = other  # 1e-9: 0.29 * 100 is 28.999...
+    return noisy
 
 
-def inject(labels: Labels, rate: float, noise_type: str = "symmetric", seed: int = 123) -> Labels:
-    """Labels with noise of one of NOISE_TYPES.
+def pair_flip(labels: Labels, rate: float, random: np.random.RandomState) -> Labels:
+    """Each label becomes, with probability `rate`, the next class, the last one the first (arXiv 1804.06872, Figure 2a)."""
+    flipped = random.random_sample(len(labels)) < rate
+    return np.where(flipped, (labels + 1) % NUM_CLASSES, labels)
 
-    Parameters
-    ----------
-    labels : (N,) int64
-    rate : float
-        0 to 1; the noise type says of what.
-    noise_type : str
-    seed : int
-        Of a Mersenne Twister: MATLAB's ``rand`` with that seed gives the same numbers.
 
-    Returns
-    -------
-    (N,) int64
+def by_matrix(labels: Labels, matrix: NDArray[np.float64], random: np.random.RandomState) -> Labels:
+    """Each label is drawn anew from its row of the transition matrix; one number an image, in file order."""
+    cumulated = np.cumsum(matrix, axis=1)
+    cumulated /= cumulated[:, -1:]
+    return (random.random_sample(len(labels))[:, np.newaxis] >= cumulated[labels]).sum(axis=1)
+
+
+RATED: dict[str, Callable[..., Labels]] = {
+    f.__name__: f for f in (symmetric, asymmetric, asymmetric_sl, pair_flip)}
+NEED_SUPERCLASSES = ("asymmetric", "asymmetric_sl")
+
+
+def superclasses(labels: Labels, coarse_labels: Labels) -> list[Labels]:
+    """The classes of each superclass, both ascending.
 
     Raises
     ------
     DataError
-        If type, rate or seed is not possible.
+        If a class is in two superclasses, or alone in one.
     """
-    check(noise_type, rate, seed)
-    return NOISE_TYPES[noise_type](labels, rate, np.random.RandomState(seed))
+    pairs = np.unique(np.column_stack([coarse_labels, labels]), axis=0)
+    if len(np.unique(pairs[:, 1])) != len(pairs):
+        raise DataError("a class has images in two superclasses, so these labels do not tell its siblings")
+    groups = np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1)
+    if alone := [int(group[0]) for group in groups if len(group) < 2]:
+        raise DataError(f"class {alone[0]} is alone in its superclass: asymmetric noise has no other label for it")
+    return groups
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """A kind of label noise, checked when it is made.
+
+    Parameters
+    ----------
+    type : str
+        symmetric, asymmetric, asymmetric_sl or pair_flip; for a matrix, see `from_matrix`.
+    rate : float
+        0 to 1; the type's docstring says of what.
+    seed : int
+        0 to 2**32 - 1.
+
+    Raises
+    ------
+    DataError
+        Which says what is possible.
+    """
+
+    type: str = "symmetric"
+    rate: float = 0.0
+    seed: int = 123
+    matrix: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self):
+        if self.type not in RATED and self.matrix is None:
+            near = difflib.get_close_matches(self.type, RATED, n=1)
+            suggestion = f'; did you mean "{near[0]}"?' if near else ""
+            raise DataError(f'noise type "{self.type}" is not known{suggestion} (there is {", ".join(RATED)})')
+        if not 0 <= self.rate <= 1:  # NaN neither
+            raise DataError(f"noise {self.rate} is not a rate: it must be from 0 to 1")
+        if not 0 <= self.seed < 2**32:
+            raise DataError(f"seed {self.seed} is not possible: it must be from 0 to {2**32 - 1}")
+        object.__setattr__(self, "rate", abs(float(self.rate)))  # -0.0 is 0.0
+
+    @classmethod
+    def from_matrix(cls, file: Path, seed: int = 123) -> "LabelNoise":
+        """Noise by a transition matrix: row i, column j is the probability that the true class i gets the label j.
+
+        Its type is named after the matrix's content; its rate is what the matrix changes of equally frequent classes.
+
+        Parameters
+        ----------
+        file : Path
+            100 x 100 numbers: text with commas or blanks between them, or .npy.
+        seed : int
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read, or does not hold such a matrix.
+        """
+        matrix = read_matrix(file)
+        name = f"matrix_{hashlib.sha256(matrix.tobytes()).hexdigest()[:8]}"
+        return cls(name, round(1 - float(np.diag(matrix).mean()), 4), seed, matrix)
+
+    @property
+    def name(self) -> str:
+        """How folders and files name it: 0.4, asymmetric_0.4, matrix_1a2b3c4d_0.25."""
+        return f"{self.rate}" if self.type == "symmetric" else f"{self.type}_{self.rate}"
+
+    def inject(self, labels: Labels, coarse_labels: Labels | None = None) -> Labels:
+        """The labels with this noise.
+
+        Parameters
+        ----------
+        labels, coarse_labels : (N,) int64
+            Classes 0 to 99, and their superclasses, which only the asymmetric types ask for.
+
+        Returns
+        -------
+        (N,) int64
+
+        Raises
+        ------
+        DataError
+            If superclasses are needed and not there.
+        """
+        random = np.random.RandomState(self.seed)
+        if self.matrix is not None:
+            return by_matrix(labels, self.matrix, random)
+        if self.type not in NEED_SUPERCLASSES:
+            return RATED[self.type](labels, self.rate, random)
+        if coarse_labels is None:
+            raise DataError(f"{self.type} noise needs the superclasses of the images (coarse labels), which these data "
+                            "do not have")
+        return RATED[self.type](labels, self.rate, random, coarse_labels)
+
+
+def read_matrix(file: Path) -> NDArray[np.float64]:
+    """A transition matrix; see `LabelNoise.from_matrix`."""
+    try:
+        if Path(file).suffix == ".npy":
+            matrix = np.load(file, allow_pickle=False)
+        else:
+            text = Path(file).read_text(encoding="utf-8").replace(",", " ")
+            matrix = np.array([line.split() for line in text.splitlines() if line.strip()], dtype=np.float64)
+        matrix = np.asarray(matrix, dtype=np.float64)
+    except FileNotFoundError:
+        raise DataError(f"{file} does not exist: --noise-matrix names a file of {NUM_CLASSES} x {NUM_CLASSES} "
+                        "numbers") from None
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} is not a matrix of numbers: {error}") from error
+    if matrix.shape != (NUM_CLASSES, NUM_CLASSES):
+        raise DataError(f"{file} holds numbers of shape {matrix.shape}; a transition matrix of CIFAR-100 is "
+                        f"({NUM_CLASSES}, {NUM_CLASSES})")
+    if wrong := np.argwhere(~((matrix >= 0) & (matrix <= 1))).tolist():
+        row, column = wrong[0]
+        raise DataError(f"{file}: row {row}, column {column} is {matrix[row, column]}, which is no probability")
+    sums = matrix.sum(axis=1)
+    if wrong := np.flatnonzero(abs(sums - 1) > 1e-6).tolist():
+        raise DataError(f"{file}: row {wrong[0]} sums to {sums[wrong[0]]:.6g} instead of 1"
+                        + (f", and so do {len(wrong) - 1} other rows" if len(wrong) > 1 else ""))
+    return matrix
+
+
+def confusion(true_labels: Labels, labels: Labels) -> NDArray[np.int64]:
+    """How often each true class (row) has been given each label (column): (100, 100)."""
+    flat = np.bincount(true_labels * NUM_CLASSES + labels, minlength=NUM_CLASSES**2)
+    return flat.reshape(NUM_CLASSES, NUM_CLASSES)

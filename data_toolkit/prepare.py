@@ -2,7 +2,10 @@
 
     python data_toolkit/prepare.py                                     # clean labels; downloads the official archive
     python data_toolkit/prepare.py --noise 0.4                         # -> data/TrainImageDataCell0.4.mat, a fast form
+    python data_toolkit/prepare.py --noise 0.4 --noise-type asymmetric # or asymmetric_sl, pair_flip
+    python data_toolkit/prepare.py --noise-matrix T.csv                # 100 x 100: row, true class; column, label
     python data_toolkit/prepare.py --source cifar-100-python.tar.gz    # or CIFAR100_SOURCE in the environment
+    python data_toolkit/prepare.py --verify TrainImageDataCell0.4.mat  # which noise is in it
 """
 
 import argparse
@@ -19,30 +22,39 @@ if not __package__:  # run as a script: then Python looks for modules in this fo
 
 import numpy as np
 
-from data_toolkit import archives, dataset, download, matfile
-from data_toolkit import noise as label_noise
+from data_toolkit import archives, dataset, download, matfile, verify
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
+from data_toolkit.files import atomic_writer
+from data_toolkit.noise import RATED, LabelNoise, confusion
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
 MD5 = "03b5dce01913d631647c71ecec9e9cb8"
 
 
 class PreparedPaths(NamedTuple):
-    """Where the training and the test set are, as MATLAB files and in the fast form."""
+    """Where the training and the test set are, as MATLAB files and in the fast form, and how labels became others."""
 
     train_mat: Path
     test_mat: Path
+    confusion: Path
     train_fast: Path
     test_fast: Path
 
 
-def paths(output: Path, noise: float, noise_type: str, seed: int) -> PreparedPaths:
+# What the released .mat files of a noise type begin with; ours for types that were not released.
+PREFIXES = {"symmetric": "", "asymmetric": "Asymmetric", "asymmetric_sl": "SLAsymmetric", "pair_flip": "PairFlip"}
+
+
+def paths(output: Path, noise: LabelNoise) -> PreparedPaths:
     """Where `prepare` puts what it makes. The .mat files have the released names, which do not tell the seed."""
     output = Path(output)
-    return PreparedPaths(output / f"TrainImageDataCell{dataset.rate_name(noise)}.mat",
+    train_fast = dataset.train_path(output, noise)
+    prefix = PREFIXES.get(noise.type, noise.type.capitalize())
+    return PreparedPaths(output / f"{prefix}TrainImageDataCell{noise.rate}.mat",
                          output / "TestImageDataCell.mat",
-                         dataset.train_path(output, noise, noise_type, seed),
+                         train_fast.with_name(f"{train_fast.stem}_confusion.csv"),
+                         train_fast,
                          dataset.test_path(output))
 
 
@@ -66,6 +78,12 @@ def check_writable(output: Path) -> None:
         raise DataError(f"cannot write to {output}: {error.strerror or error}") from error
 
 
+def given_source(source: str | Path | None) -> archives.Source | None:
+    """What an argument or CIFAR100_SOURCE names, if anything."""
+    given = source or os.environ.get("CIFAR100_SOURCE")
+    return archives.find(Path(given)) if given else None
+
+
 def get_source(output: Path) -> archives.Source:
     """The official binary archive, downloaded to `output` unless it is there."""
     archive = output / URL.rpartition("/")[2]
@@ -73,31 +91,43 @@ def get_source(output: Path) -> archives.Source:
     return archives.find(archive)
 
 
+def read(source: archives.Source) -> tuple[Dataset, Dataset]:
+    """The source's training and test set; says what it is, and warns if nobody vouches for it."""
+    print(f"{source.path}: {source.description}, md5 {source.md5}", flush=True)
+    if not source.is_official:
+        print(f"warning: {source.path} has an unknown checksum; its images and labels are taken as they are",
+              file=sys.stderr)
+    return archives.read(source)
+
+
 def save(data: Dataset, fast: Path, mat: Path, source: archives.Source) -> None:
     """Write a set in both forms; the fast one last, since it tells that both are there."""
     matfile.write(mat, data.images, data.labels)
     dataset.save(fast, data, {"source": source.path.name, "source_md5": source.md5, "mat_bytes": mat.stat().st_size})
     counts = np.bincount(data.labels, minlength=data.num_classes)
+    wrong = np.count_nonzero(data.labels != data.true_labels)
     print(f"{len(data.labels)} images in {len(counts)} classes of {counts.min()} to {counts.max()} images; "
-          f"label noise {data.noise_rate:.4f}")
+          f"label noise {data.noise_rate:.4f} ({wrong} labels)")
     for path in mat, fast:
         with open(path, "rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB  sha256 {sha256}", flush=True)
 
 
-def prepare(noise: float = 0.0, noise_type: str = "symmetric", seed: int = 123, source: str | Path | None = None,
-            output: str | Path = "data") -> PreparedPaths:
+def save_confusion(path: Path, data: Dataset) -> None:
+    """Write how often each true class (row) was given each label (column), as CSV."""
+    counts = confusion(data.true_labels, data.labels)
+    with atomic_writer(path) as file:
+        np.savetxt(file, counts, fmt="%d", delimiter=",")
+    print(f"  {path}  counts of true class (row) and label (column)")
+
+
+def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | Path = "data") -> PreparedPaths:
     """Make a training set with label noise, and the test set; do nothing if they are there and whole.
 
     Parameters
     ----------
-    noise : float
-        Rate of label noise, 0 to 1.
-    noise_type : str
-        One of ``noise.NOISE_TYPES``.
-    seed : int
-        Of the label noise.
+    noise : LabelNoise
     source : path, optional
         An archive of CIFAR-100 or its unpacked folder; else the environment variable CIFAR100_SOURCE names it; else the
         official archive is downloaded to `output`.
@@ -111,15 +141,13 @@ def prepare(noise: float = 0.0, noise_type: str = "symmetric", seed: int = 123, 
     Raises
     ------
     DataError
-        If an argument is not possible, the source cannot be had or used, or `output` cannot be written.
+        If the source cannot be had or used, this noise cannot be put into it, or `output` cannot be written.
     """
     started = time.perf_counter()
-    label_noise.check(noise_type, noise, seed)
-    noise, output = abs(noise), Path(output)  # abs: -0.0 is 0.0
-    prepared = paths(output, noise, noise_type, seed)
-    given = source or os.environ.get("CIFAR100_SOURCE")
-    found = archives.find(Path(given)) if given else None
-    train_done = is_done(prepared.train_fast, prepared.train_mat, found)
+    output = Path(output)
+    prepared = paths(output, noise)
+    found = given_source(source)
+    train_done = is_done(prepared.train_fast, prepared.train_mat, found) and prepared.confusion.is_file()
     test_done = is_done(prepared.test_fast, prepared.test_mat, found)
     if train_done and test_done:
         print(f"already there: {', '.join(map(str, prepared))}")
@@ -127,14 +155,11 @@ def prepare(noise: float = 0.0, noise_type: str = "symmetric", seed: int = 123, 
 
     check_writable(output)
     found = found or get_source(output)
-    print(f"{found.path}: {found.description}, md5 {found.md5}", flush=True)
-    if not found.is_official:
-        print(f"warning: {found.path} has an unknown checksum; its images and labels are taken as they are",
-              file=sys.stderr)
-    train, test = archives.read(found)
+    train, test = read(found)
     if not train_done:
-        labels = label_noise.inject(train.true_labels, noise, noise_type, seed)
+        labels = noise.inject(train.true_labels, train.coarse_labels)
         noisy = Dataset(train.images, labels, train.true_labels, train.coarse_labels)
+        save_confusion(prepared.confusion, noisy)
         save(noisy, prepared.train_fast, prepared.train_mat, found)
     if not test_done:
         save(test, prepared.test_fast, prepared.test_mat, found)
@@ -145,16 +170,27 @@ def prepare(noise: float = 0.0, noise_type: str = "symmetric", seed: int = 123, 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--noise", type=float, default=0.0, metavar="R", help="rate of label noise (0.0)")
-    parser.add_argument("--noise-type", default="symmetric", metavar="TYPE",
-                        help=f"{', '.join(label_noise.NOISE_TYPES)} (the default is symmetric)")
-    parser.add_argument("--seed", type=int, default=123, help="of the label noise (123)")
+    noise = parser.add_argument_group("label noise")
+    noise.add_argument("--noise", type=float, default=0.0, metavar="R", help="its rate (0.0)")
+    noise.add_argument("--noise-type", default="symmetric", metavar="TYPE", help=f"{', '.join(RATED)} (symmetric)")
+    noise.add_argument("--noise-matrix", type=Path, metavar="FILE",
+                       help="100 x 100 transition probabilities instead, true class by label: text or .npy")
+    noise.add_argument("--seed", type=int, default=123, help="(123)")
     parser.add_argument("--source", type=Path, metavar="PATH",
                         help="an archive of CIFAR-100 or its unpacked folder (CIFAR100_SOURCE, or a download)")
     parser.add_argument("--output", type=Path, default=Path("data"), metavar="DIR", help="where the files go (data)")
+    parser.add_argument("--verify", type=Path, metavar="FILE",
+                        help="tell which label noise a .mat or .npz training set holds, and make nothing")
     args = parser.parse_args(argv)
     try:
-        prepare(**vars(args))
+        if args.verify:
+            labelled = dataset.load_file(args.verify)
+            train, _ = read(given_source(args.source) or get_source(args.output))
+            print(f"{args.verify}: {verify.describe(labelled, train)}")
+        elif args.noise_matrix:
+            prepare(LabelNoise.from_matrix(args.noise_matrix, args.seed), args.source, args.output)
+        else:
+            prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,16 +1,24 @@
 """Measure every checkpoint of a run on the 10,000 test images: accuracy.txt and accuracy_curve.png in the run folder.
 
     python -m solvers.evaluate runs/res44_usw/noise_0.4/seed_123
+    python -m solvers.evaluate runs/res44_usw/noise_0.4/seed_123 --train-sets    # also train_accuracy.csv
+    python -m solvers.evaluate CIFAR100_ResNet44_V03_lambda1/train_Res44_CCE_0.4  # the released checkpoints
 
-A checkpoint that was measured before, on the same net and data, is not measured again.
+A checkpoint that was measured before, on the same net and data, is not measured again. What is measured of a released
+run folder goes to runs/: the folder itself stays as it is.
 """
 
 import argparse
+import csv
 import hashlib
+import io
 import json
+import math
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -18,13 +26,14 @@ from tqdm import tqdm
 
 from data_toolkit import batches, dataset
 from data_toolkit.errors import DataError
-from solvers import curves, prototext, published, validate
+from solvers import curves, prototext, published, setting, validate
 from solvers.checkpoints import Checkpoints, write_atomically
 from solvers.engine import caffe
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.inputs import IMAGE
 from solvers.phases import layers_in
-from solvers.published import Curve
+from solvers.published import Curve, PublishedRun
+from solvers.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
@@ -36,12 +45,16 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
     parser = CommandLine(prog="python -m solvers.evaluate", description=__doc__,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder that solvers.train wrote")
+    parser.add_argument("run", type=Path, help="folder that solvers.train wrote, or one of the released package")
+    parser.add_argument("--train-sets", action="store_true",
+                        help="measure the training images too, against their given and their true labels")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
+                        help="where the measurements of a released folder go (default runs)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
     try:
-        evaluate(args.run, args.data)
+        evaluate(args.run, args.data, args.train_sets, args.runs)
     except (SolverError, DataError) as error:
         return failed(error)
     except KeyboardInterrupt:
@@ -49,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def evaluate(run: Path, data: Path) -> Curve:
+def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs")) -> Curve:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
 
     Parameters
@@ -58,6 +71,10 @@ def evaluate(run: Path, data: Path) -> Curve:
         A run folder.
     data : Path
         Folder of the prepared data.
+    train_sets : bool
+        Write train_accuracy.csv too; see `train_accuracies`.
+    runs : Path
+        Where the measurements of a released run folder go.
 
     Returns
     -------
@@ -69,31 +86,75 @@ def evaluate(run: Path, data: Path) -> Curve:
     SolverError, data_toolkit.errors.DataError
         If the run has no checkpoint, its net no probabilities, or the data are missing.
     """
-    if not (run / "config.json").is_file():
-        raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
-    checkpoints = Checkpoints(run)
-    if not checkpoints.models():
+    source = find_source(run, runs)
+    iterations = source.checkpoints.models()
+    if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")
-    net_param = read_test_net(run)
     test = dataset.load_test(data)
-    net = build(net_param)
-    same = prototext.text(net_param).encode(), test.fingerprint.encode()
-    of = {iteration: _sha256(checkpoints.model(iteration).read_bytes(), *same) for iteration in checkpoints.models()}
-    measured = _read_measured(run)
-    for iteration, key in of.items():
-        if key not in measured:
-            load(net, checkpoints.model(iteration))
-            measured[key] = accuracy(net, test)
-            write(run, of, measured)
-        print(line(iteration, measured[key]), flush=True)
-    write(run, of, measured)
-    curve = Curve(list(of), [measured[key] for key in of.values()])
-    config = json.loads((run / "config.json").read_text())
-    solver = prototext.read(run / "solver.prototxt", pb.SolverParameter())
-    title = f"{run.resolve().parent.parent.name}, noise {config['noise']}, seed {config['seed']}"
-    png = curves.draw(title, curve, published.match(config), solver)
-    write_atomically(run / "accuracy_curve.png", png)
+    train = source.labels.load(data) if train_sets else None
+    if train_sets and train.true_labels is None:
+        raise SolverError(f"--train-sets: {source.labels.file} does not tell its images' true labels")
+    net = build(source.net)
+    net_text = prototext.text(source.net).encode()
+    keys = {iteration: _sha256(source.checkpoints.model(iteration).read_bytes(), net_text) for iteration in iterations}
+    source.output.mkdir(parents=True, exist_ok=True)
+    tested = Measurements(source.output / "accuracy.json", test)
+    trained = Measurements(source.output / "train_accuracy.json", train) if train_sets else None
+    loaded = None
+    for iteration, key in keys.items():
+        for measurements, measure in (tested, accuracy), (trained, train_accuracies):
+            if measurements is None or key in measurements:
+                continue
+            if loaded != iteration:
+                load(net, source.checkpoints.model(iteration))
+                loaded = iteration
+            measurements[key] = measure(net, measurements.data)
+        write(source.output, keys, tested, trained)
+        train_line = ", ".join(f"{name} {value:.4f}" for name, value in trained[key].items()) if trained else ""
+        print(line(iteration, tested[key]) + (f"; training: {train_line}" if train_line else ""), flush=True)
+    curve = Curve(iterations, [tested[key] for key in keys.values()])
+    png = curves.draw(source.title, curve, source.published, source.solver)
+    write_atomically(source.output / "accuracy_curve.png", png)
     return curve
+
+
+class Source(NamedTuple):
+    """What is to be measured: checkpoints, the net from images to probabilities, and what is known of the run."""
+
+    checkpoints: Checkpoints
+    net: pb.NetParameter
+    solver: pb.SolverParameter
+    labels: TrainingSet
+    published: PublishedRun | None
+    title: str
+    output: Path
+
+
+def find_source(run: Path, runs: Path) -> Source:
+    """The parts of a run folder of ours, or of the released package.
+
+    Raises
+    ------
+    SolverError
+        If it is neither.
+    """
+    if (run / "config.json").is_file():
+        config = json.loads((run / "config.json").read_text())
+        folders = run.resolve().parent
+        return Source(Checkpoints(run), read_test_net(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
+                      TrainingSet.from_config(config), published.match(config),
+                      f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {config['seed']}", run)
+    name = published.RUN_FOLDER.fullmatch(run.resolve().name)
+    if not name:
+        raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
+    chosen = setting.load(run.resolve().parent / name["setting"])
+    net = derive_test_net(chosen.net)
+    validate.check_net(net, TEST)
+    released = next((r for r in published.load_runs()
+                     if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
+    return Source(Checkpoints(run), net, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
+                  f"{chosen.name}, noise {name['noise']}, as released",
+                  runs / chosen.name / f"noise_{name['noise']}" / "released")
 
 
 def read_test_net(run: Path) -> pb.NetParameter:
@@ -152,48 +213,88 @@ def load(net: caffe.Net, file: Path) -> None:
     net.copy_from(str(file))
 
 
-def accuracy(net: caffe.Net, test: dataset.Dataset) -> float:
-    """The fraction of the test images whose largest probability is at their label."""
+def predict(net: caffe.Net, images: dataset.Dataset) -> np.ndarray:
+    """The class of the largest probability of each image: (N,) int64. No flip, the middle crop."""
     output = "probs" if "probs" in net.blobs else net.outputs[0]
-    correct = 0
-    for data, labels in tqdm(batches.test_batches(test, batch_size=BATCH), total=-(-len(test.labels) // BATCH),
-                             unit="batch", leave=False, disable=None):
+    predicted = []
+    for data, _ in tqdm(batches.test_batches(images, batch_size=BATCH), total=-(-len(images.labels) // BATCH),
+                        unit="batch", leave=False, disable=None):
         net.blobs["data"].reshape(*data.shape)
         net.blobs["data"].data[...] = data
         net.forward()
-        predicted = net.blobs[output].data.reshape(len(data), -1).argmax(axis=1)
-        correct += int(np.count_nonzero(predicted == np.ravel(labels)))
-    return correct / len(test.labels)
+        predicted.append(net.blobs[output].data.reshape(len(data), -1).argmax(axis=1))
+    return np.concatenate(predicted)
+
+
+def accuracy(net: caffe.Net, test: dataset.Dataset) -> float:
+    """The fraction of the images whose largest probability is at their label."""
+    return float(np.mean(predict(net, test) == test.labels))
+
+
+def train_accuracies(net: caffe.Net, train: dataset.Dataset) -> dict[str, float]:
+    """Accuracies on the training images, as in Table 9 of arXiv 1905.11233 and on the two parts.
+
+    Returns
+    -------
+    dict
+        corrupted, intact: all images, against their given and against their true labels (the table's columns);
+        clean_part: images whose given label is the true one; memorised, recovered: the other images, against their given
+        and against their true labels. NaN where there are no such images.
+    """
+    predicted = predict(net, train)
+    given, true = predicted == train.labels, predicted == train.true_labels
+    noisy = train.labels != train.true_labels
+    parts = {"corrupted": given, "intact": true, "clean_part": given[~noisy], "memorised": given[noisy],
+             "recovered": true[noisy]}
+    return {name: float(right.mean()) if len(right) else math.nan for name, right in parts.items()}
 
 
 def line(iteration: int, value: float) -> str:
     return f"iter: {iteration}, accuracy: {value:.4f}"
 
 
-def write(run: Path, of: dict[int, str], measured: dict[str, float]) -> None:
-    """Write accuracy.txt and, to know the values again, accuracy.json.
+class Measurements:
+    """What was measured of checkpoints on some data, in a JSON file, so that it need not be measured again.
 
-    Parameters
-    ----------
-    run : Path
-    of : dict
-        Hash of weights, net and data of each checkpoint, by iteration.
-    measured : dict
-        Accuracies by these hashes, as far as they are known.
+    Keys tell a checkpoint's weights and net.
     """
-    known = {iteration: key for iteration, key in of.items() if key in measured}
-    lines = [line(iteration, measured[key]) + "\n" for iteration, key in known.items()]
-    write_atomically(run / "accuracy.txt", "".join(lines))
-    values = {key: measured[key] for key in known.values()}
-    write_atomically(run / "accuracy.json", json.dumps(values, indent=1) + "\n")
+
+    def __init__(self, file: Path, data: dataset.Dataset):
+        self.file, self.data = file, data
+        try:
+            content = json.loads(file.read_text())
+            self.values = dict(content["values"]) if content["data_sha256"] == data.fingerprint else {}
+        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: measure
+            self.values = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def __getitem__(self, key: str) -> float | dict[str, float]:
+        return self.values[key]
+
+    def __setitem__(self, key: str, value: float | dict[str, float]) -> None:
+        self.values[key] = value
+
+    def write(self, keys: Collection[str]) -> None:
+        """Write those of `keys`; others belong to checkpoints that are gone."""
+        values = {key: value for key, value in self.values.items() if key in keys}
+        write_atomically(self.file, json.dumps({"data_sha256": self.data.fingerprint, "values": values}, indent=1) + "\n")
 
 
-def _read_measured(run: Path) -> dict[str, float]:
-    """What accuracy.json holds; nothing if it cannot be read."""
-    try:
-        return dict(json.loads((run / "accuracy.json").read_text()))
-    except (OSError, ValueError):
-        return {}
+def write(output: Path, keys: dict[int, str], tested: Measurements, trained: Measurements | None) -> None:
+    """Write accuracy.txt and, where the training images are measured, train_accuracy.csv, as far as they go."""
+    known = {iteration: tested[key] for iteration, key in keys.items() if key in tested}
+    write_atomically(output / "accuracy.txt", "".join(line(*point) + "\n" for point in known.items()))
+    tested.write(keys.values())
+    if trained:
+        rows = [{"iteration": iteration} | trained[key] for iteration, key in keys.items() if key in trained]
+        text = io.StringIO()
+        table = csv.DictWriter(text, rows[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write_atomically(output / "train_accuracy.csv", text.getvalue())
+        trained.write(keys.values())
 
 
 def _sha256(*parts: bytes) -> str:

@@ -56,10 +56,13 @@ def classes_per_batch(net: caffe.Net, num_classes: int) -> int:
     return batch // IMAGES_PER_CLASS
 
 
-def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int, start: int) -> Iterator[None]:
+def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int, start: int) -> Iterator[np.ndarray | None]:
     """At each ``next()``, put the next batch into the net's input blobs; step `start` + 1 gets the first.
 
-    A net that reads its own data (no `blobs`) gets nothing.
+    Yields
+    ------
+    (B,) int64 or None
+        The batch's indices in `data`; None for a net that reads its own data (no `blobs`) and gets nothing.
     """
     if not blobs:
         yield from itertools.repeat(None)
@@ -71,7 +74,7 @@ def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int
                 if name in blobs:
                     blob = net.blobs[name].data
                     blob[...] = values.reshape(blob.shape)
-            yield
+            yield batch.indices
 
 
 def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed: np.ndarray | None) -> None:

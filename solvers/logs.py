@@ -1,7 +1,8 @@
-"""What a run tells while it trains: a CSV row and a TensorBoard point a step, and how far it is on the terminal."""
+"""What a run tells while it trains: CSV rows and TensorBoard points, and how far it is on the terminal."""
 
 import csv
 import io
+import math
 import os
 import shutil
 import sys
@@ -9,13 +10,15 @@ import time
 from collections import deque
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar, get_type_hints
 
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from solvers.checkpoints import write_atomically
 from solvers.errors import SolverError
+
+Row = TypeVar("Row", bound=NamedTuple)
 
 
 class Step(NamedTuple):
@@ -26,15 +29,27 @@ class Step(NamedTuple):
     lr: float
     seconds: float
 
+    TAGS = {"loss": "loss", "lr": "learning_rate"}
+    FORMATS = {"loss": ".9g", "lr": ".7g", "seconds": ".3f"}  # 9 digits tell any two float32 apart
 
-class CsvLog:
-    """log.csv: one row a step, cut back to the checkpoint on resume, so without gaps or doubles.
+
+class CsvLog(Generic[Row]):
+    """A CSV file of one row every few steps, cut back to the checkpoint on resume, so without gaps or doubles.
 
     Parameters
     ----------
     file : Path
     start : int
         Steps already done; later rows are dropped.
+    kind : type
+        A NamedTuple like `Step`: first the iteration; FORMATS says how its other numbers are written.
+    interval : int
+        Steps from one row to the next.
+
+    Attributes
+    ----------
+    rows : list
+        Those kept.
 
     Raises
     ------
@@ -42,16 +57,17 @@ class CsvLog:
         If rows up to `start` are missing.
     """
 
-    def __init__(self, file: Path, start: int):
-        rows = read_log(file)[:start] if start else []
-        if [row.iteration for row in rows] != list(range(1, start + 1)):
-            raise SolverError(f"{file} does not hold the iterations 1 to {start} of the checkpoint to resume from")
-        self.seconds = rows[-1].seconds if rows else 0.0
-        write_atomically(file, _lines([Step._fields, *map(_row, rows)]))
+    def __init__(self, file: Path, start: int, kind: type[Row] = Step, interval: int = 1):
+        expected = list(range(interval, start + 1, interval))
+        self.rows = read_log(file, kind)[: len(expected)]
+        if [row.iteration for row in self.rows] != expected:
+            every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {expected[-1]}"
+            raise SolverError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
+        write_atomically(file, _lines([kind._fields, *map(_text, self.rows)]))
         self._file = file.open("a", encoding="utf-8", newline="")
 
-    def write(self, step: Step) -> None:
-        self._file.write(_lines([_row(step)]))
+    def write(self, row: Row) -> None:
+        self._file.write(_lines([_text(row)]))
         self._file.flush()
 
     def sync(self) -> None:
@@ -62,18 +78,17 @@ class CsvLog:
         self._file.close()
 
 
-def read_log(file: Path) -> list[Step]:
-    """The complete rows of a log.csv; none if there is no such file."""
+def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
+    """The complete rows of a CSV file of such a kind; none if there is no such file."""
     if not file.is_file():
         return []
     whole, _, _torn = file.read_text(encoding="utf-8").rpartition("\n")
-    rows = csv.DictReader(io.StringIO(whole))
-    return [Step(int(r["iteration"]), float(r["loss"]), float(r["lr"]), float(r["seconds"])) for r in rows]
+    types = get_type_hints(kind)
+    return [kind(**{name: types[name](row[name]) for name in kind._fields}) for row in csv.DictReader(io.StringIO(whole))]
 
 
-def _row(step: Step) -> tuple[str, ...]:
-    # 9 digits tell any two float32 apart.
-    return str(step.iteration), f"{step.loss:.9g}", f"{step.lr:.7g}", f"{step.seconds:.3f}"
+def _text(row: Row) -> tuple[str, ...]:
+    return tuple(format(value, row.FORMATS.get(name, "")) for name, value in row._asdict().items())
 
 
 def _lines(rows: list[tuple]) -> str:
@@ -83,16 +98,18 @@ def _lines(rows: list[tuple]) -> str:
 
 
 class TensorBoard:
-    """Loss and learning rate as TensorBoard events; on resume, those after `start` are superseded."""
+    """What the rows' TAGS name as TensorBoard events; on resume, those after `start` are superseded."""
 
     def __init__(self, folder: Path, start: int):
         if not start:
             shutil.rmtree(folder, ignore_errors=True)
         self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
 
-    def write(self, step: Step) -> None:
-        self._writer.add_scalar("loss", step.loss, step.iteration)
-        self._writer.add_scalar("learning_rate", step.lr, step.iteration)
+    def write(self, row: Row) -> None:
+        for name, tag in row.TAGS.items():
+            value = getattr(row, name)
+            if not math.isnan(value):
+                self._writer.add_scalar(tag, value, row.iteration)
 
     def close(self) -> None:
         self._writer.close()

@@ -56,15 +56,28 @@ def check(layer: pb.LayerParameter) -> None:
     SolverError
         If a name, a type or a value is wrong, or a loss has not its three bottoms.
     """
-    given = parameters(layer)
+    parameters(layer)
     if kind(layer) not in LOSSES:
         return
     if len(layer.bottom) != 3:
         raise SolverError(f"layer '{layer.name}' ({kind(layer)}) needs 3 bottoms, scores, label and prob_groundtruth "
                           f"(the top of an ExtractProb); it has {len(layer.bottom)}")
-    values = DEFAULTS | given
+    weighting_of(layer)
+
+
+def weighting_of(layer: pb.LayerParameter) -> Weighting:
+    """How a loss layer weighs examples: one of ours, or stock Caffe's SoftmaxWithLoss, which is CCE.
+
+    Raises
+    ------
+    SolverError
+        If a parameter is out of range.
+    """
+    if layer.type == "SoftmaxWithLoss":
+        return Weighting("CCE")
+    values = DEFAULTS | parameters(layer)
     try:
-        Weighting(values.get("weighting", "DM"), q=values["q"], lam=values["lambda"], beta=values["beta"])
+        return Weighting(values.get("weighting", "DM"), q=values["q"], lam=values["lambda"], beta=values["beta"])
     except ValueError as error:
         raise SolverError(f"layer '{layer.name}' ({kind(layer)}): {error}") from error
 

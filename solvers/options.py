@@ -4,6 +4,7 @@ import argparse
 import math
 from pathlib import Path
 
+from data_toolkit.noise import RATED
 from layers.weighting import WEIGHTINGS, Weighting
 from solvers.errors import CommandLine
 
@@ -12,9 +13,17 @@ def parse(argv: list[str], description: str) -> argparse.Namespace:
     """Parse the arguments of solvers.train; whatever is wrong with one ends the process with exit code 2."""
     parser = CommandLine(prog="python -m solvers.train", description=description,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("setting", type=Path, help="folder with solver.prototxt, or a solver file")
-    parser.add_argument("--noise", type=rate, default=0.0, metavar="R",
-                        help="rate of symmetric label noise (default 0)")
+    parser.add_argument("setting", type=Path, nargs="?", help="folder with solver.prototxt, or a solver file")
+    parser.add_argument("--released", nargs="+", metavar=("RUN", "NOISE"),
+                        help="one of the 48 released runs instead: setting, noise, beta and lambda as it had them")
+    parser.add_argument("--list-released", action="store_true", help="print these 48 with their accuracies, and end")
+    parser.add_argument("--noise", type=rate, metavar="R", help="rate of label noise (default 0)")
+    parser.add_argument("--noise-type", choices=list(RATED), metavar="TYPE",
+                        help=f"{', '.join(RATED)} (default symmetric)")
+    parser.add_argument("--noise-matrix", type=Path, metavar="FILE",
+                        help="100 x 100 transition probabilities instead, true class by label")
+    parser.add_argument("--train-data", type=Path, metavar="FILE",
+                        help="another training set, e.g. the authors' TrainImageDataCell0.4.mat; --noise only says its rate")
     parser.add_argument("--max-iter", type=steps, metavar="N",
                         help="steps (default: the solver's max_iter, or 30000)")
     parser.add_argument("--seed", type=seed_number, metavar="S",
@@ -26,13 +35,25 @@ def parse(argv: list[str], description: str) -> argparse.Namespace:
                         help=f"weighting of WeightedSoftmaxWithLoss: {', '.join(WEIGHTINGS)}")
     parser.add_argument("--layers", choices=("native", "python"), default="native",
                         help="our loss layers in C++ (default) or in Python")
+    parser.add_argument("--dynamics-interval", type=steps, default=10, metavar="N",
+                        help="steps from one row of dynamics.csv to the next (default 10)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     parser.add_argument("--gpu", metavar="IDS", help="GPU to train on (default: the CPU)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
                         help="folder of all runs (default runs)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data); made from CIFAR100_SOURCE or a download if missing")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.released:
+        if len(args.released) > 2:
+            parser.error(f"--released takes a run and its noise; {' '.join(args.released[2:])} is too much")
+        for name in ("setting", "noise", "noise_type", "noise_matrix", "train_data", "beta", "lambda", "q", "weighting"):
+            if getattr(args, name) is not None:
+                parser.error(f"--released says what the run is: leave out {'--' * (name != 'setting')}"
+                             f"{name.replace('_', '-')} {getattr(args, name)}")
+    elif args.setting is None and not args.list_released:
+        parser.error("name a setting, e.g. prototxt/res44_usw, or a run with --released")
+    return args
 
 
 def rate(text: str) -> float:

@@ -18,7 +18,7 @@ LAMBDAS = {
     "CIFAR100_ResNet44_V03_lambda0_5": 0.5,
     "CIFAR100_ResNet44_V03_lambda1": 1.0,
 }
-RUN_FOLDER = re.compile(r"train_Res44_(?:USW_Beta(?P<beta>\d+)_lambda1|(?P<loss>\w+))_(?P<noise>[\d.]+)")
+RUN_FOLDER = re.compile(r"train_(?P<setting>Res44_(?:USW_Beta(?P<beta>\d+)_lambda1|(?P<loss>\w+)))_(?P<noise>[\d.]+)")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def match(config: dict) -> PublishedRun | None:
         A run's config.json: "setting", and where they apply "noise", "noise_type", "beta", "lambda", "q", "weighting".
     """
     setting, noise, beta, lam = (config.get(key) for key in ("setting", "noise", "beta", "lambda"))
-    if setting not in {run.setting for run in load_runs()} or noise is None:
+    original = setting.partition("/")[0] in LAMBDAS  # a setting of the released package itself
+    if not original and setting not in {run.setting for run in load_runs()} or noise is None:
         return None  # a net of the user's own
     if noise > 0 and config.get("noise_type") not in (None, "symmetric"):
         return None
@@ -136,6 +137,8 @@ def match(config: dict) -> PublishedRun | None:
         return None
     if weighting := config.get("weighting"):  # which may have been chosen for the run, against its setting
         setting = "res44_usw" if weighting == "DM" else f"res44_{weighting.lower()}"
+    elif original:
+        setting = "res44_cce" if beta is None else "res44_usw"
     exact = find(setting, noise, beta, lam)
     if exact or setting not in DM_DEFAULTS:
         return exact

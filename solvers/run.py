@@ -1,8 +1,8 @@
 """The folder of a run: where it lies, what it was made from, and whether it may be resumed.
 
-    runs/<setting>/noise_<rate>/seed_<seed>/
+    runs/<setting>/noise_<rate>/seed_<seed>/       (noise_<type>_<rate> if not symmetric; data_<file> for --train-data)
         config.json  train.prototxt  solver.prototxt  test.prototxt    what it trains, as Caffe reads it
-        log.csv  tensorboard/  checkpoints1/                           train.py
+        log.csv  dynamics.csv  tensorboard/  checkpoints1/             train.py
         accuracy.txt  accuracy_curve.png                               evaluate.py
 """
 
@@ -28,11 +28,11 @@ pb = caffe.proto.caffe_pb2
 SAME = ("setting", "noise", "noise_type", "seed", "data_sha256")
 
 
-def folder_of(runs: Path, setting: str, changed: dict, noise: float, seed: int) -> Path:
+def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -> Path:
     """The folder of a run; what `changed` in the setting becomes part of the setting's name: res44_usw_beta_8."""
     changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}"
                       for name, value in changed.items())
-    return runs / (setting + changes) / f"noise_{float(noise)}" / f"seed_{seed}"
+    return runs / (setting + changes) / labels / f"seed_{seed}"
 
 
 def make(folder: Path) -> None:

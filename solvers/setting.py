@@ -3,10 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+from google.protobuf import text_format
+
 from layers.did_you_mean import did_you_mean
 from solvers import prototext
 from solvers.engine import caffe
 from solvers.errors import SolverError
+from solvers.published import LAMBDAS
+from solvers.validate import check_types
 
 pb = caffe.proto.caffe_pb2
 
@@ -21,7 +25,8 @@ class Setting:
     Attributes
     ----------
     name : str
-        The folder's name; with the file's, where that is not solver.prototxt.
+        The folder's name; with the file's, where that is not solver.prototxt. In a tree of the released package the
+        parent folder comes before it: there it tells lambda.
     folder : Path
     solver : caffe_pb2.SolverParameter
         Its files are those found; its train net is in `net` instead.
@@ -60,12 +65,14 @@ def load(path: Path) -> Setting:
         net = pb.NetParameter()
         net.CopyFrom(getattr(solver, field))
     else:
-        net = prototext.read(Path(find_file(getattr(solver, field), folder, file)), pb.NetParameter())
+        net = read_net(Path(find_file(getattr(solver, field), folder, file)))
     solver.ClearField(field)
     solver.test_net[:] = [find_file(name, folder, file) for name in solver.test_net]
     solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
                          for names in solver.weights]
     name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
+    if folder.parent.name in LAMBDAS:
+        name = f"{folder.parent.name}/{name}"
     test_net = folder / "test.prototxt"
     return Setting(name, folder, solver, net, not field.startswith("train"), test_net if test_net.is_file() else None)
 
@@ -94,3 +101,16 @@ def find_file(name: str, folder: Path, named_in: Path) -> str:
             return str(place)
     raise SolverError(f"{named_in} names {name}, which is neither in the working directory ({Path.cwd()}) "
                       f"nor in the solver's own folder ({folder})")
+
+
+def read_net(file: Path) -> pb.NetParameter:
+    """Read a net. What another Caffe's layer types bring with them is reported as these types, not as their fields."""
+    try:
+        return prototext.read(file, pb.NetParameter())
+    except SolverError:
+        try:
+            net = text_format.Parse(file.read_bytes(), pb.NetParameter(), allow_unknown_field=True)
+        except (OSError, ValueError, text_format.ParseError):
+            net = pb.NetParameter()
+        check_types(layer for layer in net.layer if layer.type)
+        raise

@@ -5,6 +5,7 @@
     python -m solvers.train prototxt/res44_usw --noise 0.4 --beta 8   # -> runs/res44_usw_beta_8/noise_0.4/seed_123
     python -m solvers.train prototxt/res44_usw --max-iter 20          # a smoke run
     python -m solvers.train my/folder                                 # any solver.prototxt, and the net that it names
+    python -m solvers.train --released CCE_sumW 0.4                   # a released run as it was; --list-released shows all
 """
 
 import argparse
@@ -18,28 +19,32 @@ from pathlib import Path
 
 import numpy as np
 
-from data_toolkit import dataset, prepare
+from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import engine, inputs, losses, options, run, setting, validate
+from solvers import dynamics, engine, inputs, losses, options, released, run, setting, validate
 from solvers.checkpoints import Checkpoints
+from solvers.dynamics import Dynamics
 from solvers.engine import caffe
 from solvers.errors import SolverError, failed
 from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
 from solvers.phases import train_state
+from solvers.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
-# The noisy labels are part of the data, like the images: --seed is about weights and batches.
-NOISE_TYPE, NOISE_SEED = "symmetric", 123
 CHECKPOINT_INTERVAL = 1000
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 2 after bad input, 130 or 143 after SIGINT or SIGTERM."""
     argv = sys.argv[1:] if argv is None else argv
+    args = options.parse(argv, __doc__)
     try:
-        stopped_by = train(options.parse(argv, __doc__), argv)
+        if args.list_released:
+            print(released.table())
+            return 0
+        stopped_by = train(args, argv)
     except (SolverError, DataError) as error:
         return failed(error)
     except KeyboardInterrupt:
@@ -56,22 +61,26 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         If an input is wrong.
     """
     engine.use(args.gpu)
+    if args.released:
+        released.choose(args)
+    labels = TrainingSet.from_options(args)
     chosen = setting.load(args.setting)
     changed = change_losses(chosen.net, args)
     solver_param = run.resolve_solver(chosen.solver, args.seed, args.max_iter, args.gpu)
     seed = solver_param.random_seed
-    fed = check(chosen.net, solver_param, args.noise)
+    state = train_state(chosen.net, solver_param)
+    fed = check(chosen.net, solver_param, state, labels)
 
-    folder = run.folder_of(args.runs, chosen.name, changed, args.noise, seed)
+    folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
     checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
     start = starting_point(checkpoints, args.resume)
     if start >= solver_param.max_iter:
         print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
         return None
     run.make(folder)
-    data = load_data(args.data, args.noise) if fed else None
+    data = load_data(args.data, labels) if fed else None
     this = run.Run(folder, chosen, solver_param, {
-        "setting": chosen.name, "noise": args.noise, "noise_type": NOISE_TYPE, "seed": seed,
+        "setting": chosen.name, **labels.config, "seed": seed,
         **losses.in_use(chosen.net), "layers": args.layers, "max_iter": solver_param.max_iter,
         "data_sha256": data and data.fingerprint})
     if start:
@@ -84,14 +93,15 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         solver = caffe.get_solver(str(this.solver_file))
     except SystemError as error:
         raise SolverError("a Python layer of the net cannot be made; see above") from error
-    inputs.check_labels(solver.net, chosen.net, train_state(chosen.net, solver_param), data and data.labels)
+    inputs.check_labels(solver.net, chosen.net, state, data and data.labels)
     if start:
         checkpoints.restore(solver, start)
     where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
     print(f"{folder}: {where}", flush=True)
     from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
     go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
-    return steps(solver, solver_param, inputs.fill(solver.net, fed, data, seed, start), checkpoints, go_on)
+    observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
+    return steps(solver, solver_param, inputs.fill(solver.net, fed, data, seed, start), observer, checkpoints, go_on)
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
@@ -105,14 +115,14 @@ def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
     return changed
 
 
-def check(net: pb.NetParameter, solver: pb.SolverParameter, noise: float) -> tuple[str, ...]:
+def check(net: pb.NetParameter, solver: pb.SolverParameter, state: pb.NetState, labels: TrainingSet) -> tuple[str, ...]:
     """Check net and solver before Caffe does; return the blobs that the driver is to fill."""
-    state = train_state(net, solver)
     validate.check_solver(solver)
     validate.check_net(net, state)
     fed = inputs.fed_blobs(net, state)
-    if not fed and noise:
-        raise SolverError(f"--noise {noise}: this net reads its own data, which the driver does not change")
+    if not fed and (labels.rate or labels.file):
+        raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "
+                          "--noise and --train-data")
     if fed and solver.iter_size > 1:
         raise SolverError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
     return fed
@@ -130,14 +140,13 @@ def starting_point(checkpoints: Checkpoints, resume: bool) -> int:
     return newest or 0
 
 
-def load_data(folder: Path, noise: float) -> dataset.Dataset:
-    """The training images with their noisy labels, prepared first if they are missing."""
-    prepare.prepare(noise=noise, noise_type=NOISE_TYPE, seed=NOISE_SEED, output=folder)
-    return dataset.load_train(folder, noise=noise, noise_type=NOISE_TYPE, seed=NOISE_SEED)
+def load_data(folder: Path, labels: TrainingSet) -> Dataset:
+    """The training images with their labels, prepared first if they are missing."""
+    return labels.prepare(folder)
 
 
-def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[None], checkpoints: Checkpoints,
-          go_on: str) -> int | None:
+def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[np.ndarray | None],
+          observer: dynamics.Observer | None, checkpoints: Checkpoints, go_on: str) -> int | None:
     """Step the solver to its max_iter, with logs and checkpoints.
 
     Parameters
@@ -147,7 +156,8 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
     param : caffe_pb2.SolverParameter
         What it was made from.
     batches : generator
-        Each ``next()`` fills the net's inputs.
+        Each ``next()`` fills the net's inputs and says with which images.
+    observer : dynamics.Observer or None
     checkpoints : Checkpoints
     go_on : str
         The command to resume with, for whoever stops it.
@@ -163,12 +173,16 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
     with ExitStack() as stack:
         stack.enter_context(closing(batches))
         log = stack.enter_context(closing(CsvLog(folder / "log.csv", start)))
+        logs = [log]
+        if observer:
+            logs.append(CsvLog(folder / dynamics.FILE, start, Dynamics, observer.interval))
+            stack.enter_context(closing(logs[-1]))
         board = stack.enter_context(closing(TensorBoard(folder / "tensorboard", start)))
         progress = stack.enter_context(closing(Progress(start, stop, images)))
         interrupt = stack.enter_context(Interrupt())
-        began = time.perf_counter() - log.seconds
+        began = time.perf_counter() - (log.rows[-1].seconds if start else 0)
         for iteration in range(start + 1, stop + 1):
-            next(batches)
+            fed = next(batches)
             lr = solver.lr
             # What a layer draws (Dropout) depends on seed and step alone, as the batch does: a resumed run repeats it.
             caffe.set_random_seed(int(np.random.SeedSequence([param.random_seed, iteration]).generate_state(1)[0]))
@@ -176,8 +190,12 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
             loss = sum(weight * float(net.blobs[name].data.sum()) for name, weight in loss_weights.items())
             for follower in (log, board, progress):
                 follower.write(Step(iteration, loss, lr, time.perf_counter() - began))
+            if observer and iteration % observer.interval == 0:
+                for follower in (logs[-1], board):
+                    follower.write(observer(iteration, fed))
             if iteration % checkpoints.interval == 0 or iteration == stop or interrupt.signal:
-                log.sync()
+                for written in logs:
+                    written.sync()
                 checkpoints.save(solver)
             if interrupt.signal and iteration < stop:
                 progress.say(f"{interrupt.signal.name}: stopped after iteration {iteration} of {stop}, which is saved; "

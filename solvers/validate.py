@@ -1,5 +1,8 @@
 """Find what is wrong with a net or a solver before Caffe does: its checks end the process, these name the cause."""
 
+import difflib
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from layers.did_you_mean import did_you_mean
@@ -41,14 +44,7 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
     SolverError
         Naming the layer and, where one is near, the word that was meant.
     """
-    known = list(caffe.layer_type_list())
-    for layer in net.layer:
-        if layer.type in NEED_OPENCV and layer.type not in known:
-            raise SolverError(f"layer '{layer.name}' ({layer.type}) needs a Caffe with OpenCV: "
-                              "CAFFE_OPENCV=1 make setup")
-        if layer.type not in known:
-            raise SolverError(f"layer '{layer.name}' has the unknown type {layer.type!r}"
-                              f"{did_you_mean(layer.type, known)}")
+    check_types(net.layer)
     available = set(net.input)
     for layer in layers_in(net, state):
         if losses.kind(layer):
@@ -68,6 +64,30 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
         if source and not Path(source).exists():
             raise SolverError(f"layer '{layer.name}' ({layer.type}) reads {source}, which does not exist "
                               f"(working directory: {Path.cwd()})")
+
+
+def check_types(layers: Iterable[pb.LayerParameter]) -> None:
+    """Check that this Caffe has the type of every layer; raise SolverError that names the nearest it has."""
+    known = list(caffe.layer_type_list())
+    for layer in layers:
+        if layer.type in NEED_OPENCV and layer.type not in known:
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) needs a Caffe with OpenCV: "
+                              "CAFFE_OPENCV=1 make setup")
+        if layer.type not in known:
+            raise SolverError(f"layer '{layer.name}' has the unknown type {layer.type!r}; the nearest known types are "
+                              f"{', '.join(nearest_types(layer.type, known))}")
+
+
+def nearest_types(name: str, known: Iterable[str]) -> list[str]:
+    """Three types that share beginnings of words with `name` (Norm of Normalization and BatchNorm), else letters."""
+    def words(name: str) -> set[str]:
+        return {word[:4].lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}
+
+    def nearness(other: str) -> tuple[int, float]:
+        letters = difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
+        return len(words(name) & words(other)), letters
+
+    return sorted(known, key=nearness, reverse=True)[:3]
 
 
 def data_source(layer: pb.LayerParameter) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from data_toolkit import dataset
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
+from data_toolkit.noise import LabelNoise
 
 
 def make(count: int = 5, seed: int = 0, coarse: bool = True) -> Dataset:
@@ -43,7 +44,7 @@ def test_fingerprint_sees_every_change(field):
 
 def test_missing_file_says_how_to_make_it(tmp_path):
     with pytest.raises(DataError, match=r"symmetric_0\.4_seed_123\.npz does not exist: run `python data_toolkit"):
-        dataset.load_train(tmp_path, noise=0.4)
+        dataset.load_train(tmp_path, LabelNoise(rate=0.4))
 
 
 @given(cut=st.floats(0, 0.99))

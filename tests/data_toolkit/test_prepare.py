@@ -11,6 +11,7 @@ import pytest
 
 from data_toolkit import archives, dataset, download, matfile, prepare
 from data_toolkit.errors import DataError
+from data_toolkit.noise import LabelNoise
 
 ROOT = Path(prepare.__file__).resolve().parents[1]
 
@@ -32,11 +33,11 @@ def names(folder):
 
 
 def test_what_it_writes(source, output, capsys):
-    paths = prepare.prepare(noise=0.4, source=source, output=output)
+    paths = prepare.prepare(LabelNoise(rate=0.4), source=source, output=output)
     assert names(output) == sorted(path.name for path in paths) == [
         "TestImageDataCell.mat", "TrainImageDataCell0.4.mat", "cifar100_test.npz",
-        "cifar100_train_symmetric_0.4_seed_123.npz"]
-    train, test = dataset.load_train(output, noise=0.4), dataset.load_test(output)
+        "cifar100_train_symmetric_0.4_seed_123.npz", "cifar100_train_symmetric_0.4_seed_123_confusion.csv"]
+    train, test = dataset.load_train(output, LabelNoise(rate=0.4)), dataset.load_test(output)
     np.testing.assert_array_equal(train.true_labels, forms.arrays("train")[1])
     np.testing.assert_array_equal(test.labels, forms.arrays("test")[1])
     assert 0 < train.noise_rate < 1 and test.noise_rate == 0
@@ -54,56 +55,56 @@ def times(paths):
 
 
 def test_second_time_does_nothing(source, output, capsys):
-    paths = prepare.prepare(source=source, output=output)
+    paths = prepare.prepare(LabelNoise(), source=source, output=output)
     before = times(paths)
     capsys.readouterr()
-    assert prepare.prepare(source=source, output=output) == paths
+    assert prepare.prepare(LabelNoise(), source=source, output=output) == paths
     assert times(paths) == before and capsys.readouterr().out.startswith("already there: ")
     source.unlink()
-    prepare.prepare(output=output)  # what is there needs no source
+    prepare.prepare(LabelNoise(), output=output)  # what is there needs no source
     assert times(paths) == before
 
 
 def test_another_rate_keeps_the_test_set(source, output):
-    paths = prepare.prepare(source=source, output=output)
+    paths = prepare.prepare(LabelNoise(), source=source, output=output)
     before = times(paths)
-    other = prepare.prepare(noise=0.2, source=source, output=output)
-    assert times(paths) == before and len(names(output)) == 6
+    other = prepare.prepare(LabelNoise(rate=0.2), source=source, output=output)
+    assert times(paths) == before and len(names(output)) == 8
     assert other.train_mat.name == "TrainImageDataCell0.2.mat" and other.test_mat == paths.test_mat
 
 
 def test_another_seed_replaces_the_mat_file_of_the_first(source, output):
     """The released names do not tell the seed, so the first seed's set counts as undone then."""
-    first = prepare.prepare(noise=0.6, seed=1, source=source, output=output)
-    other = prepare.prepare(noise=0.6, seed=2, source=source, output=output)
+    first = prepare.prepare(LabelNoise(rate=0.6, seed=1), source=source, output=output)
+    other = prepare.prepare(LabelNoise(rate=0.6, seed=2), source=source, output=output)
     assert first.train_mat == other.train_mat and first.train_fast != other.train_fast
-    prepare.prepare(noise=0.6, seed=1, source=source, output=output)
+    prepare.prepare(LabelNoise(rate=0.6, seed=1), source=source, output=output)
     np.testing.assert_array_equal(matfile.read_labels(first.train_mat), dataset.load(first.train_fast)[0].labels)
 
 
 def test_another_source_is_prepared_again(source, output, tmp_path):
-    prepare.prepare(source=source, output=output)
+    prepare.prepare(LabelNoise(), source=source, output=output)
     content = forms.files("binary")
     content["cifar-100-binary/train.bin"] = bytes(len(content["cifar-100-binary/train.bin"]))
-    prepare.prepare(source=forms.pack(tmp_path / "other", content), output=output)
-    assert not dataset.load_train(output).images.any()
+    prepare.prepare(LabelNoise(), source=forms.pack(tmp_path / "other", content), output=output)
+    assert not dataset.load_train(output, LabelNoise()).images.any()
 
 
-@pytest.mark.parametrize("which", [0, 1, 2, 3])
+@pytest.mark.parametrize("which", [0, 1, 3, 4])
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_damaged_files_are_made_again(source, output, which, damage):
-    path = prepare.prepare(source=source, output=output)[which]
+    path = prepare.prepare(LabelNoise(), source=source, output=output)[which]
     whole = path.read_bytes()
     path.unlink()
     if damage == "truncated":
         path.write_bytes(whole[:-100])
-    prepare.prepare(source=source, output=output)
+    prepare.prepare(LabelNoise(), source=source, output=output)
     assert path.read_bytes() == whole
 
 
 def test_source_from_the_environment(source, output, monkeypatch):
     monkeypatch.setenv("CIFAR100_SOURCE", str(source))
-    assert prepare.prepare(output=output).train_mat.exists()
+    assert prepare.prepare(LabelNoise(), output=output).train_mat.exists()
 
 
 def test_without_a_source_the_official_archive_is_fetched(source, output, monkeypatch, capsys):
@@ -114,14 +115,14 @@ def test_without_a_source_the_official_archive_is_fetched(source, output, monkey
 
     monkeypatch.setattr(download, "fetch", fetch)
     monkeypatch.setitem(archives.OFFICIAL_MD5, archives.md5_of(source), "cifar-100-binary.tar.gz")
-    prepare.prepare(output=output)
+    prepare.prepare(LabelNoise(), output=output)
     assert "cifar-100-binary.tar.gz" in names(output)
     said = capsys.readouterr()
     assert "the official cifar-100-binary.tar.gz" in said.out and "warning" not in said.err
 
 
 def test_minus_zero_is_zero(source, output):
-    assert prepare.prepare(noise=-0.0, source=source, output=output).train_mat.name == "TrainImageDataCell0.0.mat"
+    assert prepare.prepare(LabelNoise(rate=-0.0), source=source, output=output).train_mat.name == "TrainImageDataCell0.0.mat"
 
 
 def test_no_leftovers_of_a_failure(source, output, monkeypatch):
@@ -130,21 +131,22 @@ def test_no_leftovers_of_a_failure(source, output, monkeypatch):
 
     monkeypatch.setattr(dataset, "save", fail)
     with pytest.raises(DataError, match="disk full"):
-        prepare.prepare(source=source, output=output)
-    assert names(output) == ["TrainImageDataCell0.0.mat"]
+        prepare.prepare(LabelNoise(), source=source, output=output)
+    assert names(output) == ["TrainImageDataCell0.0.mat", "cifar100_train_symmetric_0.0_seed_123_confusion.csv"]
 
 
 def test_output_that_cannot_be_written_is_found_before_the_work(source, tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "read", lambda _: pytest.fail("work has begun"))
     with pytest.raises(DataError, match="cannot write to .*cifar-100/x: Not a directory"):
-        prepare.prepare(source=source, output=source / "x")
+        prepare.prepare(LabelNoise(), source=source, output=source / "x")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--noise", "1.5"], "error: noise 1.5 is not a rate: it must be from 0 to 1\n"),
     (["--noise", "nan"], "error: noise nan is not a rate: it must be from 0 to 1\n"),
     (["--noise-type", "Symmetric"],
-     'error: noise type "Symmetric" is not known; did you mean "symmetric"? (there is symmetric)\n'),
+     'error: noise type "Symmetric" is not known; did you mean "symmetric"? '
+     '(there is symmetric, asymmetric, asymmetric_sl, pair_flip)\n'),
     (["--source", "/no/such"], "error: /no/such does not exist: --source or CIFAR100_SOURCE names an archive of "
                                "CIFAR-100 or its folder\n"),
     (["--source", __file__], f"error: {__file__} is not a whole archive: "),
@@ -176,7 +178,7 @@ def test_cifar_100_itself(shared, tmp_path):
     done = subprocess.run([sys.executable, "data_toolkit/prepare.py", "--noise", "0.4", "--output", str(tmp_path)],
                           cwd=ROOT, capture_output=True, text=True, check=True,
                           env=os.environ | {"CIFAR100_SOURCE": str(shared / "data" / "cifar-100-binary.tar.xz")})
-    train, test = dataset.load_train(tmp_path, noise=0.4), dataset.load_test(tmp_path)
+    train, test = dataset.load_train(tmp_path, LabelNoise(rate=0.4)), dataset.load_test(tmp_path)
     assert (len(train.labels), len(test.labels)) == (50_000, 10_000)
     assert (np.bincount(train.true_labels) == 500).all() and (np.bincount(test.labels) == 100).all()
     assert abs(train.noise_rate - 0.4) < 0.01

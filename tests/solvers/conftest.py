@@ -15,7 +15,7 @@ def setting(tmp_path):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A function that trains on the small data set and returns the exit code; the runs go to tmp_path/runs."""
-    monkeypatch.setattr(train, "load_data", lambda folder, noise: tiny.dataset())
+    monkeypatch.setattr(train, "load_data", lambda folder, labels: tiny.dataset())
     monkeypatch.setenv("CAFFE_WEIGHTING", "")  # so that what --weighting sets is undone
 
     def run(setting: Path, *options: object) -> int:

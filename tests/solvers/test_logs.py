@@ -1,5 +1,7 @@
 """log.csv, and what is printed where there is no terminal."""
 
+from typing import NamedTuple
+
 import pytest
 
 from solvers.errors import SolverError
@@ -9,7 +11,7 @@ from solvers.logs import CsvLog, Progress, Step, read_log
 def write(file, start, iterations):
     log = CsvLog(file, start)
     for iteration in iterations:
-        log.write(Step(iteration, 1 / iteration, 0.1, log.seconds + iteration))
+        log.write(Step(iteration, 1 / iteration, 0.1, iteration))
     log.close()
     return log
 
@@ -24,7 +26,7 @@ def test_cut_back_to_the_checkpoint(tmp_path):
     file = tmp_path / "log.csv"
     write(file, 0, [1, 2, 3, 4])
     log = write(file, 2, [3])
-    assert log.seconds == 2
+    assert [row.seconds for row in log.rows] == [1, 2]
     assert [row.iteration for row in read_log(file)] == [1, 2, 3]
     write(file, 0, [1])
     assert [row.iteration for row in read_log(file)] == [1]
@@ -35,6 +37,27 @@ def test_a_gap_is_an_error(tmp_path):
     write(file, 0, [1, 2])
     with pytest.raises(SolverError, match="log.csv does not hold the iterations 1 to 3"):
         CsvLog(file, 3)
+
+
+class Rare(NamedTuple):
+    iteration: int
+    share: float
+
+    TAGS = {"share": "share"}
+    FORMATS = {"share": ".3g"}
+
+
+def test_rows_every_few_steps(tmp_path):
+    """A checkpoint between two of them keeps those before it."""
+    file = tmp_path / "rare.csv"
+    for start, iterations in (0, [5, 10, 15]), (12, [15, 20]), (20, []):
+        log = CsvLog(file, start, Rare, interval=5)
+        for iteration in iterations:
+            log.write(Rare(iteration, float("nan") if iteration == 5 else 1 / 3))
+        log.close()
+    assert file.read_text() == "iteration,share\n5,nan\n10,0.333\n15,0.333\n20,0.333\n"
+    with pytest.raises(SolverError, match=r"rare.csv does not hold the iterations 10, 20, \.\.\. to 20 of the checkpoint"):
+        CsvLog(file, 25, Rare, interval=10)
 
 
 def test_lines_without_a_terminal(capsys, monkeypatch):

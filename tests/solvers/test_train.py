@@ -151,7 +151,7 @@ def test_resume_with_another_net_or_solver_is_refused(setting, run, file, then, 
 def test_resume_with_other_data_is_refused(setting, run, monkeypatch, capsys):
     source = setting()
     run(source, "--max-iter", 1)
-    monkeypatch.setattr("solvers.train.load_data", lambda folder, noise: tiny.dataset(images=160))
+    monkeypatch.setattr("solvers.train.load_data", lambda folder, labels: tiny.dataset(images=160))
     assert run(source, "--max-iter", 2, "--resume") == 2
     assert "its data_sha256 is" in capsys.readouterr().err
 
@@ -214,7 +214,7 @@ def test_a_net_that_reads_image_files(setting, run, folder, tmp_path, capsys):
 
 def test_noise_cannot_reach_a_net_with_its_own_data(hdf5_setting, run, capsys):
     assert run(hdf5_setting, "--noise", 0.4) == 2
-    assert "--noise 0.4: this net reads its own data" in capsys.readouterr().err
+    assert "noise_0.4: this net reads its own data" in capsys.readouterr().err
 
 
 def test_a_wrong_label_in_hdf5_data(hdf5_setting, run, capsys):

@@ -49,7 +49,7 @@ def test_missing_folder(setting, run, capsys):
 
 def test_unknown_layer_type(setting, run, capsys, tmp_path):
     broken = setting(net=tiny.INPUT + tiny.BODY.replace("ReLU", "RELU") + tiny.CCE)
-    assert "layer 'relu' has the unknown type 'RELU'; did you mean \"ReLU\"?" in fails(run, capsys, broken)
+    assert "layer 'relu' has the unknown type 'RELU'; the nearest known types are ReLU," in fails(run, capsys, broken)
     assert not (tmp_path / "runs").exists()
 
 
@@ -60,7 +60,7 @@ def test_no_weighting(setting, run, capsys):
 def test_label_outside_the_outputs(setting, run, capsys, monkeypatch):
     data = tiny.dataset()
     data.labels[17] = 100
-    monkeypatch.setattr(train, "load_data", lambda folder, noise: data)
+    monkeypatch.setattr(train, "load_data", lambda folder, labels: data)
     hundred = tiny.BODY.replace("num_output: 10", "num_output: 100")
     assert "the training data has the label 100, but layer 'loss' scores 100 classes, 0 to 99" in fails(
         run, capsys, setting(net=tiny.INPUT + hundred + tiny.CCE))

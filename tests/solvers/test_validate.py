@@ -23,7 +23,7 @@ def test_a_sound_net():
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
-    ('type: "ReLU"', 'type: "Relu"', "layer 'relu' has the unknown type 'Relu'; did you mean \"ReLU\""),
+    ('type: "ReLU"', 'type: "Relu"', "layer 'relu' has the unknown type 'Relu'; the nearest known types are ReLU,"),
     ('type: "ReLU"', 'type: "Gaussian"', "layer 'relu' has the unknown type 'Gaussian'"),
     ('bottom: "pool"', 'bottom: "pol"',
      "layer 'scores' reads the blob 'pol', which no layer before it makes; did you mean \"pool\""),

@@ -65,7 +65,7 @@ def dataset(images: int = 200) -> Dataset:
 
 
 def main(argv: list[str]) -> int:
-    train.load_data = lambda folder, noise: dataset()
+    train.load_data = lambda folder, labels: dataset()
     return train.main(argv)
 
 

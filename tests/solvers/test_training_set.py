@@ -1,0 +1,104 @@
+"""Which labels a run learns from: what options, folders and config.json say of it."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from data_toolkit import dataset, matfile
+from data_toolkit.dataset import Dataset
+from solvers import evaluate, options, train
+from solvers.errors import SolverError
+from solvers.training_set import TrainingSet
+
+
+def chosen(*arguments: object) -> TrainingSet:
+    return TrainingSet.from_options(options.parse(["setting", *map(str, arguments)], ""))
+
+
+@pytest.mark.parametrize(("arguments", "name"), [
+    ([], "noise_0.0"),
+    (["--noise", 0.4], "noise_0.4"),
+    (["--noise", "0.40"], "noise_0.4"),
+    (["--noise", 0.4, "--noise-type", "asymmetric_sl"], "noise_asymmetric_sl_0.4"),
+])
+def test_names(arguments, name):
+    assert chosen(*arguments).name == name
+
+
+def test_matrix(tmp_path):
+    np.savetxt(tmp_path / "t.csv", np.eye(100), delimiter=",")
+    labels = chosen("--noise-matrix", tmp_path / "t.csv")
+    assert labels.name.startswith("noise_matrix_") and labels.rate == 0
+    again = TrainingSet.from_config(json.loads(json.dumps(labels.config)))
+    data = tiny.dataset()
+    dataset.save(dataset.train_path(tmp_path, labels.noise), data, {})
+    assert again.load(tmp_path).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--noise-type", "pair_flip", "--noise-matrix", "t.csv"], "--noise-type and --noise-matrix exclude each other"),
+    (["--train-data", "x.mat", "--noise-type", "pair_flip"], "--noise-type and --train-data exclude each other"),
+    (["--noise-matrix", "t.csv", "--noise", 0.4], "--noise 0.4 and --noise-matrix exclude each other"),
+    (["--train-data", "none.mat"], "--train-data none.mat does not exist"),
+])
+def test_contradictions(arguments, message):
+    with pytest.raises(SolverError, match=message):
+        chosen(*arguments)
+
+
+@pytest.fixture
+def mat(tmp_path):
+    data = tiny.dataset()
+    matfile.write(tmp_path / "TrainImageDataCell0.4.mat", data.images, data.labels)
+    return tmp_path / "TrainImageDataCell0.4.mat"
+
+
+def test_a_mat_file_is_trained_on(setting, tmp_path, mat):
+    """The authors' own noisy labels, say: the same as the data that went into the file."""
+    runs = tmp_path / "runs"
+    arguments = [str(setting()), "--runs", str(runs), "--max-iter", "3"]
+    assert train.main([*arguments, "--train-data", str(mat), "--noise", "0.4"]) == 0
+    folder = runs / "tiny" / "data_TrainImageDataCell0.4" / "seed_123"
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["noise"], config["noise_type"], config["train_data"]) == (0.4, None, str(mat))
+    assert config["data_sha256"] == Dataset(tiny.dataset().images, tiny.dataset().labels).fingerprint
+    matfile.write(mat, tiny.dataset().images[:160], tiny.dataset().labels[:160])
+    assert train.main([*arguments[:-1], "4", "--train-data", str(mat), "--noise", "0.4", "--resume"]) == 2
+
+
+def test_train_sets(setting, run, folder, tmp_path, monkeypatch, capsys):
+    """The five accuracies of each checkpoint, against those counted one by one."""
+    clean = tiny.dataset()
+    labels = clean.labels.copy()
+    labels[::3] = (labels[::3] + 1) % 10
+    noisy = Dataset(clean.images, labels, clean.true_labels)
+    monkeypatch.setattr(train, "load_data", lambda folder, labels: noisy)
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: clean)
+    monkeypatch.setattr(TrainingSet, "load", lambda self, data: noisy)
+    run(setting(solver=tiny.SOLVER + "snapshot: 4"), "--max-iter", 8)
+    assert evaluate.main([str(folder), "--train-sets"]) == 0
+    header, *lines = (folder / "train_accuracy.csv").read_text().splitlines()
+    assert header == "iteration,corrupted,intact,clean_part,memorised,recovered"
+    assert [line.split(",")[0] for line in lines] == ["4", "8"]
+    assert "; training: corrupted 0." in capsys.readouterr().out
+    net = evaluate.build(evaluate.read_test_net(folder))
+    evaluate.load(net, folder / "checkpoints1" / "checkpoints_iter_8.caffemodel")
+    predicted = evaluate.predict(net, noisy)
+    wrong = labels != clean.labels
+    expected = [(predicted == labels).mean(), (predicted == clean.labels).mean(), (predicted == labels)[~wrong].mean(),
+                (predicted == labels)[wrong].mean(), (predicted == clean.labels)[wrong].mean()]
+    assert [float(value) for value in lines[-1].split(",")[1:]] == expected
+    # the parts make up the whole
+    assert expected[0] == pytest.approx((expected[2] * (~wrong).sum() + expected[3] * wrong.sum()) / len(wrong))
+    monkeypatch.setattr(evaluate, "predict", lambda net, images: pytest.fail("measured again"))
+    evaluate.evaluate(folder, None, train_sets=True)
+
+
+def test_train_sets_need_true_labels(setting, tmp_path, mat, monkeypatch, capsys):
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset())
+    train.main([str(setting()), "--runs", str(tmp_path / "runs"), "--max-iter", "1", "--train-data", str(mat)])
+    [config] = tmp_path.rglob("config.json")
+    assert evaluate.main([str(config.parent), "--train-sets"]) == 2
+    assert "TrainImageDataCell0.4.mat does not tell its images' true labels" in capsys.readouterr().err
