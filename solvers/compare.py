@@ -1,6 +1,7 @@
 """Set runs against the released ones and Table 1 of the paper: test accuracies in %, differences in percentage points.
 
     python -m solvers.compare runs/res44_usw/noise_0.4/seed_123 [RUN ...]
+    python -m solvers.compare runs/*/noise_0.4/seed_123 --plot curves.png    # also draws them
 
 Both sides are taken at the same checkpoints, so an unfinished run is held against the released one at its own age.
 """
@@ -10,7 +11,8 @@ import re
 from pathlib import Path
 
 from layers.did_you_mean import did_you_mean
-from solvers import published
+from solvers import curves, published
+from solvers.checkpoints import write_atomically
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.published import Curve
 
@@ -130,12 +132,18 @@ def align(rows: list[list[str]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = CommandLine(prog="python -m solvers.compare", description=__doc__.splitlines()[0])
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder, measured by solvers.evaluate")
-    table, notes = [HEADER], []
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves, ours and released, as PNG")
+    args = parser.parse_args(arguments)
+    table, notes, drawn = [HEADER], [], []
     try:
-        for run in parser.parse_args(arguments).runs:
+        for run in args.runs:
             rows, remarks = compare(run)
             table += rows
             notes += remarks
+            released = published.match(read_config(run / "config.json"))
+            drawn.append((str(run), read_accuracy(run / "accuracy.txt"), released))
+        if args.plot:
+            write_atomically(args.plot, curves.draw_together(drawn))
     except (SolverError, OSError) as error:
         return failed(error)
     print(align(table))

@@ -1,7 +1,9 @@
-"""accuracy_curve.png: a run's test accuracy, with the published run behind it and the learning-rate drops marked."""
+"""Figures of test accuracy: one run with its published run and learning-rate drops, or several runs with theirs."""
 
 import io
+import itertools
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from solvers.engine import caffe
@@ -28,20 +30,60 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
     bytes
         A PNG of 1200 x 750 pixels.
     """
-    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _axes(title)
     if published is not None:
-        axes.plot(published.iterations, [100 * a for a in published.accuracies], color="0.65", linewidth=2.5,
-                  label=f"published: {published.name} (best {100 * published.best:.2f} %)")
-    axes.plot(ours.iterations, [100 * a for a in ours.accuracies], color="tab:blue", marker="o", markersize=4,
-              label=f"ours (best {100 * ours.best:.2f} %)")
+        _plot(axes, published, color="0.65", linewidth=2.5,
+              label=f"published: {published.name} (best {100 * published.best:.2f} %)")
+    _plot(axes, ours, color="tab:blue", marker="o", markersize=4, label=f"ours (best {100 * ours.best:.2f} %)")
     last = max(ours.iterations[-1], published.iterations[-1] if published is not None else 0)
     for i, drop in enumerate(learning_rate_drops(solver, last)):
         axes.axvline(drop, color="tab:red", linestyle=":", linewidth=1, label=None if i else "learning rate drops")
-    axes.set(title=title, xlabel="iteration", ylabel="test accuracy (%)", xlim=(0, 1.02 * last))
-    axes.set_ylim(bottom=0)
+    axes.set_xlim(0, 1.02 * last)
+    return _png(figure, axes)
+
+
+def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
+    """Draw several runs, as far as they go, each with its published run dashed in the same colour.
+
+    Parameters
+    ----------
+    runs : list of (name, Curve, PublishedRun or None)
+
+    Returns
+    -------
+    bytes
+        A PNG of 1200 x 750 pixels.
+    """
+    figure, axes = _axes("test accuracy: ours and, dashed, as published")
+    colours: dict[str, str] = {}
+    markers = itertools.cycle("os^Dv")
+    for name, ours, published in runs:
+        behind = published.name + str(published.noise) if published is not None else name
+        new = behind not in colours
+        colour = colours.setdefault(behind, f"C{len(colours) % 10}")
+        if published is not None and new:
+            _plot(axes, published.at(range(ours.iterations[-1] + 1001)), color=colour, linestyle="--",
+                  label=f"published: {published.name}, noise {published.noise}")
+        _plot(axes, ours, color=colour, marker=next(markers), markersize=4, label=name)
+    axes.set_xlim(left=0)
+    return _png(figure, axes)
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=title, xlabel="iteration", ylabel="test accuracy (%)")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def _plot(axes: Axes, curve: Curve, **style) -> None:
+    axes.plot(curve.iterations, [100 * accuracy for accuracy in curve.accuracies], **style)
+
+
+def _png(figure: Figure, axes: Axes) -> bytes:
+    axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", framealpha=0.9)
     png = io.BytesIO()
     figure.savefig(png, format="png")

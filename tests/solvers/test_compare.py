@@ -174,6 +174,15 @@ def one_line_error(capsys, run):
     return printed.err
 
 
+def test_plot_draws_runs_with_and_without_a_published_one(write_run, tmp_path, capsys):
+    run = write_run([(1000, 0.1), (2000, 0.2)])
+    figure = tmp_path / "x.png"
+    assert compare.main([str(run), str(run), "--plot", str(figure)]) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert compare.main([str(run), "--plot", str(tmp_path / "none" / "x.png")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
 def test_as_a_command(write_run, tmp_path):
     run = write_run(points(published.find("res44_cce", 0.4)))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

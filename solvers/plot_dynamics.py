@@ -1,0 +1,77 @@
+"""Draw the learning dynamics of runs, after Figure 2 of arXiv 1905.11233: p and gradient shares of clean and noisy examples.
+
+    python -m solvers.plot_dynamics runs/res44_cce/noise_0.4/seed_123 runs/res44_usw_beta_8/noise_0.4/seed_123
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from solvers.checkpoints import write_atomically
+from solvers.dynamics import FILE, Dynamics
+from solvers.errors import CommandLine, SolverError, failed
+from solvers.logs import read_log
+
+WINDOW = 100  # steps that a point of a curve is the mean of
+
+
+def draw(runs: dict[str, list[Dynamics]]) -> bytes:
+    """Draw runs, each in a colour of its own; a PNG.
+
+    Parameters
+    ----------
+    runs : dict
+        Rows of dynamics.csv by the name of the run.
+    """
+    figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for number, (name, rows) in enumerate(runs.items()):
+        values = np.array(rows)
+        interval = int(values[0, 0])
+        iterations, *_, clean_p, noisy_p, _, noisy_share = means(values, max(1, WINDOW // interval)).T
+        noisy = values[:, 2].sum() / values[:, 1:3].sum()
+        colour = f"C{number}"
+        left.plot(iterations, clean_p, color=colour, label=f"{name}, clean")
+        left.plot(iterations, noisy_p, color=colour, linestyle="--", label=f"{name}, noisy")
+        right.plot(iterations, noisy_share, color=colour, label=name)
+        right.axhline(noisy, color=colour, linestyle=":", linewidth=1,
+                      label="share of noisy examples" if number == len(runs) - 1 else None)
+    left.set(xlabel="iteration", ylabel="mean p, the probability given to the label", xlim=(0, None), ylim=(0, None))
+    right.set(xlabel="iteration", ylabel="noisy examples' share of the gradient", xlim=(0, None), ylim=(0, 1))
+    for axes in left, right:
+        axes.legend(frameon=False, fontsize="small")
+        axes.spines[["top", "right"]].set_visible(False)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
+
+
+def means(values: np.ndarray, window: int) -> np.ndarray:
+    """The means of each `window` rows, the last of fewer; NaN counts nothing: (N, C) -> (ceil(N / window), C)."""
+    parts = np.split(values, range(window, len(values), window))
+    with np.errstate(invalid="ignore"):
+        sums = [np.nansum(part, axis=0) / (~np.isnan(part)).sum(axis=0) for part in parts]
+    return np.array(sums)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = CommandLine(prog="python -m solvers.plot_dynamics", description=__doc__.splitlines()[0])
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder with dynamics.csv")
+    parser.add_argument("--output", type=Path, default=Path("dynamics.png"), metavar="FILE", help="default dynamics.png")
+    args = parser.parse_args(arguments)
+    try:
+        rows = {str(run): read_log(run / FILE, Dynamics) for run in args.runs}
+        if empty := [run for run, values in rows.items() if not values]:
+            raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes it where true labels are known")
+        write_atomically(args.output, draw(rows))
+    except (SolverError, OSError, ValueError, KeyError) as error:
+        return failed(error)
+    print(args.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
