@@ -3,6 +3,7 @@
     .venv/bin/python docker/build_caffe.py              # what `make setup` and the Dockerfile run
     .venv/bin/python docker/build_caffe.py --gtests     # also compile and run upstream's and our C++ tests
     CAFFE_SOURCE=DIR .venv/bin/python docker/build_caffe.py     # build another checkout of upstream Caffe
+    CAFFE_CUDA=1 .venv/bin/python docker/build_caffe.py         # for GPUs, see cuda_toolkit.py
 
 The source is the one that caffe-source.txt pins, with patches/ applied, layers/native/ and the CPU engine of
 layers/onednn/ added. The result is installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work
@@ -25,6 +26,8 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+
+import cuda_toolkit
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -56,6 +59,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("CAFFE_CACHE", default)).absolute()
 
 
+def cmake_options() -> dict[str, str]:
+    """How to build; for GPUs with the toolkit that CAFFE_CUDA asks for, see cuda_toolkit.py."""
+    return CMAKE_OPTIONS | (cuda_toolkit.find(cache_dir()).cmake_options() if cuda_toolkit.wanted() else {})
+
+
 def output_of(*command: str) -> str:
     """What `command` prints, or its name where there is no such command."""
     try:
@@ -76,8 +84,8 @@ def toolchain() -> dict[str, str]:
         "numpy": numpy.__version__,
         "compiler": output_of("c++", "--version"),
         "packages": output_of("dpkg-query", "-W", *names),
-        "options": json.dumps(CMAKE_OPTIONS),
-    }
+        "options": json.dumps(cmake_options()),
+    } | ({"cuda_toolkit": cuda_toolkit.find(cache_dir()).version} if cuda_toolkit.wanted() else {})
 
 
 def digest(*parts: bytes | str) -> str:
@@ -115,6 +123,7 @@ def inputs_digest() -> str:
         json.dumps(toolchain()),
         digest_of_files(Path(other)) if other else "".join(source_pin()),
         digest_of_files(DOCKER / "patches"),
+        digest_of_files(DOCKER / "cuda"),
         digest_of_files(NATIVE_LAYERS),
         digest_of_files(ENGINE),
         Path(__file__).read_bytes(),
@@ -161,7 +170,9 @@ def assemble(cache: Path, tree: Path) -> None:
                               capture_output=True, text=True)
         if done.returncode != 0:
             raise BuildError(f"{patch.relative_to(ROOT)} does not apply to this source:\n{done.stdout}")
-    places = {".hpp": "include/caffe/layers", ".cpp": "src/caffe/layers", ".cu": "src/caffe/layers"}
+    shutil.copy(DOCKER / "cuda/Cuda.cmake", tree / "cmake")
+    shutil.copy(DOCKER / "cuda/cudnn_algorithms.hpp", tree / "include/caffe/util")
+    places = {".hpp": "include/caffe/layers", ".cuh": "include/caffe/layers", ".cpp": "src/caffe/layers", ".cu": "src/caffe/layers"}
     for path in files_below(NATIVE_LAYERS):
         if path.suffix in places:
             shutil.copy(path, tree / places[path.suffix])
@@ -204,7 +215,7 @@ def compile_caffe(cache: Path, prefix: Path, target: str) -> Path:
         tree = Path(folder) / "caffe"
         assemble(cache, tree)
         bring_up_to_date(work / "src", tree)
-    options = CMAKE_OPTIONS | {"CMAKE_INSTALL_PREFIX": str(prefix), "PYTHON_EXECUTABLE": sys.executable}
+    options = cmake_options() | {"CMAKE_INSTALL_PREFIX": str(prefix), "PYTHON_EXECUTABLE": sys.executable}
     build = work / "build"
     configure = ["cmake", "-S", str(work / "src"), "-B", str(build), "-G", "Ninja", "-Wno-dev", "--log-level=WARNING"]
     run(configure + [f"-D{name}={value}" for name, value in options.items()], work)
@@ -227,7 +238,7 @@ def install(cache: Path, prefix: Path) -> None:
         shutil.copytree(source / "python/caffe/test", staged / "python/caffe/test")
         for name in ("models", "examples"):
             shutil.copytree(source / name, staged / name)
-        about = toolchain() | {"source": os.environ.get("CAFFE_SOURCE", source_pin()[0]), "cuda": False}
+        about = toolchain() | {"source": os.environ.get("CAFFE_SOURCE", source_pin()[0]), "cuda": cuda_toolkit.wanted()}
         (staged / "python/caffe/build.json").write_text(json.dumps(about, indent=2) + "\n")
         staged.rename(prefix)
     print(f"Built Caffe in {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
@@ -283,7 +294,7 @@ def main() -> int:
         put_on_path(prefix)
         if arguments.gtests:
             return run_gtests(cache, prefix)
-    except (BuildError, OSError) as error:
+    except (BuildError, cuda_toolkit.ToolkitError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -65,6 +65,10 @@ void ExtractProbLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
   }
 }
 
+#ifdef CPU_ONLY
+STUB_GPU(ExtractProbLayer);
+#endif
+
 INSTANTIATE_CLASS(ExtractProbLayer);
 REGISTER_LAYER_CLASS(ExtractProb);
 

@@ -15,6 +15,7 @@ void WeightedSoftmaxWithLossLayer<Dtype>::LayerSetUp(
   weighting_.q = param.q();
   weighting_.lambda = param.lamda_p();
   weighting_.beta = param.scale();
+  normalizer_.Reshape(vector<int>(1, 1));
 }
 
 template <typename Dtype>
@@ -44,16 +45,41 @@ WeightedSoftmaxWithLossLayer<Dtype>::weighting_kind() const {
 }
 
 template <typename Dtype>
-int WeightedSoftmaxWithLossLayer<Dtype>::label_at(const Dtype* label,
-    const int i, const int j) const {
-  const int k = static_cast<int>(label[i * this->inner_num_ + j]);
-  if (this->has_ignore_label_ && k == this->ignore_label_) {
-    return -1;
+void WeightedSoftmaxWithLossLayer<Dtype>::check_propagate_down(
+    const vector<bool>& propagate_down) const {
+  for (int b = 1; b < propagate_down.size(); ++b) {
+    CHECK(!propagate_down[b]) << this->type()
+        << " Layer cannot backpropagate to its "
+        << (b == 1 ? "label" : "prob_groundtruth") << " inputs.";
   }
-  const int classes = this->prob_.shape(this->softmax_axis_);
-  CHECK(k >= 0 && k < classes) << "Layer '" << this->layer_param_.name()
-      << "': label " << k << " of example " << i << " is outside 0.."
-      << classes - 1 << ", the classes of its scores.";
+}
+
+template <typename Dtype>
+ScoreShape WeightedSoftmaxWithLossLayer<Dtype>::score_shape() const {
+  const ScoreShape shape = {this->outer_num_,
+      this->prob_.shape(this->softmax_axis_), this->inner_num_};
+  return shape;
+}
+
+template <typename Dtype>
+Labels<Dtype> WeightedSoftmaxWithLossLayer<Dtype>::labels_of(
+    const Dtype* label) const {
+  const Labels<Dtype> labels = {label,
+      this->prob_.shape(this->softmax_axis_), this->has_ignore_label_,
+      this->has_ignore_label_ ? this->ignore_label_ : 0};
+  return labels;
+}
+
+template <typename Dtype>
+int WeightedSoftmaxWithLossLayer<Dtype>::label_at(const Labels<Dtype>& labels,
+    const int i, const int j) const {
+  const int position = i * this->inner_num_ + j;
+  const int k = labels.at(position);
+  CHECK_NE(k, Labels<Dtype>::OUTSIDE + 0) << "Layer '"
+      << this->layer_param_.name() << "': label "
+      << static_cast<int>(labels.label[position]) << " of example " << i
+      << " is outside 0.." << labels.classes - 1
+      << ", the classes of its scores.";
   return k;
 }
 
@@ -63,7 +89,7 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Forward_cpu(
   this->softmax_layer_->Forward(this->softmax_bottom_vec_,
                                 this->softmax_top_vec_);
   const Dtype* prob = this->prob_.cpu_data();
-  const Dtype* label = bottom[1]->cpu_data();
+  const Labels<Dtype> label = labels_of(bottom[1]->cpu_data());
   const int classes = this->prob_.shape(this->softmax_axis_);
   double weight_sum = 0;
   double value = 0;
@@ -77,8 +103,9 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Forward_cpu(
       value += weight * weighting_.distance(p);
     }
   }
-  normalizer_ = weighting_.normalizer(weight_sum);
-  top[0]->mutable_cpu_data()[0] = value / normalizer_;
+  const Dtype normalizer = weighting_.normalizer(weight_sum);
+  normalizer_.mutable_cpu_data()[0] = normalizer;
+  top[0]->mutable_cpu_data()[0] = value / normalizer;
   if (top.size() == 2) {
     top[1]->ShareData(this->prob_);
   }
@@ -88,18 +115,15 @@ template <typename Dtype>
 void WeightedSoftmaxWithLossLayer<Dtype>::Backward_cpu(
     const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
     const vector<Blob<Dtype>*>& bottom) {
-  for (int b = 1; b < propagate_down.size(); ++b) {
-    CHECK(!propagate_down[b]) << this->type()
-        << " Layer cannot backpropagate to its "
-        << (b == 1 ? "label" : "prob_groundtruth") << " inputs.";
-  }
+  check_propagate_down(propagate_down);
   if (!propagate_down[0]) { return; }
   const Dtype* prob = this->prob_.cpu_data();
-  const Dtype* label = bottom[1]->cpu_data();
+  const Labels<Dtype> label = labels_of(bottom[1]->cpu_data());
   Dtype* diff = bottom[0]->mutable_cpu_diff();
   const int classes = this->prob_.shape(this->softmax_axis_);
   const int inner = this->inner_num_;
-  const Dtype loss_weight = top[0]->cpu_diff()[0] / normalizer_;
+  const Dtype loss_weight =
+      top[0]->cpu_diff()[0] / normalizer_.cpu_data()[0];
   for (int i = 0; i < this->outer_num_; ++i) {
     for (int j = 0; j < inner; ++j) {
       const int first = i * classes * inner + j;
@@ -116,6 +140,10 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Backward_cpu(
     }
   }
 }
+
+#ifdef CPU_ONLY
+STUB_GPU(WeightedSoftmaxWithLossLayer);
+#endif
 
 INSTANTIATE_CLASS(WeightedSoftmaxWithLossLayer);
 REGISTER_LAYER_CLASS(WeightedSoftmaxWithLoss);

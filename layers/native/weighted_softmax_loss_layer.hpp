@@ -6,7 +6,7 @@
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
 #include "caffe/layers/softmax_loss_layer.hpp"
-#include "caffe/layers/weighting.hpp"
+#include "caffe/layers/position_kernels.hpp"
 #include "caffe/proto/caffe.pb.h"
 
 namespace caffe {
@@ -48,24 +48,28 @@ class WeightedSoftmaxWithLossLayer : public SoftmaxWithLossLayer<Dtype> {
       const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
-  // The parent's GPU code computes plain cross entropy; until this layer has
-  // its own, the CPU code runs on whatever SyncedMemory brings to the host.
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom,
-      const vector<Blob<Dtype>*>& top) { Forward_cpu(bottom, top); }
+      const vector<Blob<Dtype>*>& top);
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
-      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
-    Backward_cpu(top, propagate_down, bottom);
-  }
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
 
   /// The weighting that the layer's parameters, or the environment, name.
   virtual LossParameter_Weighting weighting_kind() const;
 
+  /// Fatal where a gradient is asked of labels or of prob_groundtruth.
+  void check_propagate_down(const vector<bool>& propagate_down) const;
+
+  ScoreShape score_shape() const;
+  Labels<Dtype> labels_of(const Dtype* label) const;
+
   /// The index of the label of position (i, j), or -1 if it is to be ignored.
-  int label_at(const Dtype* label, const int i, const int j) const;
+  int label_at(const Labels<Dtype>& labels, const int i, const int j) const;
 
   Weighting<Dtype> weighting_;
-  /// S of the last forward pass.
-  Dtype normalizer_;
+  /// S of the last forward pass: one value, where the pass was made.
+  Blob<Dtype> normalizer_;
+  /// On the GPU, what each position adds to S and V, and partial sums of them.
+  Blob<double> terms_;
 };
 
 }  // namespace caffe

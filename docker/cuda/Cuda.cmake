@@ -1,0 +1,30 @@
+# Takes the place of upstream's file of this name, whose FindCUDA knows neither CUDA 12 nor 13 nor GPUs after Pascal:
+# .cu files are compiled by CMake's own CUDA language. Upstream's CMakeLists call the two macros.
+if(CPU_ONLY)
+  return()
+endif()
+
+enable_language(CUDA)
+find_package(CUDAToolkit 12 REQUIRED)
+set(HAVE_CUDA TRUE)
+message(STATUS "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
+list(APPEND Caffe_INCLUDE_DIRS PUBLIC ${CUDAToolkit_INCLUDE_DIRS})
+list(APPEND Caffe_LINKER_LIBS PUBLIC CUDA::cudart CUDA::curand CUDA::cublas)
+
+if(USE_CUDNN)
+  find_path(CUDNN_INCLUDE cudnn.h HINTS ${CUDNN_ROOT}/include ${CUDAToolkit_INCLUDE_DIRS} REQUIRED)
+  find_library(CUDNN_LIBRARY cudnn HINTS ${CUDNN_ROOT}/lib ${CUDAToolkit_LIBRARY_DIR} REQUIRED)
+  set(HAVE_CUDNN TRUE)
+  list(APPEND Caffe_DEFINITIONS PUBLIC -DUSE_CUDNN)
+  list(APPEND Caffe_INCLUDE_DIRS PUBLIC ${CUDNN_INCLUDE})
+  list(APPEND Caffe_LINKER_LIBS PUBLIC ${CUDNN_LIBRARY})
+endif()
+
+macro(cuda_include_directories)
+  include_directories(SYSTEM ${ARGN})
+endmacro()
+
+# The caller lists the .cu files themselves among its sources, too.
+macro(caffe_cuda_compile objects)
+  set(${objects})
+endmacro()

@@ -1,0 +1,77 @@
+#ifndef CAFFE_UTIL_CUDNN_ALGORITHMS_HPP_
+#define CAFFE_UTIL_CUDNN_ALGORITHMS_HPP_
+
+#include <cudnn.h>
+
+// cuDNN 8 dropped the queries by which upstream's layers choose convolution algorithms. Here they are again, under their
+// old names, by means of the _v7 queries: the fastest algorithm within the workspace limit whose results repeat, or the
+// fastest within it where none does.
+#if CUDNN_MAJOR >= 8
+
+enum { CUDNN_CONVOLUTION_FWD_SPECIFY_WORKSPACE_LIMIT, CUDNN_CONVOLUTION_BWD_FILTER_SPECIFY_WORKSPACE_LIMIT,
+       CUDNN_CONVOLUTION_BWD_DATA_SPECIFY_WORKSPACE_LIMIT };
+
+namespace caffe {
+namespace cudnn {
+
+// The choice among `count` results, fastest first, that need at most `limit` bytes.
+template <typename Result, typename Algorithm>
+cudnnStatus_t ChooseAlgorithm(cudnnConvolutionDescriptor_t conv, const Result* results, int count, size_t limit,
+                              Algorithm* algorithm) {
+  cudnnMathType_t math;
+  cudnnStatus_t status = cudnnGetConvolutionMathType(conv, &math);
+  if (status != CUDNN_STATUS_SUCCESS) { return status; }
+  const Result* chosen = NULL;
+  for (const Result* result = results; result != results + count; ++result) {
+    // The layers do not set a math type, so what another one would need or give does not count.
+    const bool usable = result->status == CUDNN_STATUS_SUCCESS && result->memory <= limit && result->mathType == math;
+    if (usable && result->determinism == CUDNN_DETERMINISTIC) {
+      chosen = result;
+      break;
+    }
+    if (usable && !chosen) { chosen = result; }
+  }
+  if (!chosen) { return CUDNN_STATUS_NOT_SUPPORTED; }
+  *algorithm = chosen->algo;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+}  // namespace cudnn
+}  // namespace caffe
+
+inline cudnnStatus_t cudnnGetConvolutionForwardAlgorithm(
+    cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t conv,
+    cudnnTensorDescriptor_t y, int, size_t limit, cudnnConvolutionFwdAlgo_t* algorithm) {
+  cudnnConvolutionFwdAlgoPerf_t results[2 * CUDNN_CONVOLUTION_FWD_ALGO_COUNT];
+  int count = 0;
+  const cudnnStatus_t status = cudnnGetConvolutionForwardAlgorithm_v7(
+      handle, x, w, conv, y, 2 * CUDNN_CONVOLUTION_FWD_ALGO_COUNT, &count, results);
+  return status != CUDNN_STATUS_SUCCESS ? status
+      : caffe::cudnn::ChooseAlgorithm(conv, results, count, limit, algorithm);
+}
+
+inline cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm(
+    cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t conv,
+    cudnnFilterDescriptor_t dw, int, size_t limit, cudnnConvolutionBwdFilterAlgo_t* algorithm) {
+  cudnnConvolutionBwdFilterAlgoPerf_t results[2 * CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT];
+  int count = 0;
+  const cudnnStatus_t status = cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+      handle, x, dy, conv, dw, 2 * CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT, &count, results);
+  return status != CUDNN_STATUS_SUCCESS ? status
+      : caffe::cudnn::ChooseAlgorithm(conv, results, count, limit, algorithm);
+}
+
+inline cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm(
+    cudnnHandle_t handle, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t conv,
+    cudnnTensorDescriptor_t dx, int, size_t limit, cudnnConvolutionBwdDataAlgo_t* algorithm) {
+  cudnnConvolutionBwdDataAlgoPerf_t results[2 * CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT];
+  int count = 0;
+  const cudnnStatus_t status = cudnnGetConvolutionBackwardDataAlgorithm_v7(
+      handle, w, dy, conv, dx, 2 * CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT, &count, results);
+  return status != CUDNN_STATUS_SUCCESS ? status
+      : caffe::cudnn::ChooseAlgorithm(conv, results, count, limit, algorithm);
+}
+
+#endif  // CUDNN_MAJOR >= 8
+
+#endif  // CAFFE_UTIL_CUDNN_ALGORITHMS_HPP_

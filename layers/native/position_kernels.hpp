@@ -1,0 +1,140 @@
+#ifndef CAFFE_POSITION_KERNELS_HPP_
+#define CAFFE_POSITION_KERNELS_HPP_
+
+#include <cmath>
+
+#include "caffe/layers/weighting.hpp"
+
+namespace caffe {
+
+/**
+ * The GPU kernels of our layers, but for their launches: what a group of lanes
+ * does for one position of a batch. A group is 32 threads of a warp where a
+ * position's classes lie side by side, else one thread, beside those of the
+ * next positions. The host runs the same code, a thread a lane, in
+ * tests/layers/native/test_position_kernels.cpp.
+ *
+ * A group has rank(), size(), and max(x) and sum(x) over its lanes, which every
+ * lane gets. Sums have a fixed order, so that runs repeat.
+ */
+
+/// Scores or probabilities (outer, classes, inner), with a label a position (outer, inner).
+struct ScoreShape {
+  int outer, classes, inner;
+
+  CAFFE_HOST_DEVICE int positions() const { return outer * inner; }
+  /// Where a position's class 0 is; class c is c * inner further.
+  CAFFE_HOST_DEVICE int first(const int position) const {
+    return position / inner * classes * inner + position % inner;
+  }
+  /// Lanes to a position.
+  CAFFE_HOST_DEVICE int lanes() const { return inner == 1 ? 32 : 1; }
+};
+
+/// The labels of a batch.
+template <typename Dtype>
+struct Labels {
+  const Dtype* label;
+  int classes;
+  bool has_ignored;
+  int ignored;
+
+  static const int IGNORED = -1;
+  static const int OUTSIDE = -2;
+
+  /// The class of a position, IGNORED, or OUTSIDE of 0 .. classes - 1.
+  CAFFE_HOST_DEVICE int at(const int position) const {
+    const int k = static_cast<int>(label[position]);
+    if (has_ignored && k == ignored) { return IGNORED; }
+    return k >= 0 && k < classes ? k : OUTSIDE;
+  }
+};
+
+/// Softmax, and what the position adds to S and V, in one reading of the scores.
+template <typename Dtype, typename Group>
+CAFFE_HOST_DEVICE void ForwardPosition(const Group& group,
+    const ScoreShape& shape, const int position, const Dtype* score,
+    const Labels<Dtype>& labels, const Weighting<Dtype>& weighting,
+    Dtype* prob, double* weight, double* value) {
+  const int first = shape.first(position);
+  Dtype largest = score[first];
+  for (int c = group.rank(); c < shape.classes; c += group.size()) {
+    const Dtype s = score[first + c * shape.inner];
+    largest = s > largest ? s : largest;
+  }
+  largest = group.max(largest);
+  Dtype total = 0;
+  for (int c = group.rank(); c < shape.classes; c += group.size()) {
+    total += exp(score[first + c * shape.inner] - largest);
+  }
+  total = group.sum(total);
+  for (int c = group.rank(); c < shape.classes; c += group.size()) {
+    const int at = first + c * shape.inner;
+    prob[at] = exp(score[at] - largest) / total;
+  }
+  if (group.rank() != 0) { return; }
+  const int k = labels.at(position);
+  if (k >= 0) {
+    const Dtype p = exp(score[first + k * shape.inner] - largest) / total;
+    const Dtype w = weighting.weight(p);
+    weight[position] = w;
+    value[position] = w * weighting.distance(p);
+  } else {  // a wrong label makes the loss NaN
+    weight[position] = value[position] = k == Labels<Dtype>::IGNORED ? 0 : NAN;
+  }
+}
+
+/// The gradient of a position's scores; scale is loss_weight / S.
+template <typename Dtype, typename Group>
+CAFFE_HOST_DEVICE void BackwardPosition(const Group& group,
+    const ScoreShape& shape, const int position, const Dtype* prob,
+    const Labels<Dtype>& labels, const Weighting<Dtype>& weighting,
+    const Dtype scale, Dtype* diff) {
+  const int first = shape.first(position);
+  const int k = labels.at(position);
+  const Dtype factor =
+      k < 0 ? 0 : scale * weighting.multiplier(prob[first + k * shape.inner]);
+  for (int c = group.rank(); c < shape.classes; c += group.size()) {
+    const int at = first + c * shape.inner;
+    diff[at] = factor * (c == k ? prob[at] - 1 : prob[at]);
+  }
+}
+
+/// The label's probability, and the largest where `largest` is not NULL.
+template <typename Dtype, typename Group>
+CAFFE_HOST_DEVICE void ExtractPosition(const Group& group,
+    const ScoreShape& shape, const int position, const Dtype* prob,
+    const Labels<Dtype>& labels, Dtype* label_prob, Dtype* largest) {
+  const int first = shape.first(position);
+  if (largest) {
+    Dtype found = prob[first];
+    for (int c = group.rank(); c < shape.classes; c += group.size()) {
+      const Dtype p = prob[first + c * shape.inner];
+      found = p > found ? p : found;
+    }
+    found = group.max(found);
+    if (group.rank() == 0) { largest[position] = found; }
+  }
+  if (group.rank() == 0) {
+    const int k = static_cast<int>(labels.label[position]);
+    label_prob[position] = k >= 0 && k < labels.classes
+        ? prob[first + k * shape.inner]
+        : labels.has_ignored && k == labels.ignored ? Dtype(0) : Dtype(NAN);
+  }
+}
+
+/// The sum of every `parts`-th stretch of 32 terms, from the part-th on, in double precision.
+template <typename Group>
+CAFFE_HOST_DEVICE double SumOfPart(const Group& group, const int part,
+    const int parts, const int count, const double* terms) {
+  double sum = 0;
+  for (int i = part * group.size() + group.rank(); i < count;
+       i += parts * group.size()) {
+    sum += terms[i];
+  }
+  return group.sum(sum);
+}
+
+}  // namespace caffe
+
+#endif  // CAFFE_POSITION_KERNELS_HPP_

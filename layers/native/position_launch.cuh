@@ -1,0 +1,56 @@
+#ifndef CAFFE_POSITION_LAUNCH_CUH_
+#define CAFFE_POSITION_LAUNCH_CUH_
+
+#include "caffe/layers/position_kernels.hpp"
+#include "caffe/util/device_alternate.hpp"
+
+namespace caffe {
+
+/// `Size` neighbouring threads of a warp; see position_kernels.hpp.
+template <int Size>
+struct Lanes {
+  __device__ int rank() const { return threadIdx.x % Size; }
+  __device__ int size() const { return Size; }
+
+  template <typename T>
+  __device__ T max(T x) const {
+#pragma unroll
+    for (int step = Size / 2; step > 0; step /= 2) {
+      const T other = __shfl_xor_sync(0xffffffff, x, step);
+      x = other > x ? other : x;
+    }
+    return x;
+  }
+
+  template <typename T>
+  __device__ T sum(T x) const {
+#pragma unroll
+    for (int step = Size / 2; step > 0; step /= 2) {
+      x += __shfl_xor_sync(0xffffffff, x, step);
+    }
+    return x;
+  }
+};
+
+/// The first position of a group of this thread, and how many there are at once.
+template <int Size>
+__device__ int FirstPosition() {
+  return (blockIdx.x * blockDim.x + threadIdx.x) / Size;
+}
+template <int Size>
+__device__ int PositionStep() { return gridDim.x * blockDim.x / Size; }
+
+const int THREADS_A_BLOCK = 256;
+const int MOST_BLOCKS = 4096;
+
+/// Blocks to give each position its lanes.
+inline int BlocksFor(const ScoreShape& shape) {
+  const int positions_a_block = THREADS_A_BLOCK / shape.lanes();
+  const int blocks =
+      (shape.positions() + positions_a_block - 1) / positions_a_block;
+  return blocks < 1 ? 1 : blocks < MOST_BLOCKS ? blocks : MOST_BLOCKS;
+}
+
+}  // namespace caffe
+
+#endif  // CAFFE_POSITION_LAUNCH_CUH_
