@@ -82,6 +82,8 @@ class BatchFeeder:
         Steps already done; the first batch is that of step ``start + 1``.
     classes_per_batch, images_per_class : int
         32 and 8 in the released experiments.
+    rank, ranks : int
+        Of `ranks` feeders beside each other, each with another `rank` from 0 on, one gives each batch in turn.
 
     Raises
     ------
@@ -92,9 +94,9 @@ class BatchFeeder:
     AHEAD = 2
 
     def __init__(self, dataset: Dataset, seed: int, start: int = 0, classes_per_batch: int = 32,
-                 images_per_class: int = 8):
+                 images_per_class: int = 8, rank: int = 0, ranks: int = 1):
         self.make = BatchMaker(dataset, seed, classes_per_batch, images_per_class)
-        self.next_step = start + 1
+        self.next_step, self.ranks = start * ranks + rank + 1, ranks
         self.ready = queue.Queue(self.AHEAD)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._work, name="batches", daemon=True)
@@ -107,7 +109,7 @@ class BatchFeeder:
             except Exception as error:  # the consumer raises it
                 self.ready.put(error)
                 return
-            step += 1
+            step += self.ranks
 
     def __enter__(self) -> "BatchFeeder":
         self.thread.start()

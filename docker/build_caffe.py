@@ -172,7 +172,8 @@ def assemble(cache: Path, tree: Path) -> None:
             raise BuildError(f"{patch.relative_to(ROOT)} does not apply to this source:\n{done.stdout}")
     shutil.copy(DOCKER / "cuda/Cuda.cmake", tree / "cmake")
     shutil.copy(DOCKER / "cuda/cudnn_algorithms.hpp", tree / "include/caffe/util")
-    places = {".hpp": "include/caffe/layers", ".cuh": "include/caffe/layers", ".cpp": "src/caffe/layers", ".cu": "src/caffe/layers"}
+    headers, sources = "include/caffe/layers", "src/caffe/layers"
+    places = {".hpp": headers, ".cuh": headers, ".cpp": sources, ".cu": sources}
     for path in files_below(NATIVE_LAYERS):
         if path.suffix in places:
             shutil.copy(path, tree / places[path.suffix])

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from solvers.errors import SolverError
+import numpy as np
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # errors only; 0 shows all that Caffe says
 
@@ -23,28 +23,7 @@ def has_cuda() -> bool:
     return about.is_file() and json.loads(about.read_text()).get("cuda") is True
 
 
-def use(gpu: str | None) -> None:
-    """Compute on one GPU, or on the CPU where `gpu` is None.
-
-    Parameters
-    ----------
-    gpu : str or None
-        The value of ``--gpu``: a device number.
-
-    Raises
-    ------
-    SolverError
-        If it is not a device number, names several, or this Caffe knows no GPU (asked all the same, it would abort).
-    """
-    if gpu is None:
-        caffe.set_mode_cpu()
-        return
-    ids = gpu.split(",")
-    if not all(name.strip().isdecimal() for name in ids):
-        raise SolverError(f"--gpu {gpu}: not a device number such as 0")
-    if not has_cuda():
-        raise SolverError(f"--gpu {gpu}: this Caffe was built for the CPU only; leave --gpu out")
-    if len(ids) > 1:
-        raise SolverError(f"--gpu {gpu}: training on several GPUs is not supported yet; give one device number")
-    caffe.set_device(int(gpu))
-    caffe.set_mode_gpu()
+def seed_layers(seed: int, iteration: int, rank: int = 0) -> None:
+    """Seed what layers draw in a step (Dropout): from seed and step alone, as the batch, so that a resumed run repeats it."""
+    sequence = np.random.SeedSequence([seed, iteration, *([rank] if rank else [])])
+    caffe.set_random_seed(int(sequence.generate_state(1)[0]))

@@ -56,8 +56,11 @@ def classes_per_batch(net: caffe.Net, num_classes: int) -> int:
     return batch // IMAGES_PER_CLASS
 
 
-def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int, start: int) -> Iterator[np.ndarray | None]:
+def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int, start: int, rank: int = 0,
+         ranks: int = 1) -> Iterator[np.ndarray | None]:
     """At each ``next()``, put the next batch into the net's input blobs; step `start` + 1 gets the first.
+
+    With `ranks` solvers beside each other, this one gets those batches that are its turn; see `BatchFeeder`.
 
     Yields
     ------
@@ -68,7 +71,7 @@ def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int
         yield from itertools.repeat(None)
     classes = classes_per_batch(net, data.num_classes)
     with BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes,
-                     images_per_class=IMAGES_PER_CLASS) as feeder:
+                     images_per_class=IMAGES_PER_CLASS, rank=rank, ranks=ranks) as feeder:
         for batch in feeder:
             for name, values in (("data", batch.data), ("label", batch.labels)):
                 if name in blobs:

@@ -25,7 +25,7 @@ from solvers.setting import Setting
 pb = caffe.proto.caffe_pb2
 
 # What must be the same for a run to go on; net and solver are compared by content.
-SAME = ("setting", "noise", "noise_type", "seed", "data_sha256")
+SAME = ("setting", "noise", "noise_type", "seed", "gpus", "data_sha256")
 
 
 def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -> Path:
@@ -77,7 +77,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise SolverError(f"cannot resume {self.folder}: {config} cannot be read ({error})") from error
         for name in SAME:
-            then, now = before.get(name), self.config[name]
+            then, now = before.get(name, 1 if name == "gpus" else None), self.config[name]
             if then != now:
                 raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}")
         then = prototext.read(self.folder / "train.prototxt", pb.NetParameter())
@@ -114,7 +114,7 @@ class Run:
 
 
 def resolve_solver(given: pb.SolverParameter, seed: int | None, max_iter: int | None,
-                   gpu: str | None) -> pb.SolverParameter:
+                   gpus: list[int]) -> pb.SolverParameter:
     """A solver as the driver runs it: seed, last step and device filled in, snapshots left to the driver.
 
     The seed is here because Caffe takes the file's over the driver's; max_iter because lr_policy poly divides by it.
@@ -126,9 +126,9 @@ def resolve_solver(given: pb.SolverParameter, seed: int | None, max_iter: int | 
     if seed is not None or given.random_seed < 0:
         solver.random_seed = 123 if seed is None else seed
     solver.max_iter = max_iter or given.max_iter or 30000
-    solver.solver_mode = pb.SolverParameter.CPU if gpu is None else pb.SolverParameter.GPU
-    if gpu is not None:
-        solver.device_id = int(gpu)
+    solver.solver_mode = pb.SolverParameter.GPU if gpus else pb.SolverParameter.CPU
+    if gpus:
+        solver.device_id = gpus[0]
     return solver
 
 

@@ -21,10 +21,10 @@ import numpy as np
 
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import dynamics, engine, inputs, losses, options, released, run, setting, validate
+from solvers import dynamics, gpus, inputs, losses, options, released, run, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
-from solvers.engine import caffe
+from solvers.engine import caffe, seed_layers
 from solvers.errors import SolverError, failed
 from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
@@ -60,13 +60,14 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     SolverError, data_toolkit.errors.DataError
         If an input is wrong.
     """
-    engine.use(args.gpu)
+    devices = gpus.choose(args.gpu)
+    gpus.prepare(devices)
     if args.released:
         released.choose(args)
     labels = TrainingSet.from_options(args)
     chosen = setting.load(args.setting)
     changed = change_losses(chosen.net, args)
-    solver_param = run.resolve_solver(chosen.solver, args.seed, args.max_iter, args.gpu)
+    solver_param = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
     fed = check(chosen.net, solver_param, state, labels)
@@ -81,7 +82,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     data = load_data(args.data, labels) if fed else None
     this = run.Run(folder, chosen, solver_param, {
         "setting": chosen.name, **labels.config, "seed": seed,
-        **losses.in_use(chosen.net), "layers": args.layers, "max_iter": solver_param.max_iter,
+        **losses.in_use(chosen.net), "layers": args.layers, "gpus": len(devices) or 1, "max_iter": solver_param.max_iter,
         "data_sha256": data and data.fingerprint})
     if start:
         this.check_resumable()
@@ -101,7 +102,10 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
     go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
     observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
-    return steps(solver, solver_param, inputs.fill(solver.net, fed, data, seed, start), observer, checkpoints, go_on)
+    batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
+    with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
+        others.join(solver)
+        return steps(solver, solver_param, batches, observer, others, checkpoints, go_on)
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
@@ -146,7 +150,7 @@ def load_data(folder: Path, labels: TrainingSet) -> Dataset:
 
 
 def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[np.ndarray | None],
-          observer: dynamics.Observer | None, checkpoints: Checkpoints, go_on: str) -> int | None:
+          observer: dynamics.Observer | None, others: gpus.Others, checkpoints: Checkpoints, go_on: str) -> int | None:
     """Step the solver to its max_iter, with logs and checkpoints.
 
     Parameters
@@ -158,6 +162,8 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
     batches : generator
         Each ``next()`` fills the net's inputs and says with which images.
     observer : dynamics.Observer or None
+    others : gpus.Others
+        The processes of other GPUs, which step along.
     checkpoints : Checkpoints
     go_on : str
         The command to resume with, for whoever stops it.
@@ -168,7 +174,7 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
         The signal that stopped it early.
     """
     net, start, stop, folder = solver.net, solver.iter, param.max_iter, checkpoints.folder.parent
-    images = next(iter(net.blobs.values())).data.shape[0] * param.iter_size
+    images = next(iter(net.blobs.values())).data.shape[0] * param.iter_size * (len(others.gpus) or 1)
     loss_weights = {name: weight for name, weight in net.blob_loss_weights.items() if weight}
     with ExitStack() as stack:
         stack.enter_context(closing(batches))
@@ -184,8 +190,8 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
         for iteration in range(start + 1, stop + 1):
             fed = next(batches)
             lr = solver.lr
-            # What a layer draws (Dropout) depends on seed and step alone, as the batch does: a resumed run repeats it.
-            caffe.set_random_seed(int(np.random.SeedSequence([param.random_seed, iteration]).generate_state(1)[0]))
+            seed_layers(param.random_seed, iteration)
+            others.step()
             solver.step(1)
             loss = sum(weight * float(net.blobs[name].data.sum()) for name, weight in loss_weights.items())
             for follower in (log, board, progress):

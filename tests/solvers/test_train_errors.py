@@ -32,15 +32,10 @@ def fails(run, capsys, *arguments: object) -> str:
     (["--layers", "phyton"], "argument --layers: invalid choice"),
     (["--weighting", "GCE"], "--weighting GCE: no layer of this net takes it"),
     (["--gpu", "0"], "--gpu 0: this Caffe was built for the CPU only"),
-    (["--gpu", "first"], "--gpu first: not a device number"),
+    (["--gpu", "first"], "--gpu first: give device numbers such as 0 or 0,1, or all"),
 ])
 def test_options(setting, run, capsys, options, message):
     assert message in fails(run, capsys, setting(), *options)
-
-
-def test_several_gpus(setting, run, capsys, monkeypatch):
-    monkeypatch.setattr("solvers.engine.has_cuda", lambda: True)
-    assert "training on several GPUs is not supported yet" in fails(run, capsys, setting(), "--gpu", "0,1")
 
 
 def test_missing_folder(setting, run, capsys):

@@ -111,6 +111,8 @@ class PositionKernelsTest : public ::testing::TestWithParam<Case> {
 
   LayerParameter Parameter(const std::string& weighting, const bool ignore) const {
     LayerParameter parameter;
+    parameter.add_loss_weight(1);
+    parameter.add_loss_weight(0);
     parameter.mutable_softmax_param()->set_axis(GetParam().axis);
     LossParameter* loss = parameter.mutable_loss_param();
     LossParameter_Weighting kind;
@@ -134,7 +136,7 @@ TEST_P(PositionKernelsTest, TestWeightedSoftmaxEqualsTheCpuPasses) {
       WeightedSoftmaxWithLossLayer<float> layer(parameter);
       layer.SetUp(bottom_, top_);
       const float expected_loss = (layer.Forward(bottom_, top_), loss_.cpu_data()[0]);
-      loss_.mutable_cpu_diff()[0] = 2;
+      loss_.mutable_cpu_diff()[0] = 2;  // the loss weight
       layer.Backward(top_, {true, false, false}, bottom_);
 
       const LossParameter& loss_param = parameter.loss_param();
@@ -184,6 +186,7 @@ TEST_P(PositionKernelsTest, TestExtractProbEqualsTheCpuPass) {
       parameter.mutable_loss_param()->set_ignore_label(255);
       labels_.mutable_cpu_data()[0] = 255;
     }
+    parameter.clear_loss_weight();
     ExtractProbLayer<float> layer(parameter);
     const std::vector<Blob<float>*> bottom = {&scores_, &labels_}, top = {&expected, &expected_largest};
     layer.SetUp(bottom, top);
