@@ -1,13 +1,14 @@
 # The commands people use. Each does first whatever set-up is missing.
 #   make train                                   ResNet-44, DM, CIFAR-100 without label noise
 #   make train ARGS="prototxt/res44_cce --noise 0.4 --max-iter 20"
-#   make test | test-slow | test-upstream | lint | lock
+#   make test | test-slow | test-upstream | test-gpu | lint | lock
+#   make cuda                                    Caffe for GPUs, compiled, linked and checked; no GPU is needed
 PYTHON := .venv/bin/python
 ARGS ?=
 # ARGS may hold only options: then the default setting is trained.
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
 
-.PHONY: setup train evaluate compare prepare test test-slow test-upstream lint lock
+.PHONY: setup train evaluate compare prepare test test-slow test-upstream test-gpu cuda lint lock
 
 setup:
 	@docker/setup.sh
@@ -31,6 +32,17 @@ test-slow: setup
 
 # Upstream's CPU C++ tests and those of our layers: 5 minutes to compile, 1 to run.
 test-upstream: setup
+	$(PYTHON) docker/build_caffe.py --gtests
+
+# CUDA, cuDNN and NCCL are installed into the cache (3 GB). CAFFE_CUDA=/usr/local/cuda takes that toolkit instead,
+# CAFFE_CUDA_ARCHS=86 compiles for that GPU only. Keep CAFFE_CUDA set for later calls of make.
+cuda: export CAFFE_CUDA := $(or $(CAFFE_CUDA),1)
+cuda: setup
+	$(PYTHON) docker/check_cuda.py
+
+# Needs a GPU and CAFFE_CUDA in the environment: our tests marked gpu, and upstream's C++ tests on the GPU.
+test-gpu: setup
+	$(PYTHON) -m pytest -m gpu tests $(ARGS)
 	$(PYTHON) docker/build_caffe.py --gtests
 
 lint: setup

@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "docker" / "build_caffe.py"
 
 
+sys.path.insert(0, str(SCRIPT.parent))  # as a script has it, for cuda_toolkit
+
+
 def load_script():
     """A fresh copy of the script as a module."""
     spec = importlib.util.spec_from_file_location("build_caffe", SCRIPT)
@@ -27,6 +30,7 @@ def load_script():
 @pytest.fixture
 def build(monkeypatch):
     monkeypatch.delenv("CAFFE_SOURCE", raising=False)
+    monkeypatch.delenv("CAFFE_CUDA", raising=False)
     return load_script()
 
 
@@ -90,9 +94,10 @@ def test_work_tree_becomes_equal_and_keeps_what_did_not_change(tmp_path_factory,
 
 def test_interrupted_install_leaves_nothing_and_the_next_one_is_complete(build, monkeypatch, tmp_path):
     names = ("CMakeLists.txt", "python/caffe/test/test_x.py", "models/m", "include/caffe/layers/l",
-             "src/caffe/layers/l", "src/caffe/test/t")
+             "src/caffe/layers/l", "src/caffe/test/t", "include/caffe/util/u", "cmake/c")
     source = write_tree(tmp_path / "caffe", dict.fromkeys(names, ""))
-    docker = write_tree(tmp_path / "docker", {"apt-build.txt": "g++", "caffe-source.txt": "x==1 --hash=sha256:0"})
+    docker = write_tree(tmp_path / "docker", {"apt-build.txt": "g++", "caffe-source.txt": "x==1 --hash=sha256:0",
+                                              "cuda/Cuda.cmake": "", "cuda/cudnn_algorithms.hpp": ""})
     (docker / "patches").mkdir()
     monkeypatch.setattr(build, "DOCKER", docker)
     monkeypatch.setenv("CAFFE_SOURCE", str(source))
