@@ -68,6 +68,23 @@ def test_a_mat_file_is_trained_on(setting, tmp_path, mat):
     assert train.main([*arguments[:-1], "4", "--train-data", str(mat), "--noise", "0.4", "--resume"]) == 2
 
 
+def test_classes_with_few_images_and_too_few_classes(setting, tmp_path, capsys):
+    """A class of 3 images gives 8 of a batch, modulo 3; a batch of 16 needs two classes."""
+    data = tiny.dataset()
+    arguments = [str(setting()), "--runs", str(tmp_path / "runs"), "--max-iter", "3", "--train-data"]
+    for name, kept in ("few", data.labels < 1), ("enough", (data.labels < 1) | ((data.labels == 9) & (np.arange(200) < 30))):
+        matfile.write(tmp_path / f"{name}.mat", data.images[kept], data.labels[kept])
+    assert train.main([*arguments, str(tmp_path / "enough.mat")]) == 0
+    capsys.readouterr()
+    assert train.main([*arguments, str(tmp_path / "few.mat")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: the net's batch of 16 images is not 8 images of each of 1 to 1 classes")
+    # ten classes by number, one by content
+    matfile.write(tmp_path / "one.mat", data.images, np.full(200, 9))
+    assert train.main([*arguments, str(tmp_path / "one.mat")]) == 2
+    assert "error: the labels hold 1 classes, but a batch takes 2" in capsys.readouterr().err
+
+
 def test_train_sets(setting, run, folder, tmp_path, monkeypatch, capsys):
     """The five accuracies of each checkpoint, against those counted one by one."""
     clean = tiny.dataset()
