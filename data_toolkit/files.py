@@ -10,6 +10,18 @@ from typing import BinaryIO
 from data_toolkit.errors import DataError
 
 
+def publish(new: Path, path: Path) -> None:
+    """Rename a file once its content is on the disk, so that whoever sees `path` sees all of it, after a power cut too."""
+    with open(new, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(new, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, which takes its place when the block ends well and vanishes when it does not.
@@ -29,15 +41,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        publish(temporary, path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -49,3 +56,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """`atomic_path`, opened for writing bytes."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         yield file
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file (text as UTF-8) that is never seen half written; see `atomic_path` for errors."""
+    with atomic_writer(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)

@@ -10,9 +10,10 @@ import json
 import re
 from pathlib import Path
 
+from data_toolkit.errors import DataError
+from data_toolkit.files import write_atomically
 from layers.did_you_mean import did_you_mean
 from solvers import curves, published
-from solvers.checkpoints import write_atomically
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.published import Curve
 
@@ -144,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
             drawn.append((str(run), read_accuracy(run / "accuracy.txt"), released))
         if args.plot:
             write_atomically(args.plot, curves.draw_together(drawn))
-    except (SolverError, OSError) as error:
+    except (SolverError, DataError, OSError) as error:
         return failed(error)
     print(align(table))
     if notes:

@@ -26,8 +26,9 @@ from tqdm import tqdm
 
 from data_toolkit import batches, dataset
 from data_toolkit.errors import DataError
+from data_toolkit.files import write_atomically
 from solvers import curves, prototext, published, setting, validate
-from solvers.checkpoints import Checkpoints, write_atomically
+from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.inputs import IMAGE
@@ -48,13 +49,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder that solvers.train wrote, or one of the released package")
     parser.add_argument("--train-sets", action="store_true",
                         help="measure the training images too, against their given and their true labels")
+    parser.add_argument("--allow-module", action="append", default=[], metavar="NAME",
+                        help="a Python module whose layers may run; only our own may otherwise")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
                         help="where the measurements of a released folder go (default runs)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
     try:
-        evaluate(args.run, args.data, args.train_sets, args.runs)
+        evaluate(args.run, args.data, args.train_sets, args.runs, args.allow_module)
     except (SolverError, DataError) as error:
         return failed(error)
     except KeyboardInterrupt:
@@ -62,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs")) -> Curve:
+def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"),
+             modules: Collection[str] = ()) -> Curve:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
 
     Parameters
@@ -75,6 +79,8 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         Write train_accuracy.csv too; see `train_accuracies`.
     runs : Path
         Where the measurements of a released run folder go.
+    modules : collection of str
+        Python modules, besides our own layers, from which layers may come.
 
     Returns
     -------
@@ -87,6 +93,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         If the run has no checkpoint, its net no probabilities, or the data are missing.
     """
     source = find_source(run, runs)
+    validate.check_net(source.net, TEST, modules)
     iterations = source.checkpoints.models()
     if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")
@@ -149,7 +156,6 @@ def find_source(run: Path, runs: Path) -> Source:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
     chosen = setting.load(run.resolve().parent / name["setting"])
     net = derive_test_net(chosen.net)
-    validate.check_net(net, TEST)
     released = next((r for r in published.load_runs()
                      if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
     return Source(Checkpoints(run), net, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
@@ -161,11 +167,8 @@ def read_test_net(run: Path) -> pb.NetParameter:
     """The net from images to probabilities: the run's test.prototxt, else what its train net is without the label."""
     file = run / "test.prototxt"
     if file.is_file():
-        net = prototext.read(file, pb.NetParameter())
-    else:
-        net = derive_test_net(prototext.read(run / "train.prototxt", pb.NetParameter()))
-    validate.check_net(net, TEST)
-    return net
+        return prototext.read(file, pb.NetParameter())
+    return derive_test_net(prototext.read(run / "train.prototxt", pb.NetParameter()))
 
 
 def derive_test_net(train: pb.NetParameter) -> pb.NetParameter:
@@ -204,13 +207,32 @@ def build(net: pb.NetParameter) -> caffe.Net:
 
 def load(net: caffe.Net, file: Path) -> None:
     """Load a checkpoint's weights into `net`, for all its layers: Caffe leaves a layer that it does not find random."""
+    check_weights(net, file)
+    net.copy_from(str(file))
+
+
+def check_weights(net: caffe.Net, file: Path) -> None:
+    """Raise SolverError unless the file is whole and has the net's weights; Caffe itself would end the process."""
     try:
-        layers = {layer.name for layer in pb.NetParameter.FromString(file.read_bytes()).layer if layer.blobs}
+        layers = {layer.name: layer.blobs for layer in pb.NetParameter.FromString(file.read_bytes()).layer}
     except DecodeError as error:
         raise SolverError(f"{file} is damaged: {error}") from error
-    if missing := [name for name in net.params if name not in layers]:
+    if missing := [name for name in net.params if not layers.get(name)]:
         raise SolverError(f"{file} has no weights for the layers {', '.join(missing)} of the test net")
-    net.copy_from(str(file))
+    for name, blobs in net.params.items():
+        ours = [tuple(blob.data.shape) for blob in blobs]
+        theirs = [_shape(blob) for blob in layers[name]]
+        if any(shape != other and np.prod(shape) != np.prod(other) for shape, other in zip(ours, theirs, strict=False)) \
+                or len(ours) != len(theirs) or any(len(blob.data) != np.prod(shape) and len(blob.double_data) != np.prod(shape)
+                                                   for blob, shape in zip(layers[name], theirs, strict=True)):
+            raise SolverError(f"{file}: the weights of layer '{name}' have the shapes {theirs}, the test net's {ours}")
+
+
+def _shape(blob: pb.BlobProto) -> tuple[int, ...]:
+    """As Caffe reads it: the old four fields, or any number of dimensions."""
+    if blob.HasField("shape"):
+        return tuple(blob.shape.dim)
+    return blob.num, blob.channels, blob.height, blob.width
 
 
 def predict(net: caffe.Net, images: dataset.Dataset) -> np.ndarray:

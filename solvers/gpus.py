@@ -20,6 +20,7 @@ from solvers import inputs
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe, has_cuda, seed_layers
 from solvers.errors import SolverError
+from solvers.interrupt import SIGNALS
 from solvers.training_set import TrainingSet
 
 
@@ -144,7 +145,7 @@ class Others:
 
 def train_along(gpus: list[int], rank: int, uid: bytes, task: Task, connection: Connection) -> None:
     """What a process beside the first does: step when told, end when the connection does."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the first process decides
+    for number in SIGNALS:  # the first process decides
         signal.signal(number, signal.SIG_IGN)
     prepare(gpus, rank)
     solver = caffe.get_solver(str(task.run / "solver.prototxt"))

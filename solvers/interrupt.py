@@ -1,15 +1,15 @@
-"""Ctrl-C and SIGTERM: finish the step first; a second one ends the process at once."""
+"""Ctrl-C, SIGTERM and Slurm's SIGUSR1: finish the step first; a second one ends the process at once."""
 
 import ctypes
 import signal
 from types import FrameType
 from typing import Self
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupt:
-    """Context in which SIGINT and SIGTERM are noted instead of obeyed.
+    """Context in which SIGINT, SIGTERM and SIGUSR1 are noted instead of obeyed.
 
     Attributes
     ----------

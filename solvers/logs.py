@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, TypeVar, get_type_hints
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from solvers.checkpoints import write_atomically
+from data_toolkit.files import write_atomically
 from solvers.errors import SolverError
 
 Row = TypeVar("Row", bound=NamedTuple)
@@ -79,12 +79,22 @@ class CsvLog(Generic[Row]):
 
 
 def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
-    """The complete rows of a CSV file of such a kind; none if there is no such file."""
+    """The complete rows of a CSV file of such a kind; none if there is no such file.
+
+    Raises
+    ------
+    SolverError
+        If one of them is damaged.
+    """
     if not file.is_file():
         return []
-    whole, _, _torn = file.read_text(encoding="utf-8").rpartition("\n")
     types = get_type_hints(kind)
-    return [kind(**{name: types[name](row[name]) for name in kind._fields}) for row in csv.DictReader(io.StringIO(whole))]
+    try:
+        whole, _, _torn = file.read_text(encoding="utf-8").rpartition("\n")
+        rows = csv.DictReader(io.StringIO(whole))
+        return [kind(**{name: types[name](row[name]) for name in kind._fields}) for row in rows]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise SolverError(f"{file} is damaged: {error}; without it, the run can only start again") from error
 
 
 def _text(row: Row) -> tuple[str, ...]:

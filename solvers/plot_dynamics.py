@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from solvers.checkpoints import write_atomically
+from data_toolkit.errors import DataError
+from data_toolkit.files import write_atomically
 from solvers.dynamics import FILE, Dynamics
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.logs import read_log
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         if empty := [run for run, values in rows.items() if not values]:
             raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes it where true labels are known")
         write_atomically(args.output, draw(rows))
-    except (SolverError, OSError, ValueError, KeyError) as error:
+    except (SolverError, DataError, OSError, ValueError, KeyError) as error:
         return failed(error)
     print(args.output)
     return 0

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from layers.did_you_mean import did_you_mean
 from solvers.errors import SolverError
 
+MAX_CHARACTERS, MAX_DEPTH = 20_000_000, 50  # a ResNet-110 has 200,000 characters and is nested 4 deep
 M = TypeVar("M", bound=Message)
 
 
@@ -22,7 +23,9 @@ def read(path: Path, message: M) -> M:
         If the file cannot be read, or does not parse: Caffe itself would abort the process.
     """
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), message)
+        content = path.read_text(encoding="utf-8")
+        check_size(path, content)
+        return text_format.Parse(content, message)
     except OSError as error:
         raise SolverError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -30,6 +33,18 @@ def read(path: Path, message: M) -> M:
     except text_format.ParseError as error:
         reason = re.sub(r"^\d+:\d+ : ", "", str(error))
         raise SolverError(f"{path}:{error.GetLine()}: {reason}{_suggestion(reason, message)}") from error
+
+
+def check_size(path: Path, content: str) -> None:
+    """Raise SolverError for what is too large or nested too deeply to be a net: its parser would recurse without limit."""
+    if len(content) > MAX_CHARACTERS:
+        raise SolverError(f"{path} has {len(content)} characters, but a prototxt at most {MAX_CHARACTERS}")
+    depth = deepest = 0
+    for bracket in re.findall(r"[{}<>]", content):
+        depth += 1 if bracket in "{<" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise SolverError(f"{path} is nested {deepest} deep, but a net at most {MAX_DEPTH}")
 
 
 def _suggestion(reason: str, message: Message) -> str:

@@ -8,16 +8,20 @@
 
 import dataclasses
 import difflib
+import fcntl
 import hashlib
 import json
 import os
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from data_toolkit.files import write_atomically
 from solvers import prototext
-from solvers.checkpoints import FOLDER, Checkpoints, write_atomically
+from solvers.checkpoints import FOLDER, Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.setting import Setting
@@ -43,6 +47,25 @@ def make(folder: Path) -> None:
         raise SolverError(f"cannot make the run folder {folder}: {error.strerror}") from error
     if not os.access(folder / FOLDER, os.W_OK):
         raise SolverError(f"cannot write the run folder {folder}")
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder; raise SolverError if one does. The dead hold no lock."""
+    file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.read(file, 100).decode(errors="replace").strip()
+            raise SolverError(f"{folder}: another process ({other}) trains there: wait for its end, or stop it") from None
+        for unfinished in folder.glob(".*.*"):  # a killed process was writing it
+            unfinished.unlink()
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()} on {platform.node()}".encode())
+        yield
+    finally:
+        os.close(file)
 
 
 @dataclasses.dataclass

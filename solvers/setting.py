@@ -109,8 +109,10 @@ def read_net(file: Path) -> pb.NetParameter:
         return prototext.read(file, pb.NetParameter())
     except SolverError:
         try:
-            net = text_format.Parse(file.read_bytes(), pb.NetParameter(), allow_unknown_field=True)
-        except (OSError, ValueError, text_format.ParseError):
+            content = file.read_text(encoding="utf-8")
+            prototext.check_size(file, content)
+            net = text_format.Parse(content, pb.NetParameter(), allow_unknown_field=True)
+        except (OSError, SolverError, ValueError, text_format.ParseError):
             net = pb.NetParameter()
         check_types(layer for layer in net.layer if layer.type)
         raise

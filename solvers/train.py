@@ -13,7 +13,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import dynamics, gpus, inputs, losses, options, released, run, setting, validate
+from solvers import divergence, dynamics, gpus, inputs, losses, options, released, run, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
 from solvers.engine import caffe, seed_layers
@@ -37,7 +37,7 @@ CHECKPOINT_INTERVAL = 1000
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; return its exit code: 0, 2 after bad input, 130 or 143 after SIGINT or SIGTERM."""
+    """Run the command line; return its exit code: 0; 2 after an error; 130, 143 or 138 after SIGINT, SIGTERM or SIGUSR1."""
     argv = sys.argv[1:] if argv is None else argv
     args = options.parse(argv, __doc__)
     try:
@@ -47,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         stopped_by = train(args, argv)
     except (SolverError, DataError) as error:
         return failed(error)
+    except OSError as error:  # the disk is full, or gone
+        return failed(SolverError(f"{error}; the run goes on with --resume from its newest checkpoint"))
     except KeyboardInterrupt:
         return 130
     return 128 + stopped_by if stopped_by else 0
@@ -70,42 +72,44 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     solver_param = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
-    fed = check(chosen.net, solver_param, state, labels)
+    fed = check(chosen.net, solver_param, state, labels, args.allow_module)
 
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
-    checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
-    start = starting_point(checkpoints, args.resume)
-    if start >= solver_param.max_iter:
-        print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
-        return None
     run.make(folder)
-    data = load_data(args.data, labels) if fed else None
-    this = run.Run(folder, chosen, solver_param, {
-        "setting": chosen.name, **labels.config, "seed": seed,
-        **losses.in_use(chosen.net), "layers": args.layers, "gpus": len(devices) or 1, "max_iter": solver_param.max_iter,
-        "data_sha256": data and data.fingerprint})
-    if start:
-        this.check_resumable()
-    this.write()
+    with run.lock(folder):
+        checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
+        start = starting_point(checkpoints, args.resume)
+        if start >= solver_param.max_iter:
+            print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
+            return None
+        data = load_data(args.data, labels) if fed else None
+        this = run.Run(folder, chosen, solver_param, {
+            "setting": chosen.name, **labels.config, "seed": seed, **losses.in_use(chosen.net), "layers": args.layers,
+            "gpus": len(devices) or 1, "max_iter": solver_param.max_iter, "data_sha256": data and data.fingerprint})
+        if start:
+            this.check_resumable()
+        this.write()
 
-    caffe.set_random_seed(seed)
-    np.random.seed(seed)
-    try:
-        solver = caffe.get_solver(str(this.solver_file))
-    except SystemError as error:
-        raise SolverError("a Python layer of the net cannot be made; see above") from error
-    inputs.check_labels(solver.net, chosen.net, state, data and data.labels)
-    if start:
-        checkpoints.restore(solver, start)
-    where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
-    print(f"{folder}: {where}", flush=True)
-    from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
-    go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
-    observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
-    batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
-    with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
-        others.join(solver)
-        return steps(solver, solver_param, batches, observer, others, checkpoints, go_on)
+        caffe.set_random_seed(seed)
+        np.random.seed(seed)
+        try:
+            solver = caffe.get_solver(str(this.solver_file))
+        except SystemError as error:
+            raise SolverError("a Python layer of the net cannot be made; see above") from error
+        inputs.check_labels(solver.net, chosen.net, state, data and data.labels)
+        checkpoints.check_space(solver)
+        if start:
+            checkpoints.restore(solver, start)
+        where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
+        print(f"{folder}: {where}", flush=True)
+        from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
+        go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
+        observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
+        check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
+        batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
+        with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
+            others.join(solver)
+            return steps(solver, solver_param, batches, check_loss, observer, others, checkpoints, go_on)
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
@@ -119,10 +123,15 @@ def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
     return changed
 
 
-def check(net: pb.NetParameter, solver: pb.SolverParameter, state: pb.NetState, labels: TrainingSet) -> tuple[str, ...]:
+def check(net: pb.NetParameter, solver: pb.SolverParameter, state: pb.NetState, labels: TrainingSet,
+          modules: list[str]) -> tuple[str, ...]:
     """Check net and solver before Caffe does; return the blobs that the driver is to fill."""
     validate.check_solver(solver)
-    validate.check_net(net, state)
+    validate.check_net(net, state, modules)
+    for file in solver.test_net:
+        validate.check_powers(setting.read_net(Path(file)), modules)
+    for test_net in solver.test_net_param:
+        validate.check_powers(test_net, modules)
     fed = inputs.fed_blobs(net, state)
     if not fed and (labels.rate or labels.file):
         raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "
@@ -134,12 +143,13 @@ def check(net: pb.NetParameter, solver: pb.SolverParameter, state: pb.NetState, 
 
 def starting_point(checkpoints: Checkpoints, resume: bool) -> int:
     """The steps already done; raise SolverError where a run must not be overwritten, or cannot go on."""
-    folder, models, newest = checkpoints.folder.parent, checkpoints.models(), checkpoints.newest()
+    folder, models = checkpoints.folder.parent, checkpoints.models()
     if models and not resume:
         raise SolverError(f"{folder} holds a run that has reached iteration {models[-1]}: give --resume to go on with "
                           "it, or remove it to start again")
+    newest = checkpoints.newest()
     if models and newest is None:
-        raise SolverError(f"{checkpoints.folder} has weights but no .solverstate to go on from: remove {folder} to "
+        raise SolverError(f"{checkpoints.folder} has weights but no whole .solverstate to go on from: remove {folder} to "
                           "start again")
     return newest or 0
 
@@ -150,7 +160,8 @@ def load_data(folder: Path, labels: TrainingSet) -> Dataset:
 
 
 def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[np.ndarray | None],
-          observer: dynamics.Observer | None, others: gpus.Others, checkpoints: Checkpoints, go_on: str) -> int | None:
+          check_loss: Callable[[int, np.ndarray | None], float], observer: dynamics.Observer | None, others: gpus.Others,
+          checkpoints: Checkpoints, go_on: str) -> int | None:
     """Step the solver to its max_iter, with logs and checkpoints.
 
     Parameters
@@ -161,6 +172,8 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
         What it was made from.
     batches : generator
         Each ``next()`` fills the net's inputs and says with which images.
+    check_loss : function
+        From `divergence.check_of`.
     observer : dynamics.Observer or None
     others : gpus.Others
         The processes of other GPUs, which step along.
@@ -175,7 +188,6 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
     """
     net, start, stop, folder = solver.net, solver.iter, param.max_iter, checkpoints.folder.parent
     images = next(iter(net.blobs.values())).data.shape[0] * param.iter_size * (len(others.gpus) or 1)
-    loss_weights = {name: weight for name, weight in net.blob_loss_weights.items() if weight}
     with ExitStack() as stack:
         stack.enter_context(closing(batches))
         log = stack.enter_context(closing(CsvLog(folder / "log.csv", start)))
@@ -193,7 +205,7 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
             seed_layers(param.random_seed, iteration)
             others.step()
             solver.step(1)
-            loss = sum(weight * float(net.blobs[name].data.sum()) for name, weight in loss_weights.items())
+            loss = check_loss(iteration, fed)
             for follower in (log, board, progress):
                 follower.write(Step(iteration, loss, lr, time.perf_counter() - began))
             if observer and iteration % observer.interval == 0:

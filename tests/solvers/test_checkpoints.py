@@ -2,7 +2,9 @@
 
 import pytest
 
-from solvers.checkpoints import Checkpoints, read_state, write_atomically
+from data_toolkit.errors import DataError
+from data_toolkit.files import write_atomically
+from solvers.checkpoints import Checkpoints, read_state
 from solvers.engine import caffe
 
 
@@ -62,6 +64,6 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     file = tmp_path / "accuracy.txt"
     write_atomically(file, "old")
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError("no space")))
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(DataError, match="cannot write .*accuracy.txt: no space"):
         write_atomically(file, "new")
     assert file.read_text() == "old"

@@ -53,7 +53,8 @@ def test_a_run_folder(setting, run, folder):
     assert [row.lr for row in rows] == [0.1] * 6 + [0.01] * 3
     assert rows[-1].loss < rows[0].loss
     assert np.all(np.diff([row.seconds for row in rows]) >= 0)
-    assert checkpoint_files(folder) == {"checkpoints_iter_9.caffemodel", "checkpoints_iter_9.solverstate"}
+    assert checkpoint_files(folder) == {
+        f"checkpoints_iter_9.{suffix}" for suffix in ("caffemodel", "solverstate", "json")}
     assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
     assert (folder / "test.prototxt").read_text() == tiny.TEST
     config = json.loads((folder / "config.json").read_text())
@@ -128,7 +129,7 @@ def test_a_run_is_not_overwritten(setting, run, folder, capsys):
     assert "at iteration 2 of 2: nothing to do" in capsys.readouterr().out
     Checkpoints(folder).state(2).unlink()
     assert run(source, "--max-iter", 3, "--resume") == 2
-    assert "has weights but no .solverstate to go on from" in capsys.readouterr().err
+    assert "has weights but no whole .solverstate to go on from" in capsys.readouterr().err
 
 
 def test_resume_with_nothing_to_resume_is_a_new_run(setting, run, capsys):

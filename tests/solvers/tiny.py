@@ -8,6 +8,8 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import itertools
+import signal
 import sys
 from pathlib import Path
 
@@ -64,7 +66,24 @@ def dataset(images: int = 200) -> Dataset:
     return Dataset(images=pixels.astype(np.uint8), labels=labels, true_labels=labels)
 
 
+def kill_at_write(number: int) -> None:
+    """End this process, as SIGKILL or a power cut would, just before its `number`-th fsync, rename or removal of a file."""
+    count = itertools.count(1)
+
+    def counted(function):
+        def call(*arguments, **options):
+            if next(count) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+        return call
+
+    for name in "fsync", "replace", "unlink":
+        setattr(os, name, counted(getattr(os, name)))
+
+
 def main(argv: list[str]) -> int:
+    if "KILL_AT_WRITE" in os.environ:
+        kill_at_write(int(os.environ["KILL_AT_WRITE"]))
     train.load_data = lambda folder, labels: dataset()
     return train.main(argv)
 

@@ -1,0 +1,165 @@
+"""Everything that a run reads, mutated: it is read, or refused in one line; nothing else is ever raised."""
+
+import json
+
+import pytest
+import tiny
+from mutations import mutations
+
+from data_toolkit.errors import DataError
+from solvers import evaluate, prototext, setting, validate
+from solvers.checkpoints import Checkpoints
+from solvers.engine import caffe
+from solvers.errors import SolverError
+from solvers.logs import CsvLog, read_log
+from solvers.phases import train_state
+
+pb = caffe.proto.caffe_pb2
+COUNTS = [pytest.param(50, id="50"), pytest.param(1000, id="1000", marks=pytest.mark.slow)]
+REFUSALS = (SolverError, DataError)
+
+
+def check(read, content: bytes, count: int) -> None:
+    """`read` takes each mutation or raises one of REFUSALS with a text."""
+    refused = 0
+    for broken in mutations(content, count):
+        try:
+            read(broken)
+        except REFUSALS as error:
+            assert str(error)
+            refused += 1
+    assert 0 < refused or count < 20
+
+
+@pytest.fixture(params=COUNTS)
+def count(request):
+    return request.param
+
+
+def test_nets_and_solvers(setting_folder, count):
+    """Parsed and checked, as far as before Caffe sees them."""
+    for name in "train.prototxt", "solver.prototxt":
+        file = setting_folder / name
+        whole = file.read_bytes()
+
+        def read(broken, file=file):
+            file.write_bytes(broken)
+            chosen = setting.load(setting_folder)
+            validate.check_solver(chosen.solver)
+            validate.check_net(chosen.net, train_state(chosen.net, chosen.solver))
+
+        check(read, whole, count)
+        file.write_bytes(whole)
+
+
+@pytest.fixture
+def setting_folder(setting):
+    return setting()
+
+
+@pytest.fixture
+def trained(setting, run, folder, monkeypatch):
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=20))
+    run(setting(), "--max-iter", 10)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["solverstate", "caffemodel", "json"])
+def test_checkpoints(trained, count, suffix, capsys):
+    """Damage is always seen: a mutation is never taken for the newest checkpoint."""
+    file = trained / "checkpoints1" / f"checkpoints_iter_10.{suffix}"
+    whole = file.read_bytes()
+    for broken in mutations(whole, count):
+        if broken == whole:
+            continue
+        file.write_bytes(broken)
+        newest = Checkpoints(trained).newest()
+        assert newest is None or suffix == "json"  # a number in the manifest that nobody reads may differ
+
+
+def test_weights_without_a_manifest(trained, count):
+    model = Checkpoints(trained).model(10)
+    whole = model.read_bytes()
+    net = evaluate.build(evaluate.read_test_net(trained))
+    (trained / "checkpoints1" / "checkpoints_iter_10.json").unlink()
+
+    def read(broken):
+        model.write_bytes(broken)
+        evaluate.check_weights(net, model)
+
+    check(read, whole, count)
+
+
+@pytest.mark.parametrize("name", ["log.csv", "dynamics.csv"])
+def test_logs(trained, count, name):
+    from solvers.dynamics import Dynamics
+    from solvers.logs import Step
+
+    file, kind, interval = trained / name, *{"log.csv": (Step, 1), "dynamics.csv": (Dynamics, 10)}[name]
+
+    def read(broken):
+        file.write_bytes(broken)
+        read_log(file, kind)
+        CsvLog(file, 10, kind, interval).close()
+
+    check(read, file.read_bytes(), count)
+
+
+def test_measurements(trained, count):
+    """What cannot be read is measured again."""
+    evaluate.evaluate(trained, None)
+    file = trained / "accuracy.json"
+    for broken in mutations(file.read_bytes(), count):
+        file.write_bytes(broken)
+        evaluate.Measurements(file, tiny.dataset(images=20))
+
+
+@pytest.mark.parametrize("text", ["layer { " * 100000, "name: 'x'" * 3_000_000, "layer < " * 51])
+def test_nets_that_would_exhaust_the_parser(tmp_path, text):
+    (tmp_path / "net.prototxt").write_text(text)
+    with pytest.raises(SolverError, match="net.prototxt (is nested|has)"):
+        prototext.read(tmp_path / "net.prototxt", pb.NetParameter())
+
+
+CODE = 'layer { name: "own" type: "Python" top: "x" python_param { module: "os" layer: "system" } %s }\n'
+
+
+@pytest.mark.parametrize("phase", ["", "include { phase: TEST }"])
+def test_a_net_runs_no_code_unasked(setting, run, capsys, phase):
+    source = setting(net=tiny.INPUT + tiny.BODY + tiny.CCE + CODE % phase)
+    assert run(source) == 2
+    assert "would run code of the module 'os': give --allow-module os if you trust the net" in capsys.readouterr().err
+
+
+def test_nor_does_a_test_net(setting, run, capsys):
+    source = setting(solver=tiny.SOLVER + 'test_net: "other.prototxt" test_iter: 1 test_interval: 1\n')
+    (source / "other.prototxt").write_text(tiny.TEST + CODE % "")
+    assert run(source) == 2
+    assert "--allow-module os" in capsys.readouterr().err
+
+
+def test_what_is_allowed_runs(setting, run, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_layers.py").write_text("""import caffe
+class Same(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top): top[0].data[...] = bottom[0].data
+    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff
+""")
+    layer = ('layer { name: "own" type: "Python" bottom: "pool" top: "same" '
+             'python_param { module: "my_layers" layer: "Same" } }\n')
+    body = tiny.BODY.replace('layer { name: "scores"', layer + 'layer { name: "scores"').replace(
+        'type: "InnerProduct" bottom: "pool"', 'type: "InnerProduct" bottom: "same"')
+    assert run(setting(net=tiny.INPUT + body + tiny.CCE), "--max-iter", 1, "--allow-module", "my_layers") == 0
+
+
+def test_a_net_writes_no_files_of_its_own(setting, run, tmp_path, capsys):
+    layer = ('layer { name: "leak" type: "HDF5Output" bottom: "data" bottom: "label" hdf5_output_param { file_name: "%s" } }'
+             % (tmp_path / "leak.h5"))
+    assert run(setting(net=tiny.INPUT + tiny.BODY + tiny.CCE + layer)) == 2
+    assert "would write" in capsys.readouterr().err and not (tmp_path / "leak.h5").exists()
+
+
+def test_manifests_are_json(trained):
+    json.loads((trained / "checkpoints1" / "checkpoints_iter_10.json").read_text())
