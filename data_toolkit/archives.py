@@ -2,9 +2,10 @@
 
 import gzip
 import hashlib
-import io
 import lzma
+import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit import decompress, unpickle
+from data_toolkit import decompress, matlab5, unpickle
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 
@@ -58,13 +59,13 @@ def _read_python(content: BinaryIO, split: str) -> Dataset:
 
 
 def _read_matlab(content: BinaryIO, split: str) -> Dataset:
-    from scipy.io import loadmat  # slow to import, and the default archive does without
-
-    try:
-        # scipy seeks, which a member of a compressed archive cannot well do.
-        arrays = loadmat(io.BytesIO(content.read()), variable_names=["data", "fine_labels", "coarse_labels"])
-    except Exception as error:  # a damaged file may raise anything
-        raise DataError(f"the {split} set is not a whole MATLAB v5 file: {error}") from error
+    with tempfile.TemporaryFile() as file:  # for a process of its own
+        shutil.copyfileobj(content, file)
+        file.seek(0)
+        try:
+            arrays = matlab5.load(file, ["data", "fine_labels", "coarse_labels"])
+        except DataError as error:
+            raise DataError(f"the {split} set is not a whole MATLAB v5 file: it {error}") from error
     return _from_arrays(arrays, split)
 
 

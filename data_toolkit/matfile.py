@@ -14,6 +14,7 @@ import numpy as np
 from h5py import h5a, h5d, h5o, h5p, h5r, h5s, h5t
 from numpy.typing import NDArray
 
+from data_toolkit import matlab5
 from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer
 
@@ -138,27 +139,18 @@ def _read_images(file: h5py.File) -> NDArray[np.uint8]:
 
 
 def _read_v5(path: Path, names: list[str]) -> dict[str, NDArray]:
-    """Variables of a file older than v7.3, by an implementation of that format which runs nothing."""
-    from scipy.io import loadmat  # slow to import
-
-    try:
-        variables = loadmat(path, variable_names=names)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file may raise anything
-        raise DataError(f"is damaged: {error}") from error
+    """Variables of a file older than v7.3."""
+    with open(path, "rb") as file:
+        variables = matlab5.load(file, names)
     if missing := [name for name in names if name not in variables]:
         raise DataError(f"has no variable {missing[0]}")
     return variables
 
 
-def _images_of_v5(cell: NDArray) -> NDArray[np.uint8]:
-    if cell.dtype != object or cell.size != max(cell.shape, default=0):
-        raise DataError("ImageDataCell is not a cell array")
-    for i, image in enumerate(cell.flat):
-        if getattr(image, "shape", None) != IMAGE[::-1] or image.dtype != np.uint8:
-            raise DataError(f"ImageDataCell{{{i + 1}}} is not a 32 x 32 x 3 array of uint8")
-    return np.array(list(cell.flat), np.uint8).reshape(-1, *IMAGE[::-1])
+def _images_of_v5(images: NDArray) -> NDArray[np.uint8]:
+    if images.shape[1:] != IMAGE[::-1] or images.dtype != np.uint8:
+        raise DataError(f"ImageDataCell is not a cell array of 32 x 32 x 3 arrays of uint8, but {images.dtype} {images.shape}")
+    return images
 
 
 @contextmanager

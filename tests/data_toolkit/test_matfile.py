@@ -167,8 +167,11 @@ def test_version_5_files(tmp_path, compressed):
     ({"class_ids": [1.0]}, "has no variable ImageDataCell"),
     ({"ImageDataCell": as_cell(make()[0])}, "has no variable class_ids"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": np.zeros((6, 1))}, "has 7 images but 6 class_ids"),
-    ({"ImageDataCell": as_cell(make()[0][:, :31]), "class_ids": np.zeros(7)}, r"ImageDataCell\{1\} is not a 32 x 32 x 3"),
-    ({"ImageDataCell": make()[0], "class_ids": np.zeros(7)}, "ImageDataCell is not a cell array"),
+    ({"ImageDataCell": as_cell(make()[0][:, :31]), "class_ids": np.zeros(7)},
+     r"ImageDataCell is not a cell array of 32 x 32 x 3 arrays of uint8, but uint8 \(7, 31, 32, 3\)"),
+    ({"ImageDataCell": make()[0][0], "class_ids": np.zeros(7)}, "ImageDataCell is not a cell array"),
+    ({"ImageDataCell": as_cell([*make()[0], np.zeros(3)]), "class_ids": np.zeros(8)},
+     r"ImageDataCell\{8\} is not an array as the first one"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": np.full(7, 0.5)}, "not all whole numbers"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": np.zeros((7, 2))}, "class_ids is not an N x 1 array"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": "text"}, "class_ids are not numbers"),
@@ -186,6 +189,14 @@ def test_damaged_version_5_files(tmp_path, damage):
     (tmp_path / "x.mat").write_bytes(damage((tmp_path / "x.mat").read_bytes()))
     with pytest.raises(DataError, match=r"x\.mat"):
         matfile.read(tmp_path / "x.mat")
+
+
+def test_a_crash_of_the_reader_is_damage(tmp_path, monkeypatch):
+    """Seen with mutated files: SciPy's reader ended with a segmentation fault, and all of the process with it."""
+    scipy.io.savemat(tmp_path / "x.mat", {"class_ids": [1]})
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, -11, b"", b""))
+    with pytest.raises(DataError, match=r"x.mat: is damaged: its reader ended with code -11"):
+        matfile.read_labels(tmp_path / "x.mat")
 
 
 octave = pytest.mark.skipif(not shutil.which("octave-cli"), reason="GNU Octave is not installed: apt-get install octave")

@@ -58,7 +58,7 @@ def test_mat_v5(tmp_path, count, compressed):
         file.write_bytes(broken)
         matfile.read(file)
 
-    check(read, file.read_bytes(), count)
+    check(read, file.read_bytes(), count // 4)  # each in a process of its own
 
 
 def test_npz(tmp_path, count):
@@ -82,7 +82,7 @@ def test_archives(tmp_path, monkeypatch, count, form, compression):
         file.write_bytes(broken)
         archives.read(archives.find(file))
 
-    check(read, file.read_bytes(), count // 4)
+    check(read, file.read_bytes(), count // (20 if form == "matlab" else 4))
 
 
 def test_pickles(count):
