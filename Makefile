@@ -47,6 +47,7 @@ test-gpu: setup
 
 lint: setup
 	.venv/bin/ruff check .
+	.venv/bin/hadolint docker/Dockerfile
 
 # Pin the newest packages that pyproject.toml admits, with hashes.
 lock: setup

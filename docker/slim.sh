@@ -1,0 +1,17 @@
+#!/bin/sh
+# Leaves of .venv and of Caffe what a run needs: packages of the given lock file, no tests, headers or debugging symbols.
+#   docker/slim.sh requirements.lock        only for the image: a checkout keeps all of it
+set -eu
+cache=${CAFFE_CACHE:?names the folder to clear out}
+VIRTUAL_ENV=.venv docker/uv.sh pip sync -q --require-hashes "$1"
+# numpy.testing and the like stay: packages import them.
+find .venv/lib -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
+find .venv/lib -type d -path '*/matplotlib/mpl-data/*' \( -name sample_data -o -name pdfcorefonts \) -prune -exec rm -rf {} +
+rm -rf "$cache"/caffe-*/include "$cache"/caffe-*/models "$cache"/caffe-*/examples "$cache"/caffe-*/python/caffe/test
+# Of a CUDA toolkit (CAFFE_CUDA), the libraries.
+rm -rf "$cache"/cuda-*/*/include "$cache"/cuda-*/*/bin "$cache"/cuda-*/*/nvvm
+find .venv/lib "$cache" \( -name '*.a' -o -name '*.pyx' -o -name '*.pxd' \) -exec rm -f {} +
+# NAME.libs holds libraries that wheels patched; strip breaks such.
+find .venv/lib "$cache"/caffe-* -type f -name '*.so*' ! -path '*.libs/*' -exec strip --strip-unneeded {} +
+strip "$cache"/caffe-*/bin/*
+rm -rf "$cache"/tools-* "$cache"/build.lock
