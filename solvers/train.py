@@ -21,7 +21,7 @@ import numpy as np
 
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import divergence, dynamics, gpus, inputs, losses, options, released, run, setting, validate
+from solvers import divergence, dynamics, gpus, inputs, losses, options, rehearsal, released, run, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
 from solvers.engine import caffe, seed_layers
@@ -73,6 +73,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
     fed = check(chosen.net, solver_param, state, labels, args.allow_module)
+    if not devices:
+        rehearsal.rehearse(chosen, solver_param)
 
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
     run.make(folder)

@@ -1,0 +1,92 @@
+"""Make a solver in a process that may die of it: Caffe's checks end the process, and no check of ours foresees all."""
+
+import os
+import re
+import resource
+import signal
+import tempfile
+from pathlib import Path
+
+from solvers.engine import caffe
+from solvers.errors import SolverError
+from solvers.run import Run
+from solvers.setting import Setting
+
+pb = caffe.proto.caffe_pb2
+
+FLOAT = 4  # bytes
+TOO_LARGE = 3  # the exit code of a child whose net does not fit
+
+
+def rehearse(setting: Setting, solver: pb.SolverParameter) -> None:
+    """Make the solver and its nets once, in a child process, before anything is written for the run.
+
+    Raises
+    ------
+    SolverError
+        With Caffe's reason if it ends the process over them, or if they need more memory than there is.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder), setting, solver, {})
+        run.write()
+        said = Path(folder) / "said"
+        available = available_memory()
+        child = os.fork()
+        if not child:
+            _make(run.solver_file, said, available)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        output = said.read_text(errors="replace") if said.exists() else ""
+    if code == TOO_LARGE:
+        raise SolverError(output.splitlines()[-1])
+    if code < 0:
+        raise SolverError(f"Caffe refuses {setting.folder}: {reason(output) or signal.Signals(-code).name}")
+
+
+def _make(solver_file: Path, said: Path, available: int | None) -> None:
+    """The child: make the solver with at most the available memory, and end; what is said goes to a file."""
+    code = 1
+    try:
+        output = os.open(said, os.O_WRONLY | os.O_CREAT)
+        for stream in 1, 2:
+            os.dup2(output, stream)
+        if available is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (own_memory() + available,) * 2)
+        caffe.init_log(0, True)  # all that it says: the layer that it was at
+        needed = least_memory(caffe.get_solver(str(solver_file)).net)
+        code = 0
+        if available is not None and needed > available:
+            code = TOO_LARGE
+            os.write(output, f"\nthe net needs at least {needed >> 20} MB of memory, and {available >> 20} MB are available: "
+                             "make the batch or the layers smaller".encode())
+    finally:
+        os._exit(code)  # an exception, of a Python layer, will come again in the parent, where it is seen
+
+
+def least_memory(net: caffe.Net) -> int:
+    """Bytes that training a net takes at the very least: weights, their gradients and momentum, and the largest blob."""
+    weights = sum(blob.count for blobs in net.params.values() for blob in blobs)
+    return FLOAT * (3 * weights + max((blob.count for blob in net.blobs.values()), default=0))
+
+
+def reason(output: str) -> str:
+    """What Caffe's log says of a failed check, and the layer it was at; "" if it says nothing."""
+    fatal = re.findall(r"^F\d+ .*?\] (?:Check failed: )?(.*)", output, re.MULTILINE)
+    at = re.findall(r"\] Creating Layer (.*)|\] (Network initialization done)", output)
+    return (f"layer '{at[-1][0]}': " if at and at[-1][0] else "") + fatal[-1].strip() if fatal else ""
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still take, in a container too; None where the system does not tell."""
+    found = []
+    try:
+        found.append(1024 * int(re.search(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text())[1]))
+        limit, used = (int((Path("/sys/fs/cgroup") / name).read_text()) for name in ("memory.max", "memory.current"))
+        found.append(limit - used)
+    except (OSError, ValueError, TypeError):  # no such file; "max", no limit
+        pass
+    return min(found, default=None)
+
+
+def own_memory() -> int:
+    """Bytes of data that this process has, as RLIMIT_DATA counts them."""
+    return 1024 * int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1])

@@ -1,0 +1,73 @@
+"""Nets that Caffe ends its process over are refused in one line, and the process that trains lives on."""
+
+import random
+import re
+
+import pytest
+from tiny import BODY, CCE, INPUT, write_setting
+
+from solvers import rehearsal, run, setting, train
+from solvers.errors import SolverError
+
+
+def rehearse(folder, net: str = INPUT + BODY + CCE) -> None:
+    chosen = setting.load(write_setting(folder, net=net))
+    rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, []))
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("kernel_size: 3", "kernel_size: 64", r"layer 'conv': shape\[i\] >= 0"),
+    ("num_output: 8", "num_output: 2000000000", "layer 'conv': .*blob size exceeds INT_MAX"),
+    ("input_dim: 16 input_dim: 3", "input_dim: 1000000000 input_dim: 3", "blob size exceeds INT_MAX"),
+    ("kernel_size: 3 stride: 4", "kernel_size: 3 stride: 4 group: 5", "layer 'conv': channels_ % group_"),
+    ("scale_param { bias_term: true }", "scale_param { axis: 7 }", "layer 'scale': "),
+    ('name: "bn"', 'name: "bn" bottom: "data"', "layer 'bn': "),
+])
+def test_what_caffe_checks_is_one_line_that_names_the_layer(tmp_path, old, new, said):
+    net = INPUT + BODY + CCE
+    assert old in net
+    with pytest.raises(SolverError, match=f"^Caffe refuses {re.escape(str(tmp_path))}/tiny: [^\n]*{said}[^\n]*$"):
+        rehearse(tmp_path / "tiny", net.replace(old, new, 1))
+
+
+def test_a_net_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(rehearsal, "available_memory", lambda: 300 << 20)
+    rehearse(tmp_path / "small")
+    net = INPUT + BODY.replace("num_output: 10 weight_filler { type: \"msra\" }", "num_output: 10000000") + CCE
+    with pytest.raises(SolverError, match="host allocation of size 320000000 failed"):
+        rehearse(tmp_path / "weights", net)
+    with pytest.raises(SolverError, match=r"^the net needs at least 937 MB of memory, and 300 MB are available"):
+        rehearse(tmp_path / "images", INPUT.replace("16", "80000") + BODY + CCE)
+
+
+def test_the_memory_of_this_machine_is_told():
+    assert 1 << 20 < rehearsal.available_memory() < 1 << 50
+
+
+def test_a_refused_net_leaves_no_run(tmp_path, capsys):
+    folder = write_setting(tmp_path / "tiny", net=(INPUT + BODY + CCE).replace("kernel_size: 3", "kernel_size: 64"))
+    assert train.main([str(folder), "--runs", str(tmp_path / "runs")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def mutated(net: str, chance: random.Random) -> str:
+    """The net with a few of its numbers and words replaced by others."""
+    def number(_):
+        return str(chance.choice((-1, 0, 1, 2, 3, 7, 31, 255, 65536, 2**31 - 1)))
+
+    words = re.findall(r'"(\w+)"', net)
+    for _ in range(chance.randint(1, 4)):
+        pattern, other = chance.choice(((r"\b\d+\b", number), (r'"\w+"', lambda _: f'"{chance.choice(words)}"')))
+        place = chance.choice(list(re.finditer(pattern, net)))
+        net = net[:place.start()] + other(place) + net[place.end():]
+    return net
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_mutated_nets_are_refused_or_made(tmp_path, seed):
+    net = mutated(INPUT + BODY + CCE, random.Random(seed))
+    try:
+        rehearse(tmp_path / "tiny", net)
+    except (SolverError) as error:
+        assert str(error).count("\n") == 0
