@@ -15,6 +15,8 @@ from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer
 from data_toolkit.noise import LabelNoise
 
+MAX_BYTES = 4 << 30  # a million images; a small file may declare any size
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -98,11 +100,14 @@ def load(path: Path) -> tuple[Dataset, dict]:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            size = sum(member.file_size for member in arrays.zip.infolist())
+            if size > MAX_BYTES:
+                raise DataError(f"it would unpack to {size} bytes; at most {MAX_BYTES} are read")
             about = json.loads(str(arrays["about"]))
             return Dataset(**{name: arrays[name] for name in arrays.files if name != "about"}), about
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: run `python data_toolkit/prepare.py` first") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, MemoryError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged ({error}): delete it and run `python data_toolkit/prepare.py`") from error
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from h5py import h5a, h5d, h5o, h5p, h5r, h5s, h5t
 from numpy.typing import NDArray
 
-from data_toolkit import matlab5
+from data_toolkit import hdf5, matlab5
 from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer
 
@@ -24,6 +24,7 @@ USERBLOCK = 512
 HEADER = (b"MATLAB 7.3 MAT-file, Platform: Python, Created on: Thu Jan  1 00:00:00 1970 HDF5 schema 1.00 .".ljust(116)
           + bytes(8) + b"\x00\x02" + b"IM").ljust(USERBLOCK, b"\x00")
 IMAGE = (3, 32, 32)  # 32 x 32 x 3 in MATLAB
+MAX_IMAGES = 1_000_000  # 3 GB; a small file may declare any number
 
 
 def _set_attribute(array: h5d.DatasetID, name: bytes, text: str) -> None:
@@ -89,21 +90,12 @@ def write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> N
 
 def _variable(file: h5py.File, name: str) -> h5py.Dataset:
     """A variable of at most one dimension that matters, stored in the file itself."""
-    if name not in file:
-        raise DataError(f"has no variable {name} (it has {', '.join(sorted(file)) or 'none'})")
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise DataError(f"{name} is a link to elsewhere, which is not followed")
-    variable = file[name]
-    if not isinstance(variable, h5py.Dataset) or variable.size != max(variable.shape, default=0):
+    variable = hdf5.array(file, name)
+    if variable.size != max(variable.shape, default=0):
         raise DataError(f"{name} is not an N x 1 array")
-    _check_stored_inside(variable.id, name)
+    if variable.size > MAX_IMAGES:
+        raise DataError(f"{name} has {variable.size} elements; at most {MAX_IMAGES} are read")
     return variable
-
-
-def _check_stored_inside(array: h5d.DatasetID, name: str) -> None:
-    properties = array.get_create_plist()
-    if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count():
-        raise DataError(f"{name} is stored in another file, which is not opened")
 
 
 def _labels(values: NDArray) -> NDArray[np.int64]:
@@ -133,7 +125,7 @@ def _read_images(file: h5py.File) -> NDArray[np.uint8]:
         array = h5r.dereference(reference, file.id) if reference else None
         if not isinstance(array, h5d.DatasetID) or array.shape != IMAGE or array.dtype != np.uint8:
             raise DataError(f"ImageDataCell{{{i + 1}}} is not a 32 x 32 x 3 array of uint8")
-        _check_stored_inside(array, f"ImageDataCell{{{i + 1}}}")
+        hdf5.check_stored_inside(array, f"ImageDataCell{{{i + 1}}}")
         array.read(h5s.ALL, h5s.ALL, images[i], h5t.NATIVE_UINT8)
     return np.ascontiguousarray(images.transpose(0, 3, 2, 1))
 

@@ -18,6 +18,7 @@ from data_toolkit.errors import DataError
 
 REFUSED = 3  # exit code of the process whose standard error says what is wrong
 MAX_SECONDS = 600
+MAX_BYTES = 4 << 30  # of memory: compressed variables may unpack to any size
 
 
 def load(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray]:
@@ -39,7 +40,7 @@ def load(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray]:
     DataError
         If it is damaged, or a cell array holds anything else.
     """
-    command = [sys.executable, "-c", f"from {__name__} import answer; answer({list(names)!r})"]
+    command = [sys.executable, "-c", f"from {__name__} import answer; answer({list(names)!r}, {MAX_BYTES})"]
     try:
         done = subprocess.run(command, stdin=file, capture_output=True, timeout=MAX_SECONDS)
     except subprocess.TimeoutExpired:
@@ -55,15 +56,18 @@ def load(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray]:
         raise DataError(f"is damaged: {error}") from error
 
 
-def answer(names: list[str]) -> None:
-    """In the process: read the standard input, write an .npz to the standard output."""
+def answer(names: list[str], memory: int) -> None:
+    """In the process, with at most so many bytes of `memory`: read the standard input, write an .npz to the standard output."""
+    import resource
+
     from scipy.io import loadmat
 
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     try:
         variables = loadmat(io.BytesIO(sys.stdin.buffer.read()), variable_names=names)
         arrays = {name: _plain(name, variables[name]) for name in names if name in variables}
     except Exception as error:  # a damaged file may raise anything
-        print(error if isinstance(error, DataError) else f"is damaged: {error}", file=sys.stderr)
+        print(error if isinstance(error, DataError) else f"is damaged: {error or type(error).__name__}", file=sys.stderr)
         sys.exit(REFUSED)
     np.savez(sys.stdout.buffer, **arrays)
 

@@ -3,6 +3,7 @@
 #   docker/apt.sh docker/apt-build.txt [LIST...]
 # Root gets them installed; anybody else is told the command that does it.
 set -eu
+cat "$@" >/dev/null  # ends here if one is missing
 wanted=$(sed 's/#.*//' "$@" | tr -s ' \n' ' ')
 if ! command -v dpkg-query >/dev/null; then
     echo "note: no dpkg here; this needs what Debian calls: $wanted" >&2

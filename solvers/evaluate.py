@@ -32,6 +32,7 @@ from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.inputs import IMAGE
+from solvers.permissions import NOTHING, Permissions
 from solvers.phases import layers_in
 from solvers.published import Curve, PublishedRun
 from solvers.training_set import TrainingSet
@@ -49,15 +50,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder that solvers.train wrote, or one of the released package")
     parser.add_argument("--train-sets", action="store_true",
                         help="measure the training images too, against their given and their true labels")
-    parser.add_argument("--allow-module", action="append", default=[], metavar="NAME",
-                        help="a Python module whose layers may run; only our own may otherwise")
+    Permissions.add_options(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
                         help="where the measurements of a released folder go (default runs)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
     try:
-        evaluate(args.run, args.data, args.train_sets, args.runs, args.allow_module)
+        evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data))
     except (SolverError, DataError) as error:
         return failed(error)
     except KeyboardInterrupt:
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"),
-             modules: Collection[str] = ()) -> Curve:
+             allowed: Permissions = NOTHING) -> Curve:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
 
     Parameters
@@ -79,8 +79,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         Write train_accuracy.csv too; see `train_accuracies`.
     runs : Path
         Where the measurements of a released run folder go.
-    modules : collection of str
-        Python modules, besides our own layers, from which layers may come.
+    allowed : Permissions
 
     Returns
     -------
@@ -93,7 +92,8 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         If the run has no checkpoint, its net no probabilities, or the data are missing.
     """
     source = find_source(run, runs)
-    validate.check_net(source.net, TEST, modules)
+    validate.check_net(source.net, TEST)
+    allowed.check(source.net)
     iterations = source.checkpoints.models()
     if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")
@@ -167,8 +167,8 @@ def read_test_net(run: Path) -> pb.NetParameter:
     """The net from images to probabilities: the run's test.prototxt, else what its train net is without the label."""
     file = run / "test.prototxt"
     if file.is_file():
-        return prototext.read(file, pb.NetParameter())
-    return derive_test_net(prototext.read(run / "train.prototxt", pb.NetParameter()))
+        return setting.read_net(file)
+    return derive_test_net(setting.read_net(run / "train.prototxt"))
 
 
 def derive_test_net(train: pb.NetParameter) -> pb.NetParameter:

@@ -135,9 +135,10 @@ class Others:
 
     def _watch(self) -> None:
         """If one dies, the others would wait for its gradients for ever."""
-        wait([process.sentinel for process in self.processes])
+        sentinels = [process.sentinel for process in self.processes]
+        ended = wait(sentinels)[0]
         if not self.ending.is_set():
-            dead = next(rank for rank, process in enumerate(self.processes, 1) if not process.is_alive())
+            dead = 1 + sentinels.index(ended)  # is_alive() may say yes for a moment
             print(f"error: the process of GPU {self.gpus[dead]} ended (see above); the run goes on with --resume from its "
                   "newest checkpoint", file=sys.stderr, flush=True)
             os._exit(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from data_toolkit.noise import RATED
 from layers.weighting import WEIGHTINGS, Weighting
 from solvers.errors import CommandLine
+from solvers.permissions import Permissions
 
 
 def parse(argv: list[str], description: str) -> argparse.Namespace:
@@ -37,8 +38,7 @@ def parse(argv: list[str], description: str) -> argparse.Namespace:
                         help="our loss layers in C++ (default) or in Python")
     parser.add_argument("--dynamics-interval", type=steps, default=10, metavar="N",
                         help="steps from one row of dynamics.csv to the next (default 10)")
-    parser.add_argument("--allow-module", action="append", default=[], metavar="NAME",
-                        help="a Python module whose layers may run; only our own may otherwise")
+    Permissions.add_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     parser.add_argument("--gpu", metavar="IDS", help="GPUs to train on: 0, or 0,1, or all (default: the CPU)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",

@@ -1,6 +1,8 @@
 """A setting: a folder with a solver and the net that it names, found and read without changing a byte of either."""
 
 import dataclasses
+import subprocess
+import tempfile
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -62,8 +64,7 @@ def load(path: Path) -> Setting:
                           f"this one has {' and '.join(named) or 'none'}")
     [field] = named
     if field.endswith("_param"):
-        net = pb.NetParameter()
-        net.CopyFrom(getattr(solver, field))
+        net = upgraded(getattr(solver, field), file)
     else:
         net = read_net(Path(find_file(getattr(solver, field), folder, file)))
     solver.ClearField(field)
@@ -106,7 +107,7 @@ def find_file(name: str, folder: Path, named_in: Path) -> str:
 def read_net(file: Path) -> pb.NetParameter:
     """Read a net. What another Caffe's layer types bring with them is reported as these types, not as their fields."""
     try:
-        return prototext.read(file, pb.NetParameter())
+        return upgraded(prototext.read(file, pb.NetParameter()), file)
     except SolverError:
         try:
             content = file.read_text(encoding="utf-8")
@@ -116,3 +117,16 @@ def read_net(file: Path) -> pb.NetParameter:
             net = pb.NetParameter()
         check_types(layer for layer in net.layer if layer.type)
         raise
+
+
+def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
+    """A net with `layers` of Caffe's formats before 2014 in today's, by Caffe's own tool; others as they are."""
+    if not net.layers:
+        return net
+    with tempfile.TemporaryDirectory() as folder:
+        old, new = Path(folder) / "old.prototxt", Path(folder) / "new.prototxt"
+        old.write_text(prototext.text(net))
+        done = subprocess.run([Path(caffe.__file__).parents[2] / "bin/upgrade_net_proto_text", old, new], capture_output=True)
+        if done.returncode < 0 or not new.is_file():
+            raise SolverError(f"{file} has `layers` of an old Caffe, which cannot be upgraded: write them as `layer`")
+        return prototext.read(new, pb.NetParameter())

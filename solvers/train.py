@@ -28,6 +28,7 @@ from solvers.engine import caffe, seed_layers
 from solvers.errors import SolverError, failed
 from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
+from solvers.permissions import Permissions
 from solvers.phases import train_state
 from solvers.training_set import TrainingSet
 
@@ -72,7 +73,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     solver_param = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
-    fed = check(chosen.net, solver_param, state, labels, args.allow_module)
+    allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
+    fed = check(chosen.net, solver_param, state, labels, allowed)
     if not devices:
         rehearsal.rehearse(chosen, solver_param)
 
@@ -126,14 +128,12 @@ def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
 
 
 def check(net: pb.NetParameter, solver: pb.SolverParameter, state: pb.NetState, labels: TrainingSet,
-          modules: list[str]) -> tuple[str, ...]:
+          allowed: Permissions) -> tuple[str, ...]:
     """Check net and solver before Caffe does; return the blobs that the driver is to fill."""
     validate.check_solver(solver)
-    validate.check_net(net, state, modules)
-    for file in solver.test_net:
-        validate.check_powers(setting.read_net(Path(file)), modules)
-    for test_net in solver.test_net_param:
-        validate.check_powers(test_net, modules)
+    validate.check_net(net, state)
+    for other in (net, *map(setting.read_net, map(Path, solver.test_net)), *solver.test_net_param):
+        allowed.check(other)
     fed = inputs.fed_blobs(net, state)
     if not fed and (labels.rate or labels.file):
         raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from layers.did_you_mean import did_you_mean
@@ -36,15 +36,13 @@ def check_solver(solver: pb.SolverParameter) -> None:
         raise SolverError(f"the solver's stepvalues must increase; they are {steps}")
 
 
-def check_net(net: pb.NetParameter, state: pb.NetState, modules: Collection[str] = ()) -> None:
-    """Check the layers of a net: their types, that they do nothing unasked, that what they read exists and is made once.
+def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
+    """Check the layers of a net: their types, and that what they read exists and is made once.
 
     Parameters
     ----------
     net : caffe_pb2.NetParameter
     state : caffe_pb2.NetState
-    modules : collection of str
-        Python modules, besides our own layers, from which layers may come.
 
     Raises
     ------
@@ -53,7 +51,6 @@ def check_net(net: pb.NetParameter, state: pb.NetState, modules: Collection[str]
     """
     check_types(net.layer)
     available = set(net.input)
-    check_powers(net, modules)
     for layer in layers_in(net, state):
         if losses.kind(layer):
             losses.check(layer)
@@ -96,18 +93,6 @@ def nearest_types(name: str, known: Iterable[str]) -> list[str]:
         return len(words(name) & words(other)), letters
 
     return sorted(known, key=nearness, reverse=True)[:3]
-
-
-def check_powers(net: pb.NetParameter, modules: Collection[str]) -> None:
-    """Raise SolverError for a layer, of any phase, that would run code or write files unasked; see `check_net`."""
-    for layer in net.layer:
-        module = layer.python_param.module
-        if layer.type == "Python" and module not in ("layers", *modules):
-            raise SolverError(f"layer '{layer.name}' (Python) would run code of the module {module!r}: give "
-                              f"--allow-module {module} if you trust the net")
-        if layer.type == "HDF5Output":
-            raise SolverError(f"layer '{layer.name}' (HDF5Output) would write {layer.hdf5_output_param.file_name!r}: "
-                              "remove it; a run writes only into its own folder")
 
 
 def data_source(layer: pb.LayerParameter) -> str:

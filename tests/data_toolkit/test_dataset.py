@@ -63,6 +63,21 @@ def test_pickles_are_not_loaded(tmp_path):
         dataset.load(path)
 
 
+def test_small_files_that_unpack_to_very_much(tmp_path, monkeypatch):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, images=np.zeros(10**7, np.uint8))
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr(dataset, "MAX_BYTES", 10**6)
+    with pytest.raises(DataError, match="would unpack to 10000128 bytes; at most 1000000 are read"):
+        dataset.load(path)
+
+
+def test_a_plain_array_is_not_the_fast_form(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    with pytest.raises(DataError, match="is damaged"):
+        dataset.load(tmp_path / "x.npy")
+
+
 def test_wrong_shapes_are_refused():
     good = make()
     with pytest.raises(DataError, match=r"images are float64 \(5, 32, 32, 3\)"):

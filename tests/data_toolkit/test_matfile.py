@@ -279,6 +279,29 @@ def test_content_in_other_files_is_not_read(path, tmp_path):
         matfile.read(path)
 
 
+def test_small_files_that_unpack_to_very_much(path, tmp_path):
+    with h5py.File(path, "r+") as file:
+        del file["class_ids"]
+        file.create_dataset("class_ids", (1, 10**12), "f4", chunks=(1, 10**6), compression="gzip")
+    with pytest.raises(DataError, match="class_ids has 1000000000000 elements; at most 1000000 are read"):
+        matfile.read(path)
+    with h5py.File(path, "r+") as file:
+        del file["class_ids"]
+        file.create_dataset("class_ids", (1, 7), "f4", maxshape=(None, None), chunks=(10**4, 10**4))
+    with pytest.raises(DataError, match="class_ids is stored in chunks of 400000000 bytes"):
+        matfile.read(path)
+
+
+def test_a_version_5_file_that_unpacks_to_more_than_is_read(tmp_path, monkeypatch):
+    scipy.io.savemat(tmp_path / "x.mat", {"class_ids": np.zeros((4000, 4000))}, do_compression=True)
+    assert (tmp_path / "x.mat").stat().st_size < 200_000
+    with pytest.raises(DataError, match="class_ids is not an N x 1 array"):
+        matfile.read_labels(tmp_path / "x.mat")
+    monkeypatch.setattr("data_toolkit.matlab5.MAX_BYTES", 200 << 20)
+    with pytest.raises(DataError, match="is damaged: "):
+        matfile.read_labels(tmp_path / "x.mat")
+
+
 def test_nothing_is_left_of_a_failed_write(tmp_path):
     class Broken(Exception):
         pass

@@ -121,45 +121,6 @@ def test_nets_that_would_exhaust_the_parser(tmp_path, text):
         prototext.read(tmp_path / "net.prototxt", pb.NetParameter())
 
 
-CODE = 'layer { name: "own" type: "Python" top: "x" python_param { module: "os" layer: "system" } %s }\n'
-
-
-@pytest.mark.parametrize("phase", ["", "include { phase: TEST }"])
-def test_a_net_runs_no_code_unasked(setting, run, capsys, phase):
-    source = setting(net=tiny.INPUT + tiny.BODY + tiny.CCE + CODE % phase)
-    assert run(source) == 2
-    assert "would run code of the module 'os': give --allow-module os if you trust the net" in capsys.readouterr().err
-
-
-def test_nor_does_a_test_net(setting, run, capsys):
-    source = setting(solver=tiny.SOLVER + 'test_net: "other.prototxt" test_iter: 1 test_interval: 1\n')
-    (source / "other.prototxt").write_text(tiny.TEST + CODE % "")
-    assert run(source) == 2
-    assert "--allow-module os" in capsys.readouterr().err
-
-
-def test_what_is_allowed_runs(setting, run, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_layers.py").write_text("""import caffe
-class Same(caffe.Layer):
-    def setup(self, bottom, top): pass
-    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
-    def forward(self, bottom, top): top[0].data[...] = bottom[0].data
-    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff
-""")
-    layer = ('layer { name: "own" type: "Python" bottom: "pool" top: "same" '
-             'python_param { module: "my_layers" layer: "Same" } }\n')
-    body = tiny.BODY.replace('layer { name: "scores"', layer + 'layer { name: "scores"').replace(
-        'type: "InnerProduct" bottom: "pool"', 'type: "InnerProduct" bottom: "same"')
-    assert run(setting(net=tiny.INPUT + body + tiny.CCE), "--max-iter", 1, "--allow-module", "my_layers") == 0
-
-
-def test_a_net_writes_no_files_of_its_own(setting, run, tmp_path, capsys):
-    layer = ('layer { name: "leak" type: "HDF5Output" bottom: "data" bottom: "label" hdf5_output_param { file_name: "%s" } }'
-             % (tmp_path / "leak.h5"))
-    assert run(setting(net=tiny.INPUT + tiny.BODY + tiny.CCE + layer)) == 2
-    assert "would write" in capsys.readouterr().err and not (tmp_path / "leak.h5").exists()
-
 
 def test_manifests_are_json(trained):
     json.loads((trained / "checkpoints1" / "checkpoints_iter_10.json").read_text())

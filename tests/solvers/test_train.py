@@ -173,20 +173,20 @@ def test_native_and_python_layers_train_alike(setting, run, folder, tmp_path):
 
 
 HDF5 = """layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }
-  hdf5_data_param { source: "list.txt" batch_size: 16 } }
+  hdf5_data_param { source: "tiny/list.txt" batch_size: 16 } }
 """
 
 
 @pytest.fixture
 def hdf5_setting(setting, tmp_path, monkeypatch):
-    """A setting whose net reads HDF5 files, named relative to the working directory."""
+    """A setting whose net reads HDF5 files beside it, named relative to the working directory."""
     monkeypatch.chdir(tmp_path)
-    data = tiny.dataset()
-    with h5py.File("images.h5", "w") as file:
+    folder, data = setting(net=HDF5 + tiny.BODY + tiny.CCE), tiny.dataset()
+    with h5py.File(folder / "images.h5", "w") as file:
         file["data"] = data.images.transpose(0, 3, 1, 2).astype(np.float32)
         file["label"] = data.labels.astype(np.float32)
-    (tmp_path / "list.txt").write_text("images.h5\n")
-    return setting(net=HDF5 + tiny.BODY + tiny.CCE)
+    (folder / "list.txt").write_text("tiny/images.h5\n")
+    return folder
 
 
 def test_a_net_with_its_own_data_layer_and_a_stock_loss(hdf5_setting, run, folder):
@@ -207,9 +207,9 @@ def test_a_net_that_reads_image_files(setting, run, folder, tmp_path, capsys):
     layer = f"""layer {{ name: "images" type: "ImageData" top: "data" top: "label"
       image_data_param {{ source: "{tmp_path / 'images.txt'}" batch_size: 8 }} }}\n"""
     source = setting(net=layer + tiny.BODY + tiny.CCE)
-    assert run(source, "--max-iter", 2) == 0
+    assert run(source, "--max-iter", 2, "--allow-path", tmp_path) == 0
     (tmp_path / "images.txt").write_text(images.replace(" 9\n", " 10\n"))
-    assert run(source, "--seed", 1) == 2
+    assert run(source, "--seed", 1, "--allow-path", tmp_path) == 2
     assert "images.txt has the label 10" in capsys.readouterr().err
 
 
@@ -219,7 +219,7 @@ def test_noise_cannot_reach_a_net_with_its_own_data(hdf5_setting, run, capsys):
 
 
 def test_a_wrong_label_in_hdf5_data(hdf5_setting, run, capsys):
-    with h5py.File("images.h5", "r+") as file:
+    with h5py.File("tiny/images.h5", "r+") as file:
         file["label"][7] = 10
     assert run(hdf5_setting) == 2
     assert "images.h5 has the label 10, but layer 'loss' scores 10 classes, 0 to 9" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""A net runs no code, reads no file and writes none that its user has not allowed."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tiny
+from google.protobuf import text_format
+
+from solvers.engine import caffe
+from solvers.errors import SolverError
+from solvers.permissions import READ, Permissions
+
+pb = caffe.proto.caffe_pb2
+
+CODE = 'layer { name: "own" type: "Python" top: "x" python_param { module: "os" layer: "system" } %s }\n'
+
+
+@pytest.mark.parametrize("phase", ["", "include { phase: TEST }"])
+def test_a_net_runs_no_code_unasked(setting, run, capsys, phase):
+    source = setting(net=tiny.INPUT + tiny.BODY + tiny.CCE + CODE % phase)
+    assert run(source) == 2
+    assert "would run code of the module 'os': give --allow-module os if you trust the net" in capsys.readouterr().err
+
+
+def test_nor_does_a_test_net(setting, run, capsys):
+    source = setting(solver=tiny.SOLVER + 'test_net: "other.prototxt" test_iter: 1 test_interval: 1\n')
+    (source / "other.prototxt").write_text(tiny.TEST + CODE % "")
+    assert run(source) == 2
+    assert "--allow-module os" in capsys.readouterr().err
+
+
+def test_what_is_allowed_runs(setting, run, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_layers.py").write_text("""import caffe
+class Same(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top): top[0].data[...] = bottom[0].data
+    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff
+""")
+    layer = ('layer { name: "own" type: "Python" bottom: "pool" top: "same" '
+             'python_param { module: "my_layers" layer: "Same" } }\n')
+    body = tiny.BODY.replace('layer { name: "scores"', layer + 'layer { name: "scores"').replace(
+        'type: "InnerProduct" bottom: "pool"', 'type: "InnerProduct" bottom: "same"')
+    assert run(setting(net=tiny.INPUT + body + tiny.CCE), "--max-iter", 1, "--allow-module", "my_layers") == 0
+
+
+def test_a_net_writes_no_files_of_its_own(setting, run, tmp_path, capsys):
+    layer = ('layer { name: "leak" type: "HDF5Output" bottom: "data" bottom: "label" hdf5_output_param { file_name: "%s" } }'
+             % (tmp_path / "leak.h5"))
+    assert run(setting(net=tiny.INPUT + tiny.BODY + tiny.CCE + layer)) == 2
+    assert "would write" in capsys.readouterr().err and not (tmp_path / "leak.h5").exists()
+
+
+def test_an_old_net_writes_none_either(setting, run, tmp_path, capsys):
+    layer = f'layers {{ name: "leak" type: HDF5_OUTPUT hdf5_output_param {{ file_name: "{tmp_path / "l.h5"}" }} }}'
+    assert run(setting(net=tiny.INPUT + layer)) == 2
+    assert "layer 'leak' (HDF5Output) would write" in capsys.readouterr().err
+
+
+def test_every_path_that_a_layer_can_have_is_known():
+    def strings(message, seen):
+        for field in message.fields:
+            if field.message_type and field.message_type.full_name not in seen:
+                yield from strings(field.message_type, seen | {field.message_type.full_name})
+            elif field.type == field.TYPE_STRING:
+                yield field.name
+    innocent = {"name", "type", "bottom", "top", "stage", "not_stage", "debug_info", "module", "layer", "param_str",
+                "crop_mode", "file_name"}  # the last is HDF5Output's
+    assert set(strings(pb.LayerParameter.DESCRIPTOR, set())) - innocent - set(READ) == set()
+
+
+@pytest.fixture
+def data(tmp_path):
+    """HDF5 data in a folder of their own, with a list of their files; the folder."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    images = tiny.dataset()
+    with h5py.File(folder / "images.h5", "w") as file:
+        file["data"] = images.images.transpose(0, 3, 1, 2).astype(np.float32)
+        file["label"] = images.labels.astype(np.float32)
+    (folder / "list.txt").write_text(f"{folder / 'images.h5'}\n")
+    return folder
+
+
+def net_of(source: object) -> str:
+    return ('layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }'
+            f'  hdf5_data_param {{ source: "{source}" batch_size: 16 }} }}\n' + tiny.BODY + tiny.CCE)
+
+
+def test_data_are_read_where_it_is_allowed(setting, run, data, capsys):
+    source = setting(net=net_of(data / "list.txt"))
+    assert run(source, "--max-iter", 1) == 2
+    assert (f"layer 'images' (HDF5Data) would read {data / 'list.txt'}, which is in none of the folders of setting, runs and "
+            f"data: give --allow-path {data / 'list.txt'} if") in capsys.readouterr().err
+    assert run(source, "--max-iter", 1, "--allow-path", data / "list.txt") == 2
+    assert f"--allow-path {data / 'images.h5'} if" in capsys.readouterr().err
+    assert run(source, "--max-iter", 1, "--allow-path", data) == 0
+
+
+@pytest.mark.parametrize("way", ["..", "link", "linked folder"])
+def test_no_way_leads_out_of_a_folder(setting, run, data, tmp_path, capsys, way):
+    source = setting()
+    if way == "..":
+        path = source / ".." / "elsewhere" / "list.txt"
+    elif way == "link":
+        path = source / "list.txt"
+        path.symlink_to(data / "list.txt")
+    else:
+        (source / "here").symlink_to(data)
+        path = source / "here" / "list.txt"
+    (source / "train.prototxt").write_text(net_of(path))
+    assert run(source) == 2
+    assert f"would read {path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lie", ["external", "link"])
+def test_an_hdf5_file_is_read_alone(setting, run, data, tmp_path, capsys, lie):
+    (tmp_path / "secret").write_bytes(bytes(200 * 4))
+    with h5py.File(data / "images.h5", "r+") as file:
+        del file["label"]
+        if lie == "external":
+            file.create_dataset("label", (200,), "f4", external=[(str(tmp_path / "secret"), 0, h5py.h5f.UNLIMITED)])
+        else:
+            file["label"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "label")
+    assert run(setting(net=net_of(data / "list.txt")), "--allow-path", data) == 2
+    assert f"reads {data / 'images.h5'}: label is " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layer", [
+    'type: "InfogainLoss" infogain_loss_param { source: "/etc/passwd" }',
+    'type: "Data" data_param { source: "/etc" }',
+    'type: "DummyData" transform_param { mean_file: "/etc/passwd" }',
+    'type: "ImageData" image_data_param { source: "list.txt" root_folder: "/etc/" }',
+    'type: "ImageData" image_data_param { source: "list.txt" }',
+    'type: "WindowData" window_data_param { source: "windows.txt" }',
+])
+def test_whatever_layer_reads(tmp_path, monkeypatch, layer):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("a b.png 3\n/etc/passwd 4\n")
+    (tmp_path / "windows.txt").write_text("# 0\n/etc/passwd\n3\n8\n8\n0\n")
+    net = text_format.Parse(f'layer {{ name: "x" {layer} }}', pb.NetParameter())
+    with pytest.raises(SolverError, match=r"layer 'x' \(\w+\) would read /etc"):
+        Permissions(folders=(tmp_path,)).check(net)
+    Permissions(folders=(Path("/"),)).check(net)
