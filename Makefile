@@ -1,14 +1,14 @@
 # The commands people use. Each does first whatever set-up is missing.
 #   make train                                   ResNet-44, DM, CIFAR-100 without label noise
 #   make train ARGS="prototxt/res44_cce --noise 0.4 --max-iter 20"
-#   make test | test-slow | test-upstream | test-gpu | lint | lock
+#   make test | test-slow | test-upstream | test-gpu | soak | lint | lock | audit
 #   make cuda                                    Caffe for GPUs, compiled, linked and checked; no GPU is needed
 PYTHON := .venv/bin/python
 ARGS ?=
 # ARGS may hold only options: then the default setting is trained.
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
 
-.PHONY: setup train evaluate compare prepare test test-slow test-upstream test-gpu cuda lint lock
+.PHONY: setup train evaluate compare prepare test test-slow test-upstream test-gpu soak cuda lint lock audit
 
 setup:
 	@docker/setup.sh
@@ -34,6 +34,10 @@ test-slow: setup
 test-upstream: setup
 	$(PYTHON) docker/build_caffe.py --gtests
 
+# Two hours of training with kills: memory and files stay in order. ARGS="--minutes 20" for less.
+soak: setup
+	PYTHONPATH=. $(PYTHON) tests/solvers/soak.py $(ARGS)
+
 # CUDA, cuDNN and NCCL are installed into the cache (3 GB). CAFFE_CUDA=/usr/local/cuda takes that toolkit instead,
 # CAFFE_CUDA_ARCHS=86 compiles for that GPU only. Keep CAFFE_CUDA set for later calls of make.
 cuda: export CAFFE_CUDA := $(or $(CAFFE_CUDA),1)
@@ -52,3 +56,7 @@ lint: setup
 # Pin the newest packages that pyproject.toml admits, with hashes.
 lock: setup
 	@docker/lock.sh
+
+# Known vulnerabilities of the pinned packages. Asks PyPI, so it needs the internet.
+audit: setup
+	docker/uv.sh tool run pip-audit@2.10.1 --disable-pip --require-hashes --strict -r requirements-dev.lock

@@ -57,7 +57,7 @@ def load(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray]:
 
 
 def answer(names: list[str], memory: int) -> None:
-    """In the process, with at most so many bytes of `memory`: read the standard input, write an .npz to the standard output."""
+    """In the process, with at most so many bytes of `memory`: read standard input, write an .npz to standard output."""
     import resource
 
     from scipy.io import loadmat
