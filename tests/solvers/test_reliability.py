@@ -79,16 +79,29 @@ def kill_and_resume(whole, tmp_path, moments) -> None:
     assert_same(tmp_path / "runs" / "tiny" / "noise_0.0" / "seed_123", expected)
 
 
-# The first run makes about 130 such calls; at these it stands in the first and the third checkpoint, in other files between.
-@pytest.mark.parametrize("moments", [[2], [12], [18], [21], [24, 30, 40]])
+# The first run makes 103 such calls, 16 of them for the net's rehearsal; at these it writes the settings, log.csv, the
+# first checkpoint's three files, and others.
+@pytest.mark.parametrize("moments", [[18], [29], [40], [44], [47, 49, 56]])
 def test_killed_at_a_write(whole, tmp_path, moments):
     kill_and_resume(whole, tmp_path, moments)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(1, 100))
+@pytest.mark.parametrize("moment", range(17, 104))
 def test_killed_at_every_write(whole, tmp_path, moment):
     kill_and_resume(whole, tmp_path, [moment])
+
+
+@pytest.mark.parametrize("moment", [18, 29, 40, 43, 47, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 99))])
+def test_a_write_that_fails_is_an_error_and_the_run_goes_on(whole, tmp_path, moment):
+    source, expected = whole
+    code, _, err = finish(start(source, tmp_path / "runs", FAIL_AT_WRITE=str(moment)))
+    assert code == 2, err
+    assert err.splitlines()[-1].startswith("error: ") and "Input/output error" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    code, _, err = finish(start(source, tmp_path / "runs"))
+    assert code == 0, err
+    assert_same(tmp_path / "runs" / "tiny" / "noise_0.0" / "seed_123", expected)
 
 
 @pytest.mark.slow

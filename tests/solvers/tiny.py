@@ -8,9 +8,11 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import errno
 import itertools
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,14 +68,14 @@ def dataset(images: int = 200) -> Dataset:
     return Dataset(images=pixels.astype(np.uint8), labels=labels, true_labels=labels)
 
 
-def kill_at_write(number: int) -> None:
-    """End this process, as SIGKILL or a power cut would, just before its `number`-th fsync, rename or removal of a file."""
+def at_write(number: int, act: Callable[[], None]) -> None:
+    """Call `act` just before this process's `number`-th fsync, rename or removal of a file."""
     count = itertools.count(1)
 
     def counted(function):
         def call(*arguments, **options):
             if next(count) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                act()
             return function(*arguments, **options)
         return call
 
@@ -81,9 +83,20 @@ def kill_at_write(number: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
+def kill() -> None:
+    """As SIGKILL or a power cut would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail() -> None:
+    """As a disk does that is about to die."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def main(argv: list[str]) -> int:
-    if "KILL_AT_WRITE" in os.environ:
-        kill_at_write(int(os.environ["KILL_AT_WRITE"]))
+    for name, act in ("KILL_AT_WRITE", kill), ("FAIL_AT_WRITE", fail):
+        if name in os.environ:
+            at_write(int(os.environ[name]), act)
     train.load_data = lambda folder, labels: dataset()
     return train.main(argv)
 
