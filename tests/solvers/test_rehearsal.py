@@ -34,7 +34,7 @@ def test_a_net_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(rehearsal, "available_memory", lambda: 300 << 20)
     rehearse(tmp_path / "small")
     net = INPUT + BODY.replace("num_output: 10 weight_filler { type: \"msra\" }", "num_output: 10000000") + CCE
-    with pytest.raises(SolverError, match="host allocation of size 320000000 failed"):
+    with pytest.raises(SolverError, match="host allocation of size [0-9]+ failed"):
         rehearse(tmp_path / "weights", net)
     with pytest.raises(SolverError, match=r"^the net needs at least 937 MB of memory, and 300 MB are available"):
         rehearse(tmp_path / "images", INPUT.replace("16", "80000") + BODY + CCE)
