@@ -47,7 +47,7 @@ class Permissions:
 
     @classmethod
     def from_options(cls, args: argparse.Namespace, *folders: Path) -> Self:
-        """What the options give, and those of `folders` that are one."""
+        """The modules and paths of the options, and `folders`."""
         return cls(tuple(args.allow_module), tuple(path.resolve() for path in (*folders, *args.allow_path)))
 
     def check(self, net: pb.NetParameter) -> None:
