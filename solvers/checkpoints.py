@@ -132,7 +132,7 @@ class Checkpoints:
             {"iteration": iteration, "files": files, "run": self._fingerprints()}, indent=1) + "\n")
         for suffix in SUFFIXES:
             publish(new.with_suffix(suffix), self.model(iteration).with_suffix(suffix))
-        self._prune(iteration)
+        self.prune(iteration)
 
     def restore(self, solver: caffe.SGDSolver, iteration: int) -> None:
         """Load weights and state into a solver."""
@@ -156,7 +156,8 @@ class Checkpoints:
         names = (re.fullmatch(rf"checkpoints_iter_(\d+)\.{suffix}", p.name) for p in self.folder.glob(f"*.{suffix}"))
         return sorted(int(name[1]) for name in names if name)
 
-    def _prune(self, newest: int) -> None:
+    def prune(self, newest: int) -> None:
+        """Drop what the checkpoint `newest` replaces."""
         for iteration in self.models():
             if iteration < newest and iteration % self.interval:
                 self.state(iteration).unlink(missing_ok=True)

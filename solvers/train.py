@@ -84,6 +84,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
         start = starting_point(checkpoints, args.resume)
         if start >= solver_param.max_iter:
+            checkpoints.prune(start)  # a kill may have come before
             print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
             return None
         data = load_data(args.data, labels) if fed else None

@@ -100,3 +100,12 @@ def test_noise_matrices(tmp_path, count, suffix):
         noise.read_matrix(file)
 
     check(read, file.read_bytes(), count)
+
+
+def test_a_head_that_is_no_python_text(tmp_path):
+    """One of the mutations above: NumPy's tokenizer raised an error of its own."""
+    np.save(tmp_path / "x.npy", np.eye(100))
+    content = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(content.replace(b"(100, 100)", b"(100, 100 "))
+    with pytest.raises(DataError, match="x.npy is not a matrix of numbers"):
+        noise.LabelNoise.from_matrix(tmp_path / "x.npy", 0)

@@ -81,7 +81,7 @@ def kill_and_resume(whole, tmp_path, moments) -> None:
 
 # The first run makes 103 such calls, 16 of them for the net's rehearsal; at these it writes the settings, log.csv, the
 # first checkpoint's three files, and others.
-@pytest.mark.parametrize("moments", [[18], [29], [40], [44], [47, 49, 56]])
+@pytest.mark.parametrize("moments", [[18], [29], [40], [44], [47, 49, 56], [99]])
 def test_killed_at_a_write(whole, tmp_path, moments):
     kill_and_resume(whole, tmp_path, moments)
 
@@ -92,7 +92,7 @@ def test_killed_at_every_write(whole, tmp_path, moment):
     kill_and_resume(whole, tmp_path, [moment])
 
 
-@pytest.mark.parametrize("moment", [18, 29, 40, 43, 47, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 99))])
+@pytest.mark.parametrize("moment", [18, 29, 40, 43, 47, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 104))])
 def test_a_write_that_fails_is_an_error_and_the_run_goes_on(whole, tmp_path, moment):
     source, expected = whole
     code, _, err = finish(start(source, tmp_path / "runs", FAIL_AT_WRITE=str(moment)))
