@@ -1,5 +1,7 @@
 """Arrays of HDF5 files that come from strangers: only what lies in the file itself."""
 
+import math
+
 import h5py
 from h5py import h5d
 
@@ -20,10 +22,11 @@ def array(file: h5py.File, name: str) -> h5py.Dataset:
         raise DataError(f"has no variable {name} (it has {', '.join(sorted(file)) or 'none'})")
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise DataError(f"{name} is a link to elsewhere, which is not followed")
-    if not isinstance(file[name], h5py.Dataset):
+    variable = file[name]
+    if not isinstance(variable, h5py.Dataset):
         raise DataError(f"{name} is not an array")
-    check_stored_inside(file[name].id, name)
-    return file[name]
+    check_stored_inside(variable.id, name)
+    return variable
 
 
 def check_stored_inside(dataset: h5d.DatasetID, name: str) -> None:
@@ -32,8 +35,6 @@ def check_stored_inside(dataset: h5d.DatasetID, name: str) -> None:
     if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count():
         raise DataError(f"{name} is stored in another file, which is not opened")
     if properties.get_layout() == h5d.CHUNKED:
-        size = dataset.dtype.itemsize
-        for length in properties.get_chunk():
-            size *= length
+        size = dataset.dtype.itemsize * math.prod(properties.get_chunk())
         if size > MAX_CHUNK:
             raise DataError(f"{name} is stored in chunks of {size} bytes; at most {MAX_CHUNK} are read")

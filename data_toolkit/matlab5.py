@@ -5,6 +5,7 @@ plain arrays; nothing that it returns is unpickled.
 """
 
 import io
+import resource
 import subprocess
 import sys
 import zipfile
@@ -58,8 +59,6 @@ def load(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray]:
 
 def answer(names: list[str], memory: int) -> None:
     """In the process, with at most so many bytes of `memory`: read standard input, write an .npz to standard output."""
-    import resource
-
     from scipy.io import loadmat
 
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))

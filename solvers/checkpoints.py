@@ -19,7 +19,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from data_toolkit.files import publish, write_atomically
-from solvers.engine import caffe
+from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
 
 pb = caffe.proto.caffe_pb2
@@ -91,7 +91,7 @@ class Checkpoints:
 
     def check_space(self, solver: caffe.SGDSolver) -> None:
         """Raise SolverError unless there is room for a checkpoint: Caffe would end the process half way through one."""
-        values = sum(blob.count for blobs in solver.net.params.values() for blob in blobs)
+        values = count_weights(solver.net)
         needed = 2 * (2 * 4 * values + (1 << 20))  # weights and momentum in float32, and as much again for others
         free = shutil.disk_usage(self.folder).free
         if free < needed:

@@ -23,6 +23,11 @@ def has_cuda() -> bool:
     return about.is_file() and json.loads(about.read_text()).get("cuda") is True
 
 
+def count_weights(net: caffe.Net) -> int:
+    """How many numbers the parameters of a net are."""
+    return sum(blob.count for blobs in net.params.values() for blob in blobs)
+
+
 def seed_layers(seed: int, iteration: int, rank: int = 0) -> None:
     """Seed what layers draw in a step (Dropout): from seed and step alone, as the batch, so that a resumed run repeats it."""
     sequence = np.random.SeedSequence([seed, iteration, *([rank] if rank else [])])

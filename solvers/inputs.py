@@ -9,7 +9,7 @@ import numpy as np
 
 from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
-from solvers import losses
+from solvers import data_layers, losses
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.phases import layers_in
@@ -120,7 +120,7 @@ def _labels(blob: str, layers: list[pb.LayerParameter], fed: np.ndarray | None) 
         if fed is not None:
             yield "the training data", fed
     elif maker.type == "HDF5Data":
-        for name in Path(maker.hdf5_data_param.source).read_text().split():
+        for name in data_layers.listed(maker):
             try:
                 with h5py.File(name) as file:
                     yield name, file[blob][()]

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +13,7 @@ from google.protobuf.message import Message
 
 from data_toolkit import hdf5
 from data_toolkit.errors import DataError
+from solvers import data_layers
 from solvers.engine import caffe
 from solvers.errors import SolverError
 
@@ -69,7 +69,7 @@ class Permissions:
                                   "into its own folder")
             for path in _paths(layer):
                 self._check_path(path, where)
-            for path in _listed(layer):
+            for path in data_layers.listed(layer):
                 self._check_path(path, where)
                 if layer.type == "HDF5Data":
                     _check_hdf5(path, layer.top, where)
@@ -92,24 +92,6 @@ def _paths(message: Message) -> Iterator[str]:
                 yield from _paths(inner)
         elif field.name in READ and value:
             yield value
-
-
-def _listed(layer: pb.LayerParameter) -> Iterator[str]:
-    """The files that the file which a data layer reads names in turn; none if it is not there."""
-    if layer.type not in ("HDF5Data", "ImageData", "WindowData"):
-        return
-    parameter = getattr(layer, {"HDF5Data": "hdf5_data_param", "ImageData": "image_data_param",
-                                "WindowData": "window_data_param"}[layer.type])
-    try:
-        lines = Path(parameter.source).read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return
-    if layer.type == "HDF5Data":
-        yield from (name for line in lines for name in line.split())
-    elif layer.type == "ImageData":  # NAME LABEL
-        yield from (parameter.root_folder + line.rpartition(" ")[0] for line in lines if line.strip())
-    else:  # "# NUMBER", then the name
-        yield from (parameter.root_folder + name for line, name in pairwise(lines) if line.startswith("#"))
 
 
 def _real_path(path: str) -> Path:

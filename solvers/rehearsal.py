@@ -7,7 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
-from solvers.engine import caffe
+from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
 from solvers.run import Run
 from solvers.setting import Setting
@@ -64,8 +64,7 @@ def _make(solver_file: Path, said: Path, available: int | None) -> None:
 
 def least_memory(net: caffe.Net) -> int:
     """Bytes that training a net takes at the very least: weights, their gradients and momentum, and the largest blob."""
-    weights = sum(blob.count for blobs in net.params.values() for blob in blobs)
-    return FLOAT * (3 * weights + max((blob.count for blob in net.blobs.values()), default=0))
+    return FLOAT * (3 * count_weights(net) + max((blob.count for blob in net.blobs.values()), default=0))
 
 
 def reason(output: str) -> str:

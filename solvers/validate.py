@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from layers.did_you_mean import did_you_mean
-from solvers import losses
+from solvers import data_layers, losses
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.phases import layers_in
@@ -65,7 +65,7 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
             if top in available and top not in layer.bottom:
                 raise SolverError(f"layer '{layer.name}' makes the blob {top!r}, which another layer made before")
         available.update(layer.top)
-        source = data_source(layer)
+        source = data_layers.source(layer)
         if source and not Path(source).exists():
             raise SolverError(f"layer '{layer.name}' ({layer.type}) reads {source}, which does not exist "
                               f"(working directory: {Path.cwd()})")
@@ -93,9 +93,3 @@ def nearest_types(name: str, known: Iterable[str]) -> list[str]:
         return len(words(name) & words(other)), letters
 
     return sorted(known, key=nearness, reverse=True)[:3]
-
-
-def data_source(layer: pb.LayerParameter) -> str:
-    """The file or folder that a data layer reads; "" for other layers."""
-    parameter = {"Data": "data_param", "HDF5Data": "hdf5_data_param", "ImageData": "image_data_param"}.get(layer.type)
-    return getattr(layer, parameter).source if parameter else ""

@@ -121,6 +121,5 @@ def test_nets_that_would_exhaust_the_parser(tmp_path, text):
         prototext.read(tmp_path / "net.prototxt", pb.NetParameter())
 
 
-
 def test_manifests_are_json(trained):
     json.loads((trained / "checkpoints1" / "checkpoints_iter_10.json").read_text())

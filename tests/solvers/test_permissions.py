@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
 import tiny
 from google.protobuf import text_format
@@ -77,21 +76,13 @@ def data(tmp_path):
     """HDF5 data in a folder of their own, with a list of their files; the folder."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    images = tiny.dataset()
-    with h5py.File(folder / "images.h5", "w") as file:
-        file["data"] = images.images.transpose(0, 3, 1, 2).astype(np.float32)
-        file["label"] = images.labels.astype(np.float32)
+    tiny.write_hdf5(folder / "images.h5")
     (folder / "list.txt").write_text(f"{folder / 'images.h5'}\n")
     return folder
 
 
-def net_of(source: object) -> str:
-    return ('layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }'
-            f'  hdf5_data_param {{ source: "{source}" batch_size: 16 }} }}\n' + tiny.BODY + tiny.CCE)
-
-
 def test_data_are_read_where_it_is_allowed(setting, run, data, capsys):
-    source = setting(net=net_of(data / "list.txt"))
+    source = setting(net=tiny.hdf5_net(data / "list.txt"))
     assert run(source, "--max-iter", 1) == 2
     assert (f"layer 'images' (HDF5Data) would read {data / 'list.txt'}, which is in none of the folders of setting, runs and "
             f"data: give --allow-path {data / 'list.txt'} if") in capsys.readouterr().err
@@ -111,7 +102,7 @@ def test_no_way_leads_out_of_a_folder(setting, run, data, tmp_path, capsys, way)
     else:
         (source / "here").symlink_to(data)
         path = source / "here" / "list.txt"
-    (source / "train.prototxt").write_text(net_of(path))
+    (source / "train.prototxt").write_text(tiny.hdf5_net(path))
     assert run(source) == 2
     assert f"would read {path}" in capsys.readouterr().err
 
@@ -125,7 +116,7 @@ def test_an_hdf5_file_is_read_alone(setting, run, data, tmp_path, capsys, lie):
             file.create_dataset("label", (200,), "f4", external=[(str(tmp_path / "secret"), 0, h5py.h5f.UNLIMITED)])
         else:
             file["label"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "label")
-    assert run(setting(net=net_of(data / "list.txt")), "--allow-path", data) == 2
+    assert run(setting(net=tiny.hdf5_net(data / "list.txt")), "--allow-path", data) == 2
     assert f"reads {data / 'images.h5'}: label is " in capsys.readouterr().err
 
 

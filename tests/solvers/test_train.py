@@ -172,19 +172,12 @@ def test_native_and_python_layers_train_alike(setting, run, folder, tmp_path):
     np.testing.assert_allclose(losses(folder), losses(python), rtol=1e-4)
 
 
-HDF5 = """layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }
-  hdf5_data_param { source: "tiny/list.txt" batch_size: 16 } }
-"""
-
-
 @pytest.fixture
 def hdf5_setting(setting, tmp_path, monkeypatch):
     """A setting whose net reads HDF5 files beside it, named relative to the working directory."""
     monkeypatch.chdir(tmp_path)
-    folder, data = setting(net=HDF5 + tiny.BODY + tiny.CCE), tiny.dataset()
-    with h5py.File(folder / "images.h5", "w") as file:
-        file["data"] = data.images.transpose(0, 3, 1, 2).astype(np.float32)
-        file["label"] = data.labels.astype(np.float32)
+    folder = setting(net=tiny.hdf5_net("tiny/list.txt"))
+    tiny.write_hdf5(folder / "images.h5")
     (folder / "list.txt").write_text("tiny/images.h5\n")
     return folder
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from data_toolkit.dataset import Dataset
@@ -66,6 +67,20 @@ def dataset(images: int = 200) -> Dataset:
     labels = np.arange(images) % 10
     pixels = random.integers(0, 100, (images, 32, 32, 3)) + 15 * labels[:, None, None, None]
     return Dataset(images=pixels.astype(np.uint8), labels=labels, true_labels=labels)
+
+
+def write_hdf5(file: Path) -> None:
+    """The data set as a net's own HDF5Data layer reads it."""
+    data = dataset()
+    with h5py.File(file, "w") as written:
+        written["data"] = data.images.transpose(0, 3, 1, 2).astype(np.float32)
+        written["label"] = data.labels.astype(np.float32)
+
+
+def hdf5_net(source: object) -> str:
+    """A net with such a layer; `source` lists its files."""
+    return ('layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }'
+            f' hdf5_data_param {{ source: "{source}" batch_size: 16 }} }}\n' + BODY + CCE)
 
 
 def at_write(number: int, act: Callable[[], None]) -> None:

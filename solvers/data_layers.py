@@ -1,0 +1,35 @@
+"""What Caffe's data layers read: the source that a net names, and the files that this names in turn."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from solvers.engine import caffe
+
+pb = caffe.proto.caffe_pb2
+
+PARAMETERS = {"Data": "data_param", "HDF5Data": "hdf5_data_param", "ImageData": "image_data_param",
+              "WindowData": "window_data_param"}
+
+
+def source(layer: pb.LayerParameter) -> str:
+    """The file or folder that a data layer reads; "" for other layers."""
+    return getattr(layer, PARAMETERS[layer.type]).source if layer.type in PARAMETERS else ""
+
+
+def listed(layer: pb.LayerParameter) -> Iterator[str]:
+    """The files that the source of a data layer lists; none if it is no list, or not there."""
+    if layer.type not in ("HDF5Data", "ImageData", "WindowData"):
+        return
+    try:
+        lines = Path(source(layer)).read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    if layer.type == "HDF5Data":
+        yield from (name for line in lines for name in line.split())
+        return
+    root = getattr(layer, PARAMETERS[layer.type]).root_folder
+    if layer.type == "ImageData":  # NAME LABEL
+        yield from (root + line.rpartition(" ")[0] for line in lines if line.strip())
+    else:  # "# NUMBER", then the name
+        yield from (root + name for line, name in pairwise(lines) if line.startswith("#"))
