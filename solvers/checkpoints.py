@@ -9,10 +9,12 @@ There is no more state: the batch of a step, and what layers draw in it, follow 
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -153,8 +155,13 @@ class Checkpoints:
         return {name: config.get(name) for name in ("data_sha256", "net_sha256", "solver_sha256")}
 
     def _iterations(self, suffix: str) -> list[int]:
-        names = (re.fullmatch(rf"checkpoints_iter_(\d+)\.{suffix}", p.name) for p in self.folder.glob(f"*.{suffix}"))
-        return sorted(int(name[1]) for name in names if name)
+        return sorted(int(name[1]) for name in self._files(rf"checkpoints_iter_(\d+)\.{suffix}"))
+
+    def _files(self, pattern: str) -> Iterator[re.Match]:
+        """The names in the folder that match; one at a time, for a long run has thousands."""
+        if self.folder.is_dir():
+            with os.scandir(self.folder) as entries:
+                yield from filter(None, (re.fullmatch(pattern, entry.name) for entry in entries))
 
     def prune(self, newest: int) -> None:
         """Drop what the checkpoint `newest` replaces."""
@@ -169,8 +176,8 @@ class Checkpoints:
             self.manifest(iteration).unlink()
 
     def _remove_unfinished(self) -> None:
-        for file in self.folder.glob(".*"):  # Caffe's, and what a killed process was writing
-            file.unlink()
+        for name in list(self._files(r"\..*")):  # Caffe's, and what a killed process was writing
+            (self.folder / name[0]).unlink()
 
 
 def read_state(file: Path) -> pb.SolverState:
