@@ -1,6 +1,7 @@
 """Fetch a file of known checksum: resumed where it stopped, and there only when it is whole and right."""
 
 import fcntl
+import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,7 +10,6 @@ import tenacity
 import urllib3
 from tqdm import tqdm
 
-from data_toolkit.archives import md5_of
 from data_toolkit.errors import DataError
 
 TIMEOUT = 20  # seconds to connect, and between two pieces
@@ -51,20 +51,20 @@ def _reason(error: Exception) -> str:
     return _reason(inside[-1]) if inside else str(error).rpartition(">: ")[2].rpartition("): ")[2]
 
 
-def fetch(url: str, md5: str, path: Path) -> None:
+def fetch(url: str, sha256: str, path: Path) -> None:
     """Download to `path`, unless it is there. What an interrupted download has got stays in ``<path>.part``.
 
     Parameters
     ----------
     url : str
-    md5 : str
+    sha256 : str
         Of the whole file, in hexadecimal.
     path : Path
 
     Raises
     ------
     DataError
-        If the file cannot be had, or is not the one with that MD5.
+        If the file cannot be had, or is not the one with that SHA-256.
     """
     if path.exists():
         return
@@ -72,17 +72,17 @@ def fetch(url: str, md5: str, path: Path) -> None:
     attempts = tenacity.Retrying(stop=tenacity.stop_after_attempt(ATTEMPTS), wait=WAIT, reraise=True,
                                  retry=tenacity.retry_if_exception_type(_Temporary))
     try:
-        with open(part_path, "ab") as part:
+        with open(part_path, "a+b") as part:
             try:
                 fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise DataError(f"{part_path} is being downloaded by another process: wait for it to end") from None
             attempts(_fetch_rest, url, part)
-            part.flush()
-            found = md5_of(part_path)
-            if found != md5:
+            part.seek(0)
+            found = hashlib.file_digest(part, "sha256").hexdigest()
+            if found != sha256:
                 part_path.unlink()
-                raise DataError(f"{url} has come with MD5 {found} instead of {md5} and was removed: try again, or give "
+                raise DataError(f"{url} has come with SHA-256 {found} instead of {sha256} and was removed: try again, or give "
                                 "another copy with --source PATH or CIFAR100_SOURCE=PATH")
             part_path.replace(path)
     except (_Temporary, requests.RequestException) as error:

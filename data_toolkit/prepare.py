@@ -29,7 +29,7 @@ from data_toolkit.files import atomic_writer
 from data_toolkit.noise import RATED, LabelNoise, confusion
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
-MD5 = "03b5dce01913d631647c71ecec9e9cb8"
+SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
 
 
 class PreparedPaths(NamedTuple):
@@ -87,7 +87,7 @@ def given_source(source: str | Path | None) -> archives.Source | None:
 def get_source(output: Path) -> archives.Source:
     """The official binary archive, downloaded to `output` unless it is there."""
     archive = output / URL.rpartition("/")[2]
-    download.fetch(URL, MD5, archive)
+    download.fetch(URL, SHA256, archive)
     return archives.find(archive)
 
 

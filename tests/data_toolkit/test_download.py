@@ -13,7 +13,7 @@ from data_toolkit import download
 from data_toolkit.errors import DataError
 
 CONTENT = bytes(range(256)) * 4000
-MD5 = hashlib.md5(CONTENT).hexdigest()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -66,7 +66,7 @@ def server(monkeypatch):
 
 
 def test_whole_file(server, tmp_path, capsys):
-    download.fetch(server.url, MD5, tmp_path / "x")
+    download.fetch(server.url, SHA256, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert "x.tar.gz" in capsys.readouterr().err  # the progress bar
@@ -74,20 +74,20 @@ def test_whole_file(server, tmp_path, capsys):
 
 def test_nothing_is_fetched_twice(server, tmp_path):
     (tmp_path / "x").write_bytes(b"here")
-    download.fetch(server.url, MD5, tmp_path / "x")
+    download.fetch(server.url, SHA256, tmp_path / "x")
     assert server.ranges == []
 
 
 def test_goes_on_where_an_earlier_process_stopped(server, tmp_path):
     (tmp_path / "x.part").write_bytes(CONTENT[:1000])
-    download.fetch(server.url, MD5, tmp_path / "x")
+    download.fetch(server.url, SHA256, tmp_path / "x")
     assert server.ranges == ["bytes=1000-"]
     assert (tmp_path / "x").read_bytes() == CONTENT
 
 
 def test_goes_on_after_broken_connections_and_busy_servers(server, tmp_path):
     server.plan = ["cut", "503", "cut"]
-    download.fetch(server.url, MD5, tmp_path / "x")
+    download.fetch(server.url, SHA256, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=300000-", "bytes=300000-", "bytes=600000-"]
 
@@ -95,35 +95,35 @@ def test_goes_on_after_broken_connections_and_busy_servers(server, tmp_path):
 def test_server_that_knows_no_ranges(server, tmp_path):
     (tmp_path / "x.part").write_bytes(b"another beginning")
     server.plan = ["no ranges"]
-    download.fetch(server.url, MD5, tmp_path / "x")
+    download.fetch(server.url, SHA256, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
 
 
 def test_whole_part_is_taken(server, tmp_path):
     (tmp_path / "x.part").write_bytes(CONTENT)
-    download.fetch(server.url, MD5, tmp_path / "x")
+    download.fetch(server.url, SHA256, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("plan", [["wrong"], ["cut", "wrong"]])
 def test_wrong_checksum(server, tmp_path, plan):
     server.plan = plan
-    with pytest.raises(DataError, match=f"has come with MD5 [0-9a-f]{{32}} instead of {MD5} and was removed"):
-        download.fetch(server.url, MD5, tmp_path / "x")
+    with pytest.raises(DataError, match=f"has come with SHA-256 [0-9a-f]{{64}} instead of {SHA256} and was removed"):
+        download.fetch(server.url, SHA256, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_has_come_is_kept_for_the_next_try(server, tmp_path):
     server.plan = ["cut"] + ["503"] * 3
     with pytest.raises(DataError, match=r"cannot download .*the server answers 503 .*--source PATH or CIFAR100_SOURCE"):
-        download.fetch(server.url, MD5, tmp_path / "x")
+        download.fetch(server.url, SHA256, tmp_path / "x")
     assert (tmp_path / "x.part").read_bytes() == CONTENT[:300_000]
 
 
 def test_not_found_is_not_tried_again(server, tmp_path):
     server.plan = ["404"]
     with pytest.raises(DataError, match="404.*CIFAR100_SOURCE"):
-        download.fetch(server.url, MD5, tmp_path / "x")
+        download.fetch(server.url, SHA256, tmp_path / "x")
     assert len(server.ranges) == 1
 
 
@@ -131,7 +131,7 @@ def test_no_internet(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "WAIT", tenacity.wait_none())
     monkeypatch.setenv("no_proxy", "*")
     with pytest.raises(DataError) as error:
-        download.fetch("http://127.0.0.1:9/x.tar.gz", MD5, tmp_path / "x")
+        download.fetch("http://127.0.0.1:9/x.tar.gz", SHA256, tmp_path / "x")
     assert str(error.value) == (
         "cannot download http://127.0.0.1:9/x.tar.gz (Failed to establish a new connection: [Errno 111] Connection "
         "refused): give an archive of CIFAR-100 that you have with --source PATH or CIFAR100_SOURCE=PATH")
@@ -142,10 +142,10 @@ def test_two_processes_do_not_mix(server, tmp_path):
     with open(tmp_path / "x.part", "ab") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
         with pytest.raises(DataError, match="is being downloaded by another process"):
-            download.fetch(server.url, MD5, tmp_path / "x")
+            download.fetch(server.url, SHA256, tmp_path / "x")
 
 
 def test_unwritable_folder(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match="cannot write .*Not a directory"):
-        download.fetch(server.url, MD5, tmp_path / "file" / "x")
+        download.fetch(server.url, SHA256, tmp_path / "file" / "x")

@@ -108,9 +108,9 @@ def test_source_from_the_environment(source, output, monkeypatch):
 
 
 def test_without_a_source_the_official_archive_is_fetched(source, output, monkeypatch, capsys):
-    def fetch(url, md5, path):
-        assert (url, md5) == ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-                              "03b5dce01913d631647c71ecec9e9cb8")
+    def fetch(url, sha256, path):
+        assert (url, sha256) == ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+                              "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec")
         path.write_bytes(source.read_bytes())
 
     monkeypatch.setattr(download, "fetch", fetch)
