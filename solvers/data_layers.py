@@ -1,5 +1,6 @@
 """What Caffe's data layers read: the source that a net names, and the files that this names in turn."""
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +9,7 @@ from solvers.engine import caffe
 
 pb = caffe.proto.caffe_pb2
 
+LMDB = ("data.mdb", "lock.mdb")  # Caffe makes and writes the second
 PARAMETERS = {"Data": "data_param", "HDF5Data": "hdf5_data_param", "ImageData": "image_data_param",
               "WindowData": "window_data_param"}
 
@@ -18,7 +20,9 @@ def source(layer: pb.LayerParameter) -> str:
 
 
 def listed(layer: pb.LayerParameter) -> Iterator[str]:
-    """The files that the source of a data layer lists; none if it is no list, or not there."""
+    """The files that the source of a data layer lists, or those in its database; none if it is neither, or not there."""
+    if layer.type == "Data":
+        yield from (os.path.join(source(layer), name) for name in LMDB)
     if layer.type not in ("HDF5Data", "ImageData", "WindowData"):
         return
     try:

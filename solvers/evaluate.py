@@ -29,7 +29,7 @@ from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
 from solvers import curves, prototext, published, setting, validate
 from solvers.checkpoints import Checkpoints
-from solvers.engine import caffe
+from solvers.engine import caffe, last_words
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.inputs import IMAGE
 from solvers.permissions import NOTHING, Permissions
@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
     try:
-        evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data))
+        with last_words(f"{args.run} and what was measured before are as they were"):
+            evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data))
     except (SolverError, DataError) as error:
         return failed(error)
     except KeyboardInterrupt:

@@ -39,7 +39,7 @@ def rehearse(setting: Setting, solver: pb.SolverParameter) -> None:
     if code == TOO_LARGE:
         raise SolverError(output.splitlines()[-1])
     if code < 0:
-        raise SolverError(f"Caffe refuses {setting.folder}: {reason(output) or signal.Signals(-code).name}")
+        raise SolverError(f"Caffe refuses {setting.folder}: {reason(output) or crash(-code)}")
 
 
 def _make(solver_file: Path, said: Path, available: int | None) -> None:
@@ -72,6 +72,10 @@ def reason(output: str) -> str:
     fatal = re.findall(r"^F\d+ .*?\] (?:Check failed: )?(.*)", output, re.MULTILINE)
     at = re.findall(r"\] Creating Layer (.*)|\] (Network initialization done)", output)
     return (f"layer '{at[-1][0]}': " if at and at[-1][0] else "") + fatal[-1].strip() if fatal else ""
+
+
+def crash(number: int) -> str:
+    return f"it crashes on it ({signal.Signals(number).name}): is a file that its layers read damaged?"
 
 
 def available_memory() -> int | None:

@@ -24,7 +24,7 @@ from data_toolkit.errors import DataError
 from solvers import divergence, dynamics, gpus, inputs, losses, options, rehearsal, released, run, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
-from solvers.engine import caffe, seed_layers
+from solvers.engine import caffe, last_words, seed_layers
 from solvers.errors import SolverError, failed
 from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
@@ -80,7 +80,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
 
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
     run.make(folder)
-    with run.lock(folder):
+    with run.lock(folder), last_words(f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"):
         checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
         start = starting_point(checkpoints, args.resume)
         if start >= solver_param.max_iter:

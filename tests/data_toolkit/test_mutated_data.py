@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from pathlib import Path
 
 import forms
 import numpy as np
@@ -12,6 +13,7 @@ from mutations import mutations
 from data_toolkit import archives, dataset, matfile, noise, unpickle
 from data_toolkit.errors import DataError
 
+CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 COUNTS = [pytest.param(40, id="40"), pytest.param(1000, id="1000", marks=pytest.mark.slow)]
 
 
@@ -102,10 +104,9 @@ def test_noise_matrices(tmp_path, count, suffix):
     check(read, file.read_bytes(), count)
 
 
-def test_a_head_that_is_no_python_text(tmp_path):
-    """One of the mutations above: NumPy's tokenizer raised an error of its own."""
-    np.save(tmp_path / "x.npy", np.eye(100))
-    content = (tmp_path / "x.npy").read_bytes()
-    (tmp_path / "x.npy").write_bytes(content.replace(b"(100, 100)", b"(100, 100 "))
-    with pytest.raises(DataError, match="x.npy is not a matrix of numbers"):
-        noise.LabelNoise.from_matrix(tmp_path / "x.npy", 0)
+@pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.name)
+def test_what_once_found_something(file):
+    """Mutations that raised other errors, or ended the process. Put new ones there."""
+    read = {".mat": matfile.read, ".npy": noise.read_matrix}[file.suffix]
+    with pytest.raises(DataError, match=file.name):
+        read(file)

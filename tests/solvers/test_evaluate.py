@@ -1,6 +1,9 @@
 """Accuracy of checkpoints: the right number, in the right format, once; and the curve."""
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -125,3 +128,20 @@ def test_bad_run_folders(trained, spoil, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+def test_a_net_that_caffe_ends_the_process_over(tmp_path):
+    """A test net's shapes are Caffe's affair; what ends the output is its reason and one line more, no stack trace."""
+    source = tiny.write_setting(tmp_path / "tiny")
+    (source / "test.prototxt").write_text(tiny.TEST.replace("kernel_size: 3", "kernel_size: 64"))
+    train = [sys.executable, tiny.__file__, source, "--runs", tmp_path / "runs", "--max-iter", 1]
+    subprocess.run(list(map(str, train)), check=True)
+    run = tmp_path / "runs" / "tiny" / "noise_0.0" / "seed_123"
+    code = ("import sys, tiny; from data_toolkit import dataset; from solvers import evaluate;"
+            "dataset.load_test = lambda data: tiny.dataset(); sys.exit(evaluate.main(sys.argv[1:]))")
+    done = subprocess.run([sys.executable, "-c", code, run], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.returncode == 2
+    *_, reason, error = done.stderr.splitlines()
+    assert "Check failed: " in reason
+    assert error == f"error: Caffe refuses to go on, for the reason above: {run} and what was measured before are as they were"

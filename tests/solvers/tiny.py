@@ -16,10 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import lmdb
 import numpy as np
 
 from data_toolkit.dataset import Dataset
 from solvers import train
+from solvers.engine import caffe
 
 USW = """layer { name: "loss" type: "UnifiedWeightLoss" bottom: "scores" bottom: "label" bottom: "prob_groundtruth"
   top: "loss" loss_weight: 1 propagate_down: true propagate_down: false propagate_down: false
@@ -81,6 +83,25 @@ def hdf5_net(source: object) -> str:
     """A net with such a layer; `source` lists its files."""
     return ('layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }'
             f' hdf5_data_param {{ source: "{source}" batch_size: 16 }} }}\n' + BODY + CCE)
+
+
+def datum(**fields: object) -> bytes:
+    """One image as Caffe's databases have it."""
+    whole = {"channels": 3, "height": 32, "width": 32, "data": bytes(3 * 32 * 32), "label": 3}
+    return caffe.proto.caffe_pb2.Datum(**whole | fields).SerializeToString()
+
+
+def write_lmdb(folder: Path, records: list[bytes]) -> None:
+    """Records as a net's own Data layer reads them."""
+    with lmdb.open(str(folder), map_size=1 << 24) as database, database.begin(write=True) as transaction:
+        for number, record in enumerate(records):
+            transaction.put(b"%08d" % number, record)
+
+
+def lmdb_net(source: object, loss: str = CCE) -> str:
+    """A net with such a layer."""
+    return ('layer { name: "images" type: "Data" top: "data" top: "label" include { phase: TRAIN }'
+            f' data_param {{ source: "{source}" batch_size: 16 backend: LMDB }} }}\n' + BODY + loss)
 
 
 def at_write(number: int, act: Callable[[], None]) -> None:

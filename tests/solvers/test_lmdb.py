@@ -1,0 +1,150 @@
+"""Databases that Caffe itself reads: what is wrong with them is one line, when the net is made and when it trains."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import tiny
+from mutations import mutations
+
+
+def train(source, *options: object) -> tuple[int, list[str]]:
+    """Exit code and the lines of stderr of a run in a process of its own, which Caffe may end."""
+    done = subprocess.run([sys.executable, tiny.__file__, *map(str, (source, "--runs", source.parent / "runs", *options))],
+                          capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stderr.splitlines()
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A function that writes a setting whose net reads these records; returns its folder."""
+    def write(records, **parts):
+        folder = tiny.write_setting(tmp_path / "tiny", net=tiny.lmdb_net(tmp_path / "tiny" / "db", **parts))
+        tiny.write_lmdb(folder / "db", records)
+        return folder
+    return write
+
+
+def test_a_database_is_trained_on(source):
+    """Float data and bytes, round after round."""
+    bytes_and_floats = tiny.datum(), tiny.datum(data=b"", float_data=[0.5] * 3 * 32 * 32)
+    assert train(source([*bytes_and_floats] * 10), "--max-iter", 5)[0] == 0
+
+
+@pytest.mark.parametrize(("records", "said"), [
+    ([], "The database is empty"),
+    ([b"\xff" * 100], "not a Datum"),
+    ([tiny.datum(height=1 << 20, width=1 << 20)], "blob size exceeds INT_MAX"),
+    ([tiny.datum(encoded=True, data=b"no image")], "ncoded"),
+], ids=["empty", "no datum", "large", "encoded"])
+def test_a_database_that_makes_no_net(source, records, said):
+    folder = source(records)
+    code, lines = train(folder, "--max-iter", 5)
+    assert code == 2 and len(lines) == 1
+    assert lines[0].startswith(f"error: Caffe refuses {folder}: layer 'images': ") and said in lines[0]
+    assert not (folder.parent / "runs").exists()
+
+
+@pytest.mark.parametrize(("record", "loss", "said"), [
+    (b"\xff" * 100, tiny.CCE, "not a Datum"),
+    (tiny.datum(data=b"\0" * 100), tiny.CCE, "A Datum has other data than its shape says"),
+    (tiny.datum(data=b"", float_data=[1.0]), tiny.CCE, "A Datum has other data than its shape says"),
+    (tiny.datum(height=16, data=bytes(3 * 16 * 32)), tiny.CCE, "datum_height"),
+    (tiny.datum(label=10), tiny.CCE, "label"),
+    (tiny.datum(label=-1), tiny.CCE, "label"),
+    (tiny.datum(label=10), tiny.EXTRACT + tiny.USW, "label"),
+], ids=["no datum", "bytes", "floats", "height", "label 10", "label -1", "label 10, DM"])
+def test_a_bad_record_far_in(source, record, loss, said):
+    """It ends the process: with Caffe's reason, and what to do. The checkpoint before it stays, and can be gone on from."""
+    records = [tiny.datum()] * 100
+    folder = source([*records, record], loss=loss)
+    assert train(folder, "--max-iter", 1)[0] == 0
+    code, lines = train(folder, "--max-iter", 50, "--resume")
+    assert code == 2
+    run = folder.parent / "runs" / "tiny" / "noise_0.0" / "seed_123"
+    assert lines[-1] == (f"error: Caffe refuses to go on, for the reason above: {run} keeps its newest checkpoint; once the "
+                         "cause is gone, go on with --resume")
+    assert "Check failed: " in lines[-2] and said in lines[-2] and "stack trace" not in "".join(lines)
+    assert (run / "checkpoints1" / "checkpoints_iter_1.caffemodel").exists()
+
+
+def test_a_database_that_is_cut_off(source):
+    """LMDB maps the file, and the system ends whoever reads behind its end."""
+    folder = source([tiny.datum()] * 100)
+    file = folder / "db" / "data.mdb"
+    os.truncate(file, file.stat().st_size // 8)
+    code, lines = train(folder, "--max-iter", 1)
+    assert (code, lines) == (2, [f"error: Caffe refuses {folder}: it crashes on it (SIGBUS): is a file that its layers read "
+                                 "damaged?"])
+
+
+@pytest.mark.parametrize("name", ["data.mdb", "lock.mdb"])
+def test_no_file_of_a_database_leads_elsewhere(source, tmp_path, name):
+    """Caffe would write its lock into whatever lock.mdb leads to."""
+    folder = source([tiny.datum()])
+    (folder / "db" / name).unlink(missing_ok=True)
+    (tmp_path / "precious").write_bytes(b"x" * 100)
+    (folder / "db" / name).symlink_to(tmp_path / "precious")
+    code, lines = train(folder, "--max-iter", 1)
+    assert code == 2 and f"would read {folder}/db/{name}, which is in none of the folders" in lines[-1]
+    assert (tmp_path / "precious").read_bytes() == b"x" * 100
+
+
+def test_a_crash_is_named(tmp_path):
+    """Not by Caffe, which says nothing then."""
+    code = ("import os, signal; from solvers.engine import last_words\n"
+            "with last_words('go on'): os.kill(os.getpid(), signal.SIGSEGV)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == -11 and done.stderr == "\nerror: Caffe was ended by SIGSEGV: go on\n"
+
+
+def test_last_words_end():
+    """Behind them, all is as before."""
+    code = ("import os, signal; from solvers.engine import caffe, last_words\n"
+            "with last_words('go on'): pass\n"
+            "caffe.Net('/no/such', 0)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert "go on" not in done.stderr
+    done = subprocess.run([sys.executable, "-c", code.replace("caffe.Net('/no/such', 0)", "os.abort()")],
+                          capture_output=True, text=True, env=os.environ)
+    assert done.returncode == -6 and done.stderr == ""
+
+
+@pytest.mark.parametrize("count", [pytest.param(50, id="50"), pytest.param(1000, id="1000", marks=pytest.mark.slow)])
+def test_mutated_databases(source, count):
+    """Trained on, refused when the net is made, or ended in a last line that says what to do."""
+    folder = source([tiny.datum(label=label % 10) for label in range(40)])
+    done = subprocess.run([sys.executable, __file__, str(folder), str(count)], stdout=subprocess.PIPE, text=True, check=True,
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    endings = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(endings) == count
+    for code, said in endings:
+        assert code == 0 or said[-1].startswith("error: Caffe ") and said[-1].count("error: ") == 1, (code, said)
+    assert {0, 2} <= {code for code, _ in endings} <= {0, 2, -signal.SIGSEGV, -signal.SIGBUS}
+
+
+def try_mutations(folder: Path, count: int) -> None:
+    """Train on each mutation in a fork of this process, which is faster than a new one; print what comes of it as JSON."""
+    file = folder / "db" / "data.mdb"
+    for broken in mutations(file.read_bytes(), count):
+        file.write_bytes(broken)
+        with tempfile.TemporaryFile() as errors:
+            child = os.fork()
+            if not child:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                os.dup2(errors.fileno(), sys.stderr.fileno())
+                os._exit(tiny.main([str(folder), "--runs", str(folder.parent / "runs"), "--max-iter", "4", "--resume"]))
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            errors.seek(0)
+            print(json.dumps([code, errors.read().decode().splitlines()[-2:]]), flush=True)
+        shutil.rmtree(folder.parent / "runs", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try_mutations(Path(sys.argv[1]), int(sys.argv[2]))
