@@ -58,6 +58,7 @@ class Permissions:
         SolverError
             For a layer that would run other code, write a file, or read one elsewhere; it names the option that allows it.
         """
+        _real_folder.cache_clear()  # links may have changed
         for layer in net.layer:
             where = f"layer '{layer.name}' ({layer.type})"
             module = layer.python_param.module
@@ -73,6 +74,12 @@ class Permissions:
                 self._check_path(path, where)
                 if layer.type == "HDF5Data":
                     _check_hdf5(path, layer.top, where)
+
+    def check_weights(self, solver: pb.SolverParameter) -> None:
+        """Raise SolverError if a solver begins with weights from elsewhere."""
+        for names in solver.weights:
+            for path in names.split(","):
+                self._check_path(path, "the solver")
 
     def _check_path(self, path: str, where: str) -> None:
         real = _real_path(path)

@@ -135,6 +135,7 @@ def check(net: pb.NetParameter, solver: pb.SolverParameter, state: pb.NetState, 
     validate.check_net(net, state)
     for other in (net, *map(setting.read_net, map(Path, solver.test_net)), *solver.test_net_param):
         allowed.check(other)
+    allowed.check_weights(solver)
     fed = inputs.fed_blobs(net, state)
     if not fed and (labels.rate or labels.file):
         raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "

@@ -136,3 +136,24 @@ def test_whatever_layer_reads(tmp_path, monkeypatch, layer):
     with pytest.raises(SolverError, match=r"layer 'x' \(\w+\) would read /etc"):
         Permissions(folders=(tmp_path,)).check(net)
     Permissions(folders=(Path("/"),)).check(net)
+
+
+def test_weights_from_elsewhere(setting, run, tmp_path, capsys):
+    (tmp_path / "elsewhere.caffemodel").write_bytes(b"")
+    source = setting(solver=tiny.SOLVER + f'weights: "{tmp_path / "elsewhere.caffemodel"}"\n')
+    assert run(source) == 2
+    assert f"the solver would read {tmp_path}/elsewhere.caffemodel, which is in none of" in capsys.readouterr().err
+    assert run(source, "--allow-path", tmp_path, "--max-iter", 1) == 0
+
+
+def test_a_link_that_has_changed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    net = text_format.Parse(f'layer {{ type: "Data" data_param {{ source: "{tmp_path}/link/db" }} }}', pb.NetParameter())
+    allowed = Permissions(folders=(tmp_path / "mine",))
+    allowed.check(net)
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "theirs")
+    with pytest.raises(SolverError, match="would read"):
+        allowed.check(net)
