@@ -21,6 +21,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from data_toolkit.files import publish, write_atomically
+from solvers import config
 from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
 
@@ -149,10 +150,10 @@ class Checkpoints:
     def _fingerprints(self) -> dict[str, str | None]:
         """Of what the run is made from, as config.json has them."""
         try:
-            config = json.loads((self.folder.parent / "config.json").read_text())
-        except (OSError, ValueError):
+            about = config.read(self.folder.parent)
+        except SolverError:
             return {}
-        return {name: config.get(name) for name in ("data_sha256", "net_sha256", "solver_sha256")}
+        return {name: about.get(name) for name in ("data_sha256", "net_sha256", "solver_sha256")}
 
     def _iterations(self, suffix: str) -> list[int]:
         return sorted(int(name[1]) for name in self._files(rf"checkpoints_iter_(\d+)\.{suffix}"))

@@ -6,14 +6,13 @@
 Both sides are taken at the same checkpoints, so an unfinished run is held against the released one at its own age.
 """
 
-import json
 import re
 from pathlib import Path
 
 from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
 from layers.did_you_mean import did_you_mean
-from solvers import curves, published
+from solvers import config, curves, published
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.published import Curve
 
@@ -33,9 +32,9 @@ def compare(run: Path) -> tuple[list[list[str]], list[str]]:
     if not run.is_dir():
         siblings = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
         raise SolverError(f"{run}: no such folder{did_you_mean(run.name, siblings)}")
-    config = read_config(run / "config.json")
+    about = config.read(run)
     ours = read_accuracy(run / "accuracy.txt")
-    released = published.match(config)
+    released = published.match(about)
     steps, complete, notes = ours.iterations[-1], False, []
     theirs = Curve([], [])
     if released is None:
@@ -43,7 +42,7 @@ def compare(run: Path) -> tuple[list[list[str]], list[str]]:
     else:
         theirs = released.at(ours.iterations)
         complete = theirs.iterations == released.iterations
-        if released.beta not in (None, config.get("beta")):
+        if released.beta not in (None, about.get("beta")):
             notes.append(f"{run}: for its lambda and noise beta {released.beta:g} was released; compared with that run")
         if not complete:
             last, count = released.iterations[-1], len(released.iterations)
@@ -101,21 +100,6 @@ def read_accuracy(path: Path) -> Curve:
     return curve
 
 
-def read_config(path: Path) -> dict:
-    """The options that the run was made with: "setting", and "noise" where there is any, at least."""
-    if not path.is_file():
-        raise SolverError(f"{path.parent}: no {path.name}, so not a run folder of solvers.train")
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise SolverError(f"{path}: not JSON: {error}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("setting"), str):
-        raise SolverError(f'{path}: expected "setting": a name such as "res44_usw"')
-    if not isinstance(config.get("noise"), float | int | None):
-        raise SolverError(f'{path}: expected "noise": a rate such as 0.4, found {config["noise"]!r}')
-    return config
-
-
 def align(rows: list[list[str]]) -> str:
     """Columns of equal width; numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -141,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
             rows, remarks = compare(run)
             table += rows
             notes += remarks
-            released = published.match(read_config(run / "config.json"))
+            released = published.match(config.read(run))
             drawn.append((str(run), read_accuracy(run / "accuracy.txt"), released))
         if args.plot:
             write_atomically(args.plot, curves.draw_together(drawn))

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from data_toolkit import batches, dataset
 from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
-from solvers import curves, prototext, published, setting, validate
+from solvers import config, curves, prototext, published, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe, last_words
 from solvers.errors import CommandLine, SolverError, failed
@@ -146,12 +146,12 @@ def find_source(run: Path, runs: Path) -> Source:
     SolverError
         If it is neither.
     """
-    if (run / "config.json").is_file():
-        config = json.loads((run / "config.json").read_text())
+    if (run / config.FILE).exists():
+        about = config.read(run)
         folders = run.resolve().parent
         return Source(Checkpoints(run), read_test_net(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
-                      TrainingSet.from_config(config), published.match(config),
-                      f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {config['seed']}", run)
+                      TrainingSet.from_config(about), published.match(about),
+                      f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run)
     name = published.RUN_FOLDER.fullmatch(run.resolve().name)
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")

@@ -7,6 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+from solvers import data_layers
 from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
 from solvers.run import Run
@@ -19,7 +20,7 @@ TOO_LARGE = 3  # the exit code of a child whose net does not fit
 
 
 def rehearse(setting: Setting, solver: pb.SolverParameter) -> None:
-    """Make the solver and its nets once, in a child process, before anything is written for the run.
+    """Make the solver and its nets once and read a batch, in a child process, before anything is written for the run.
 
     Raises
     ------
@@ -52,7 +53,11 @@ def _make(solver_file: Path, said: Path, available: int | None) -> None:
         if available is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (own_memory() + available,) * 2)
         caffe.init_log(0, True)  # all that it says: the layer that it was at
-        needed = least_memory(caffe.get_solver(str(solver_file)).net)
+        net = caffe.get_solver(str(solver_file)).net
+        for number, layer in enumerate(net.layers):
+            if layer.type in data_layers.PARAMETERS:
+                net._forward(number, number)  # waits for the first batch, which another thread reads
+        needed = least_memory(net)
         code = 0
         if available is not None and needed > available:
             code = TOO_LARGE

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from data_toolkit.files import write_atomically
-from solvers import prototext
+from solvers import config, prototext
 from solvers.checkpoints import FOLDER, Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -94,11 +94,10 @@ class Run:
 
     def check_resumable(self) -> None:
         """Raise SolverError, with the difference, if the run in the folder was made from something else."""
-        config = self.folder / "config.json"
         try:
-            before = json.loads(config.read_text())
-        except (OSError, ValueError) as error:
-            raise SolverError(f"cannot resume {self.folder}: {config} cannot be read ({error})") from error
+            before = config.read(self.folder)
+        except SolverError as error:
+            raise SolverError(f"cannot resume {self.folder}: {error}") from error
         for name in SAME:
             then, now = before.get(name, 1 if name == "gpus" else None), self.config[name]
             if then != now:
@@ -123,7 +122,7 @@ class Run:
         setattr(solver, "net" if self.setting.shared_net else "train_net", str(self.folder / "train.prototxt"))
         solver.snapshot_prefix = Checkpoints(self.folder).snapshot_prefix()
         net, solver = prototext.text(self.setting.net), prototext.text(solver)
-        config = self.config | {
+        about = self.config | {
             "net_sha256": _sha256(net),
             "solver_sha256": _sha256(prototext.text(_lasting(self.solver))),
             "versions": {"python": platform.python_version(), "caffe": caffe.__version__}
@@ -133,7 +132,7 @@ class Run:
         write_atomically(self.solver_file, solver)
         if self.setting.test_net is not None:
             shutil.copyfile(self.setting.test_net, self.folder / "test.prototxt")
-        write_atomically(self.folder / "config.json", json.dumps(config, indent=2) + "\n")
+        write_atomically(self.folder / config.FILE, json.dumps(about, indent=2) + "\n")
 
 
 def resolve_solver(given: pb.SolverParameter, seed: int | None, max_iter: int | None,

@@ -63,7 +63,7 @@ class TrainingSet:
     def from_config(cls, config: dict) -> "TrainingSet":
         """From a run's config.json."""
         file = config.get("train_data")
-        return cls(config["noise_type"], config["noise"], Path(file) if file else None)
+        return cls(config.get("noise_type"), config.get("noise"), Path(file) if file else None)
 
     @property
     def config(self) -> dict:

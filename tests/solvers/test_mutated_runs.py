@@ -7,7 +7,7 @@ import tiny
 from mutations import mutations
 
 from data_toolkit.errors import DataError
-from solvers import evaluate, prototext, setting, validate
+from solvers import compare, evaluate, prototext, run, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -112,6 +112,22 @@ def test_measurements(trained, count):
     for broken in mutations(file.read_bytes(), count):
         file.write_bytes(broken)
         evaluate.Measurements(file, tiny.dataset(images=20))
+
+
+def test_configs(trained, count):
+    """Of a run that is measured, compared and gone on with."""
+    evaluate.evaluate(trained, None)
+    file = trained / "config.json"
+    chosen = setting.load(trained)
+    this = run.Run(trained, chosen, run.resolve_solver(chosen.solver, None, 10, []), json.loads(file.read_text()))
+
+    def read(broken):
+        file.write_bytes(broken)
+        evaluate.find_source(trained, trained)
+        compare.compare(trained)
+        this.check_resumable()
+
+    check(read, file.read_bytes(), count)
 
 
 @pytest.mark.parametrize("text", ["layer { " * 100000, "name: 'x'" * 3_000_000, "layer < " * 51])

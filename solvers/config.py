@@ -1,0 +1,42 @@
+"""What a run's config.json says; it may be damaged, or a stranger's."""
+
+import json
+from pathlib import Path
+
+from solvers.errors import SolverError
+
+FILE = "config.json"
+# The fields that others read. All but the first may be missing or null.
+FIELDS = {
+    "setting": (str, 'a name such as "res44_usw"'),
+    "noise": (float | int, "a rate such as 0.4"),
+    "noise_type": (str, 'a type such as "symmetric"'),
+    "train_data": (str, "a path"),
+    "seed": (int, "a whole number"),
+    "beta": (float | int, "a number"),
+    "lambda": (float | int, "a number"),
+    "q": (float | int, "a number"),
+    "weighting": (str, 'a name such as "GCE_DN"'),
+}
+
+
+def read(run: Path) -> dict:
+    """The options that a run was made with.
+
+    Raises
+    ------
+    SolverError
+        If the run's folder has no config.json, or one that is no JSON or has a field of another type.
+    """
+    file = run / FILE
+    try:
+        config = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise SolverError(f"{run}: no {FILE}, so not a run folder of solvers.train") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise SolverError(f"{file}: not JSON: {error}") from None
+    for name, (kind, example) in FIELDS.items():
+        value = config.get(name) if isinstance(config, dict) else None
+        if not (isinstance(value, kind) or value is None and name != "setting"):
+            raise SolverError(f'{file}: expected "{name}": {example}, found {value!r}')
+    return config
