@@ -48,8 +48,8 @@ class CsvLog(Generic[Row]):
 
     Attributes
     ----------
-    rows : list
-        Those kept.
+    last : kind or None
+        The last row kept.
 
     Raises
     ------
@@ -59,11 +59,12 @@ class CsvLog(Generic[Row]):
 
     def __init__(self, file: Path, start: int, kind: type[Row] = Step, interval: int = 1):
         expected = list(range(interval, start + 1, interval))
-        self.rows = read_log(file, kind)[: len(expected)]
-        if [row.iteration for row in self.rows] != expected:
+        rows = read_log(file, kind)[: len(expected)]
+        if [row.iteration for row in rows] != expected:
             every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {expected[-1]}"
             raise SolverError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
-        write_atomically(file, _lines([kind._fields, *map(_text, self.rows)]))
+        write_atomically(file, _lines([kind._fields, *map(_text, rows)]))
+        self.last = rows[-1] if rows else None
         self._file = file.open("a", encoding="utf-8", newline="")
 
     def write(self, row: Row) -> None:

@@ -202,7 +202,7 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
         board = stack.enter_context(closing(TensorBoard(folder / "tensorboard", start)))
         progress = stack.enter_context(closing(Progress(start, stop, images)))
         interrupt = stack.enter_context(Interrupt())
-        began = time.perf_counter() - (log.rows[-1].seconds if start else 0)
+        began = time.perf_counter() - (log.last.seconds if start else 0)
         for iteration in range(start + 1, stop + 1):
             fed = next(batches)
             lr = solver.lr
