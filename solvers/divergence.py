@@ -1,8 +1,8 @@
-"""Whether a run has diverged: a loss that is no number, or that of probabilities which Caffe had to clamp."""
+"""Whether a run has diverged: a loss that is no number or that of clamped probabilities, a gradient beyond its bound."""
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -17,35 +17,41 @@ pb = caffe.proto.caffe_pb2
 
 CLAMPED = -math.log(np.finfo(np.float32).tiny)  # 87.34, -log of the least p that Caffe's losses distinguish from 0
 FILE = "diverged.json"
+ROUNDING = 1e-3  # of a float32 sum over a batch
 
 
 def check_of(net: caffe.Net, param: pb.NetParameter, state: pb.NetState,
              checkpoints: Checkpoints) -> Callable[[int, np.ndarray | None], float]:
     """A function of iteration and indices of the batch that returns the loss of the step just made, summed with its weights.
 
-    It raises SolverError where the loss is NaN or infinite, or where a whole batch has the loss of clamped probabilities;
-    the batch is in the run folder's diverged.json then.
+    It raises SolverError where the loss is NaN or infinite, where a whole batch has the loss of clamped probabilities, or
+    where the L1 norm of a loss's gradient is more than its weights can make it; the batch is in the run folder's
+    diverged.json then.
     """
     weights = {name: weight for name, weight in net.blob_loss_weights.items() if weight}
-    logarithmic = {layer.top[0] for layer in layers_in(param, state)
+    logarithmic = {net.top_names[layer.name][0] for layer in layers_in(param, state)
                    if (losses.kind(layer) or layer.type) in (*losses.LOSSES, "SoftmaxWithLoss")}
+    bounds = dict(gradient_bounds(net, param, state))
 
     def check(iteration: int, indices: np.ndarray | None) -> float:
         values = {name: float(net.blobs[name].data.sum()) for name in weights}
         for name, value in values.items():
             clamped = name in logarithmic and value > 0.999 * CLAMPED
             if not math.isfinite(value) or clamped:
-                raise SolverError(explain(name, value, iteration, indices))
+                what = f"the loss {name!r} of iteration {iteration} is {value:.6g}"
+                raise SolverError(explain(what + ", that of probabilities 0" * clamped, value, iteration, indices))
+        for blob, bound in bounds.items():
+            norm = float(np.abs(net.blobs[blob].diff).sum())
+            if not norm <= bound * (1 + ROUNDING):
+                raise SolverError(explain(f"the gradient of {blob!r} of iteration {iteration} has the L1 norm {norm:.6g}, but "
+                                          f"its loss can give at most {bound:.6g}", norm, iteration, indices))
         return sum(weight * values[name] for name, weight in weights.items())
 
-    def explain(name: str, value: float, iteration: int, indices: np.ndarray | None) -> str:
-        what = f"the loss {name!r} of iteration {iteration} is {value:.6g}"
-        if math.isfinite(value):
-            what += ", that of probabilities 0"
+    def explain(what: str, value: float, iteration: int, indices: np.ndarray | None) -> str:
         where = ""
         if indices is not None:
             file = checkpoints.folder.parent / FILE
-            batch = {"iteration": iteration, "loss": repr(value), "images": indices.tolist()}
+            batch = {"iteration": iteration, "value": repr(value), "images": indices.tolist()}
             write_atomically(file, json.dumps(batch) + "\n")
             where = f" on the images in {file} ({', '.join(map(str, indices[:4]))}, ...)"
         good = checkpoints.newest()
@@ -53,3 +59,17 @@ def check_of(net: caffe.Net, param: pb.NetParameter, state: pb.NetState,
         return f"training has diverged: {what}{where}; {last}; a lower base_lr may help"
 
     return check
+
+
+def gradient_bounds(net: caffe.Net, param: pb.NetParameter, state: pb.NetState) -> Iterator[tuple[str, float]]:
+    """The blobs of scores that losses read, and what the L1 norm of the gradient there can be at most.
+
+    The norm is LW / S * sum c(p) ||g||_1. Where S is the sum of c(p) ||g||_1, that is LW, the loss's weight; where S counts
+    the examples, LW times the largest c(p) ||g||_1 (arXiv 1905.11233: at p = psi).
+    """
+    for layer in layers_in(param, state):
+        if losses.kind(layer) in losses.LOSSES or layer.type == "SoftmaxWithLoss" and not layer.HasField("loss_param"):
+            weighting = losses.weighting_of(layer)
+            largest = 1.0 if weighting.derivative_normalised else float(weighting.emphasis(np.array(weighting.mode())))
+            loss_weight = net.blob_loss_weights[net.top_names[layer.name][0]]
+            yield net.bottom_names[layer.name][0], abs(loss_weight) * largest
