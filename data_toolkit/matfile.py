@@ -14,7 +14,7 @@ import numpy as np
 from h5py import h5a, h5d, h5o, h5p, h5r, h5s, h5t
 from numpy.typing import NDArray
 
-from data_toolkit import hdf5, matlab5
+from data_toolkit import hdf5, isolation, matlab5
 from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer
 
@@ -154,7 +154,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # what h5py makes of damaged files
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
@@ -163,10 +163,17 @@ def _is_v5(path: Path) -> bool:
         return file.read(20).startswith(b"MATLAB 5.0")
 
 
-def _open(path: Path) -> h5py.File:
-    if not h5py.is_hdf5(path):
-        raise DataError("is not a MATLAB file of version 5 or 7.3")
-    return h5py.File(path, "r")
+def _read_v7_3(path: Path, names: list[str]) -> dict[str, NDArray]:
+    """Variables of a file of v7.3, read in a process of its own."""
+    readers = {"ImageDataCell": _read_images, "class_ids": _read_class_ids}
+
+    def read() -> dict[str, NDArray]:
+        if not h5py.is_hdf5(path):
+            raise DataError("is not a MATLAB file of version 5 or 7.3")
+        with h5py.File(path, "r") as file:
+            return {name: readers[name](file) for name in names}
+
+    return isolation.arrays(read)
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -184,12 +191,12 @@ def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         If it is missing, damaged, not such a file, or refers to other files.
     """
     with _naming(path):
+        names = ["ImageDataCell", "class_ids"]
         if _is_v5(path):
-            variables = _read_v5(path, ["ImageDataCell", "class_ids"])
+            variables = _read_v5(path, names)
             images, labels = _images_of_v5(variables["ImageDataCell"]), _labels(variables["class_ids"])
         else:
-            with _open(path) as file:
-                images, labels = _read_images(file), _read_class_ids(file)
+            images, labels = map(_read_v7_3(path, names).get, names)
         if len(images) != len(labels):
             raise DataError(f"has {len(images)} images but {len(labels)} class_ids")
         return images, labels
@@ -200,5 +207,4 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     with _naming(path):
         if _is_v5(path):
             return _labels(_read_v5(path, ["class_ids"])["class_ids"])
-        with _open(path) as file:
-            return _read_class_ids(file)
+        return _read_v7_3(path, ["class_ids"])["class_ids"]

@@ -2,13 +2,16 @@
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from data_toolkit import isolation
 from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
+from data_toolkit.errors import DataError
 from solvers import data_layers, losses
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -122,10 +125,14 @@ def _labels(blob: str, layers: list[pb.LayerParameter], fed: np.ndarray | None) 
     elif maker.type == "HDF5Data":
         for name in data_layers.listed(maker):
             try:
-                with h5py.File(name) as file:
-                    yield name, file[blob][()]
-            except (OSError, KeyError) as error:
+                yield name, isolation.arrays(partial(_hdf5_array, name, blob))[blob]
+            except DataError as error:
                 raise SolverError(f"layer '{maker.name}' (HDF5Data) reads {name}: {error}") from error
     elif maker.type == "ImageData":
         lines = Path(maker.image_data_param.source).read_text().splitlines()
         yield maker.image_data_param.source, np.array([float(line.split()[-1]) for line in lines if line.strip()])
+
+
+def _hdf5_array(file: str, name: str) -> dict[str, np.ndarray]:
+    with h5py.File(file) as content:
+        return {name: content[name][()]}

@@ -11,7 +11,7 @@ from typing import Self
 import h5py
 from google.protobuf.message import Message
 
-from data_toolkit import hdf5
+from data_toolkit import hdf5, isolation
 from data_toolkit.errors import DataError
 from solvers import data_layers
 from solvers.engine import caffe
@@ -115,9 +115,13 @@ def _real_folder(path: str) -> Path:
 
 def _check_hdf5(path: str, tops: Iterable[str], where: str) -> None:
     """An HDF5 file may say that its content lies in other files."""
-    try:
+    def look() -> dict:
         with h5py.File(path) as file:
             for top in tops:
                 hdf5.array(file, top)
-    except (OSError, DataError) as error:
+        return {}
+
+    try:
+        isolation.arrays(look)
+    except DataError as error:
         raise SolverError(f"{where} reads {path}: {error}") from error

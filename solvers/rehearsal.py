@@ -7,6 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+from data_toolkit import isolation
 from solvers import data_layers
 from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
@@ -51,7 +52,7 @@ def _make(solver_file: Path, said: Path, available: int | None) -> None:
         for stream in 1, 2:
             os.dup2(output, stream)
         if available is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, (own_memory() + available,) * 2)
+            resource.setrlimit(resource.RLIMIT_DATA, (isolation.own_memory() + available,) * 2)
         caffe.init_log(0, True)  # all that it says: the layer that it was at
         net = caffe.get_solver(str(solver_file)).net
         for number, layer in enumerate(net.layers):
@@ -93,8 +94,3 @@ def available_memory() -> int | None:
     except (OSError, ValueError, TypeError):  # no such file; "max", no limit
         pass
     return min(found, default=None)
-
-
-def own_memory() -> int:
-    """Bytes of data that this process has, as RLIMIT_DATA counts them."""
-    return 1024 * int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1])

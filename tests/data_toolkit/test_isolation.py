@@ -1,0 +1,66 @@
+"""Readers that crash, hang, fail or take all memory do so alone."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra import numpy as arrays
+
+from data_toolkit import isolation
+from data_toolkit.errors import DataError
+
+
+@given(arrays.arrays(arrays.integer_dtypes() | arrays.floating_dtypes() | arrays.unicode_string_dtypes(),
+                     arrays.array_shapes(min_side=0)))
+def test_arrays_come_back_as_they_are(array):
+    found = isolation.arrays(lambda: {"x": array, "others": np.arange(3)})
+    assert found.keys() == {"x", "others"} and found["x"].dtype == array.dtype
+    np.testing.assert_array_equal(found["x"], array)
+
+
+def test_more_than_a_pipe_holds():
+    assert isolation.arrays(lambda: {"x": np.ones((1000, 1000))})["x"].sum() == 1e6
+
+
+def fail(error: BaseException):
+    raise error
+
+
+@pytest.mark.parametrize(("read", "said"), [
+    (lambda: os.kill(os.getpid(), signal.SIGSEGV), "^is damaged: its reader ended with code -11$"),
+    (lambda: fail(DataError("is not what it should be: \u00e9")), "^is not what it should be: \u00e9$"),
+    (lambda: fail(ZeroDivisionError()), "^is damaged: ZeroDivisionError$"),
+    (lambda: fail(SystemExit(0)), "^is damaged: its reader ended with code 1$"),
+    (lambda: {"x": np.zeros(1 << 40, np.uint8)}, "^is damaged: Unable to allocate 1.00 TiB"),
+    (lambda: {"x": np.array([object()])}, "^is damaged: Object arrays cannot be loaded"),
+], ids=["crash", "refusal", "another error", "exit", "memory", "objects"])
+def test_what_goes_wrong_is_one_line(read, said):
+    with pytest.raises(DataError, match=said):
+        isolation.arrays(read)
+
+
+def test_a_reader_that_hangs(monkeypatch):
+    monkeypatch.setattr(isolation, "MAX_SECONDS", 1)
+    with pytest.raises(DataError, match="cannot be read within 1 s"):
+        isolation.arrays(lambda: time.sleep(60))
+
+
+def test_an_interrupt_ends_the_reader_too(monkeypatch):
+    """Ctrl-C reaches the waiting process; the other must not stay."""
+    began = time.monotonic()
+    signal.signal(signal.SIGALRM, lambda *_: fail(KeyboardInterrupt()))
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with pytest.raises(KeyboardInterrupt):
+        isolation.arrays(lambda: time.sleep(60))
+    assert time.monotonic() - began < 30
+    with pytest.raises(ChildProcessError):  # none is left
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_neither_process_keeps_a_pipe():
+    before = len(os.listdir("/proc/self/fd"))
+    isolation.arrays(lambda: {})
+    assert len(os.listdir("/proc/self/fd")) == before
