@@ -71,7 +71,7 @@ def _answer(read: Callable[[], dict[str, NDArray]], pipe: int) -> None:
         for number in (*CRASHES, signal.SIGALRM):  # whatever the parent does about them
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(MAX_SECONDS)
-        resource.setrlimit(resource.RLIMIT_DATA, (own_memory() + MAX_BYTES,) * 2)
+        limit_memory(MAX_BYTES)
         with open(pipe, "wb") as file:
             try:
                 found = read()
@@ -86,6 +86,7 @@ def _answer(read: Callable[[], dict[str, NDArray]], pipe: int) -> None:
         os._exit(code)
 
 
-def own_memory() -> int:
-    """Bytes of data that this process has, as RLIMIT_DATA counts them."""
-    return 1024 * int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+def limit_memory(size: int) -> None:
+    """Let this process take so many bytes of data besides those it has."""
+    own = 1024 * int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    resource.setrlimit(resource.RLIMIT_DATA, (own + size,) * 2)

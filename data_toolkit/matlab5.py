@@ -1,7 +1,5 @@
 """Read MATLAB files older than v7.3, with SciPy."""
 
-import io
-from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
@@ -11,7 +9,7 @@ from data_toolkit import isolation
 from data_toolkit.errors import DataError
 
 
-def load(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray]:
+def load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
     """The variables of these names that a file has, read in a process of its own.
 
     Returns
@@ -27,10 +25,10 @@ def load(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray]:
     return isolation.arrays(lambda: _load(file, names))
 
 
-def _load(file: BinaryIO, names: Iterable[str]) -> dict[str, NDArray]:
+def _load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
     from scipy.io import loadmat
 
-    variables = loadmat(io.BytesIO(file.read()), variable_names=list(names))
+    variables = loadmat(file, variable_names=names)
     return {name: _plain(name, variables[name]) for name in names if name in variables}
 
 

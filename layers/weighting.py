@@ -122,6 +122,13 @@ class Weighting:
         odds = {"CCE": 0.0, "MAE": 1.0, "MSE": 0.5, "GCE": self.q, "DM": self.lam}[self.loss]  # psi / (1 - psi)
         return odds / (odds + 1)
 
+    def gradient_bound(self) -> float:
+        """The largest L1 norm of a batch's gradient, sum c(p) ||g||_1 / S, with a loss weight of 1.
+
+        That is 1 where S is the sum of the emphasis, and where S counts the examples the emphasis at psi.
+        """
+        return 1.0 if self.derivative_normalised else float(self.emphasis(np.array(self.mode())))
+
     def density(self, p: np.ndarray) -> np.ndarray:
         """The emphasis density at p: the emphasis divided by its integral over [0, 1]."""
         # Tanh-sinh quadrature: exact to rounding also where p^lambda has no derivative at 0.

@@ -119,15 +119,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder, measured by solvers.evaluate")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves, ours and released, as PNG")
     args = parser.parse_args(arguments)
-    table, notes, drawn = [HEADER], [], []
+    table, notes = [HEADER], []
     try:
         for run in args.runs:
             rows, remarks = compare(run)
             table += rows
             notes += remarks
-            released = published.match(config.read(run))
-            drawn.append((str(run), read_accuracy(run / "accuracy.txt"), released))
         if args.plot:
+            drawn = [(str(run), read_accuracy(run / "accuracy.txt"), published.match(config.read(run))) for run in args.runs]
             write_atomically(args.plot, curves.draw_together(drawn))
     except (SolverError, DataError, OSError) as error:
         return failed(error)

@@ -21,19 +21,21 @@ def source(layer: pb.LayerParameter) -> str:
 
 def listed(layer: pb.LayerParameter) -> Iterator[str]:
     """The files that the source of a data layer lists, or those in its database; none if it is neither, or not there."""
-    if layer.type == "Data":
-        yield from (os.path.join(source(layer), name) for name in LMDB)
-    if layer.type not in ("HDF5Data", "ImageData", "WindowData"):
-        return
+    match layer.type:
+        case "Data":
+            yield from (os.path.join(source(layer), name) for name in LMDB)
+        case "HDF5Data":
+            yield from (name for line in _lines(source(layer)) for name in line.split())
+        case "ImageData":  # NAME LABEL
+            root = layer.image_data_param.root_folder
+            yield from (root + line.rpartition(" ")[0] for line in _lines(source(layer)) if line.strip())
+        case "WindowData":  # "# NUMBER", then the name
+            root = layer.window_data_param.root_folder
+            yield from (root + name for line, name in pairwise(_lines(source(layer))) if line.startswith("#"))
+
+
+def _lines(file: str) -> list[str]:
     try:
-        lines = Path(source(layer)).read_text(errors="surrogateescape").splitlines()
+        return Path(file).read_text(errors="surrogateescape").splitlines()
     except OSError:
-        return
-    if layer.type == "HDF5Data":
-        yield from (name for line in lines for name in line.split())
-        return
-    root = getattr(layer, PARAMETERS[layer.type]).root_folder
-    if layer.type == "ImageData":  # NAME LABEL
-        yield from (root + line.rpartition(" ")[0] for line in lines if line.strip())
-    else:  # "# NUMBER", then the name
-        yield from (root + name for line, name in pairwise(lines) if line.startswith("#"))
+        return []

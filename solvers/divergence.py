@@ -29,8 +29,7 @@ def check_of(net: caffe.Net, param: pb.NetParameter, state: pb.NetState,
     diverged.json then.
     """
     weights = {name: weight for name, weight in net.blob_loss_weights.items() if weight}
-    logarithmic = {net.top_names[layer.name][0] for layer in layers_in(param, state)
-                   if (losses.kind(layer) or layer.type) in (*losses.LOSSES, "SoftmaxWithLoss")}
+    logarithmic = {net.top_names[layer.name][0] for layer in filter(losses.is_softmax_loss, layers_in(param, state))}
     bounds = dict(gradient_bounds(net, param, state))
 
     def check(iteration: int, indices: np.ndarray | None) -> float:
@@ -62,14 +61,9 @@ def check_of(net: caffe.Net, param: pb.NetParameter, state: pb.NetState,
 
 
 def gradient_bounds(net: caffe.Net, param: pb.NetParameter, state: pb.NetState) -> Iterator[tuple[str, float]]:
-    """The blobs of scores that losses read, and what the L1 norm of the gradient there can be at most.
-
-    The norm is LW / S * sum c(p) ||g||_1. Where S is the sum of c(p) ||g||_1, that is LW, the loss's weight; where S counts
-    the examples, LW times the largest c(p) ||g||_1 (arXiv 1905.11233: at p = psi).
-    """
-    for layer in layers_in(param, state):
-        if losses.kind(layer) in losses.LOSSES or layer.type == "SoftmaxWithLoss" and not layer.HasField("loss_param"):
-            weighting = losses.weighting_of(layer)
-            largest = 1.0 if weighting.derivative_normalised else float(weighting.emphasis(np.array(weighting.mode())))
-            loss_weight = net.blob_loss_weights[net.top_names[layer.name][0]]
-            yield net.bottom_names[layer.name][0], abs(loss_weight) * largest
+    """The blobs of scores that losses read, and what the L1 norm of the gradient there can be at most."""
+    for layer in filter(losses.is_softmax_loss, layers_in(param, state)):
+        if layer.type == "SoftmaxWithLoss" and layer.HasField("loss_param"):
+            continue  # it may divide by something else
+        loss_weight = net.blob_loss_weights[net.top_names[layer.name][0]]
+        yield net.bottom_names[layer.name][0], abs(loss_weight) * losses.weighting_of(layer).gradient_bound()

@@ -108,8 +108,7 @@ def observer(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, data: D
     That is so where the true labels are unknown, the loss is neither one of ours nor SoftmaxWithLoss, or it does not
     take one label and one vector of scores an image.
     """
-    known = (*losses.LOSSES, "SoftmaxWithLoss")
-    loss = next((layer for layer in layers_in(param, state) if (losses.kind(layer) or layer.type) in known), None)
+    loss = next(filter(losses.is_softmax_loss, layers_in(param, state)), None)
     if loss is None or data.true_labels is None:
         return None
     images = len(net.blobs["data"].data)

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data_toolkit import isolation
+from data_toolkit import hdf5, isolation
 from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
@@ -102,7 +102,7 @@ def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed
     """
     layers = list(layers_in(param, state))
     for layer in layers:
-        if not (losses.kind(layer) in losses.LOSSES or layer.type == "SoftmaxWithLoss"):
+        if not losses.is_softmax_loss(layer):
             continue
         scores, label = layer.bottom[:2]
         given = losses.parameters(layer)
@@ -135,4 +135,4 @@ def _labels(blob: str, layers: list[pb.LayerParameter], fed: np.ndarray | None) 
 
 def _hdf5_array(file: str, name: str) -> dict[str, np.ndarray]:
     with h5py.File(file) as content:
-        return {name: content[name][()]}
+        return {name: hdf5.array(content, name)[()]}

@@ -27,6 +27,11 @@ def kind(layer: pb.LayerParameter) -> str | None:
     return layer.type if layer.type in LAYERS else None
 
 
+def is_softmax_loss(layer: pb.LayerParameter) -> bool:
+    """Whether this is a loss over the softmax of scores: one of ours, in C++ or in Python, or stock Caffe's."""
+    return kind(layer) in LOSSES or layer.type == "SoftmaxWithLoss"
+
+
 def losses(net: pb.NetParameter) -> Iterator[pb.LayerParameter]:
     return (layer for layer in net.layer if kind(layer) in LOSSES)
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import signal
 import tempfile
 from pathlib import Path
@@ -52,7 +51,7 @@ def _make(solver_file: Path, said: Path, available: int | None) -> None:
         for stream in 1, 2:
             os.dup2(output, stream)
         if available is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, (isolation.own_memory() + available,) * 2)
+            isolation.limit_memory(available)
         caffe.init_log(0, True)  # all that it says: the layer that it was at
         net = caffe.get_solver(str(solver_file)).net
         for number, layer in enumerate(net.layers):

@@ -113,6 +113,18 @@ def test_mode(weighting, psi):
     assert P[weighting.density(P).argmax()] == pytest.approx(psi, abs=1e-4)
 
 
+@pytest.mark.parametrize(("weighting", "psi"), MODES)
+def test_gradient_bound(weighting, psi):
+    """Of batches of one example, which reach it at psi, or everywhere."""
+    norms = weighting.emphasis(P) / (1e-8 + weighting.weight(P))
+    assert norms.max() == pytest.approx(weighting.gradient_bound(), rel=1e-6)
+
+
+@pytest.mark.parametrize("beta", [0, -0.52])
+def test_a_gradient_bound_needs_no_mode(beta):
+    assert Weighting("DM", beta=beta).gradient_bound() == 1
+
+
 @pytest.mark.parametrize("beta", [0, -0.52])
 def test_dm_without_a_peak_has_no_mode(beta):
     with pytest.raises(ValueError, match=f"beta {float(beta)} has no mode"):

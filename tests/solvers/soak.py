@@ -25,8 +25,7 @@ WARM_UP = 60  # seconds until what is allocated once has been
 
 
 def start(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, tiny.__file__, folder / "tiny", "--runs", folder / "runs", "--max-iter", "2000000000",
-               "--resume"]
+    command = tiny.command(folder / "tiny", folder / "runs", "--max-iter", 2_000_000_000, "--resume")
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -130,18 +130,17 @@ def test_bad_run_folders(trained, spoil, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_net_that_caffe_ends_the_process_over(tmp_path):
+def test_a_net_that_caffe_ends_the_process_over(setting, run, folder):
     """A test net's shapes are Caffe's affair; what ends the output is its reason and one line more, no stack trace."""
-    source = tiny.write_setting(tmp_path / "tiny")
+    source = setting()
     (source / "test.prototxt").write_text(tiny.TEST.replace("kernel_size: 3", "kernel_size: 64"))
-    train = [sys.executable, tiny.__file__, source, "--runs", tmp_path / "runs", "--max-iter", 1]
-    subprocess.run(list(map(str, train)), check=True)
-    run = tmp_path / "runs" / "tiny" / "noise_0.0" / "seed_123"
+    assert run(source, "--max-iter", 1) == 0
     code = ("import sys, tiny; from data_toolkit import dataset; from solvers import evaluate;"
             "dataset.load_test = lambda data: tiny.dataset(); sys.exit(evaluate.main(sys.argv[1:]))")
-    done = subprocess.run([sys.executable, "-c", code, run], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     assert done.returncode == 2
     *_, reason, error = done.stderr.splitlines()
     assert "Check failed: " in reason
-    assert error == f"error: Caffe refuses to go on, for the reason above: {run} and what was measured before are as they were"
+    assert error == (f"error: Caffe refuses to go on, for the reason above: {folder} and what was measured before are as they "
+                     "were")

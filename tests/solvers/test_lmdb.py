@@ -16,8 +16,7 @@ from mutations import mutations
 
 def train(source, *options: object) -> tuple[int, list[str]]:
     """Exit code and the lines of stderr of a run in a process of its own, which Caffe may end."""
-    done = subprocess.run([sys.executable, tiny.__file__, *map(str, (source, "--runs", source.parent / "runs", *options))],
-                          capture_output=True, text=True, timeout=120)
+    done = subprocess.run(tiny.command(source, source.parent / "runs", *options), capture_output=True, text=True, timeout=120)
     return done.returncode, done.stderr.splitlines()
 
 

@@ -6,7 +6,6 @@ import random
 import resource
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -25,9 +24,9 @@ STEPS = 24
 
 
 def start(source: Path, runs: Path, *options: object, limit: int | None = None, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, tiny.__file__, source, "--runs", runs, "--max-iter", STEPS, "--resume", *options]
+    command = tiny.command(source, runs, "--max-iter", STEPS, "--resume", *options)
     limited = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
-    return subprocess.Popen(list(map(str, command)), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment, preexec_fn=limited)
 
 

@@ -63,6 +63,11 @@ def write_setting(folder: Path, loss: str = USW, net: str | None = None, solver:
     return folder
 
 
+def command(source: Path, runs: Path, *options: object) -> list[str]:
+    """The command that trains a setting on this data set in a process of its own."""
+    return [sys.executable, __file__, *map(str, (source, "--runs", runs, *options))]
+
+
 def dataset(images: int = 200) -> Dataset:
     """Noise whose brightness tells the class."""
     random = np.random.default_rng(0)
