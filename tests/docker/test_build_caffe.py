@@ -97,14 +97,15 @@ def test_interrupted_install_leaves_nothing_and_the_next_one_is_complete(build, 
              "src/caffe/layers/l", "src/caffe/test/t", "include/caffe/util/u", "cmake/c")
     source = write_tree(tmp_path / "caffe", dict.fromkeys(names, ""))
     docker = write_tree(tmp_path / "docker", {"apt-build.txt": "g++", "caffe-source.txt": "x==1 --hash=sha256:0",
-                                              "cuda/Cuda.cmake": "", "cuda/cudnn_algorithms.hpp": ""})
+                                              "cuda/Cuda.cmake": "", "cuda/cudnn_algorithms.hpp": "", "faster_build.cmake": ""})
     (docker / "patches").mkdir()
     monkeypatch.setattr(build, "DOCKER", docker)
     monkeypatch.setenv("CAFFE_SOURCE", str(source))
     cmake = write_tree(tmp_path, {"bin/cmake": f"""#!/bin/sh
         case $1 in
             --install) mkdir -p "$4/python/caffe" && echo installed >"$4/python/caffe/__init__.py" ;;
-            --build) [ ! -e {tmp_path}/fail ] ;;
+            --build) echo "[1/2] x.cpp"; echo "x.cpp:1: error: no"; [ ! -e {tmp_path}/fail ] ;;
+            *) mkdir -p "$4" && echo "build lib/_caffe.so: link" >"$4/build.ninja" ;;
         esac"""}) / "bin/cmake"
     cmake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{cmake.parent}:{os.environ['PATH']}")
@@ -112,8 +113,10 @@ def test_interrupted_install_leaves_nothing_and_the_next_one_is_complete(build, 
     cache.mkdir()
 
     (tmp_path / "fail").touch()
-    with pytest.raises(build.BuildError, match="failed, see above"):
+    with pytest.raises(build.BuildError, match=r"failed; all that it said is in \S+/build.log, of which:\nx.cpp:1: error: no$"):
         build.install(cache, prefix)
+    log = next(cache.glob("work-*/build.log"))
+    assert log.read_text() == "[1/2] x.cpp\nx.cpp:1: error: no\n"
     assert not prefix.exists()
 
     (tmp_path / "fail").unlink()
