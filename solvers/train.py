@@ -24,7 +24,7 @@ from data_toolkit.errors import DataError
 from solvers import divergence, dynamics, gpus, inputs, losses, options, rehearsal, released, run, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
-from solvers.engine import caffe, last_words, seed_layers
+from solvers.engine import caffe, last_words, seed_layers, why_slow
 from solvers.errors import SolverError, failed
 from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
@@ -107,6 +107,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             checkpoints.restore(solver, start)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
         print(f"{folder}: {where}", flush=True)
+        if not devices and (reason := why_slow()):
+            print(f"note: {reason}", flush=True)
         from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
         go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
         observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
