@@ -1,14 +1,14 @@
 # The commands people use. Each does first whatever set-up is missing.
 #   make train                                   ResNet-44, DM, CIFAR-100 without label noise
 #   make train ARGS="prototxt/res44_cce --noise 0.4 --max-iter 20"
-#   make test | test-slow | test-upstream | test-gpu | soak | lint | lock | audit
+#   make test | test-slow | test-upstream | test-sanitized | test-gpu | soak | lint | lock | audit
 #   make cuda                                    Caffe for GPUs, compiled, linked and checked; no GPU is needed
 PYTHON := .venv/bin/python
 ARGS ?=
 # ARGS may hold only options: then the default setting is trained.
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
 
-.PHONY: setup train evaluate compare prepare test test-slow test-upstream test-gpu soak cuda lint lock audit
+.PHONY: setup train evaluate compare prepare test test-slow test-upstream test-sanitized test-gpu soak cuda lint lock audit
 
 setup:
 	@docker/setup.sh
@@ -33,6 +33,10 @@ test-slow: setup
 # Upstream's CPU C++ tests and those of our layers: 5 minutes to compile, 1 to run.
 test-upstream: setup
 	$(PYTHON) docker/build_caffe.py --gtests
+
+# The CPU engine, our layers and their C++ tests under the address and undefined-behaviour sanitisers, and two training steps.
+test-sanitized: setup
+	$(PYTHON) docker/sanitized.py
 
 # Two hours of training with kills: memory and files stay in order. ARGS="--minutes 20" for less.
 soak: setup

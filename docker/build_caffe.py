@@ -163,7 +163,8 @@ def assemble(cache: Path, tree: Path) -> None:
             shutil.copy2(path, target)
     else:
         with tarfile.open(fetch_source(cache)) as archive:
-            archive.extractall(tree.parent)  # no filter: its SHA-256 was just checked
+            # Its SHA-256 was just checked, so no filter is needed; Python 3.14 wants to be told.
+            archive.extractall(tree.parent, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))
         next(tree.parent.glob("brocolli-caffe-*")).rename(tree)
     shutil.rmtree(tree / "python/caffe/proto", ignore_errors=True)  # an old caffe_pb2.py, which would win over ours
     (tree / "examples").mkdir(exist_ok=True)
@@ -249,24 +250,28 @@ def no_boost_python() -> str:
             f"interpreter, as with PYTHON=python{versions[-1]}")
 
 
-def compile_caffe(cache: Path, prefix: Path, target: str) -> Path:
-    """Compile `target` for installation into `prefix` and return the build folder."""
-    work = cache / f"work-{digest(json.dumps(toolchain()))}"
+def compile_caffe(cache: Path, prefix: Path, targets: list[str], other_options: dict[str, str] | None = None) -> Path:
+    """Compile `targets` for installation into `prefix` and return the build folder.
+
+    With other options of CMake than `cmake_options()` it has a work tree of its own.
+    """
+    work = cache / f"work-{digest(json.dumps(toolchain()), *(other_options or {}).values())}"
     work.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         tree = Path(folder) / "caffe"
         assemble(cache, tree)
         bring_up_to_date(work / "src", tree)
     bring_up_to_date(work / "numpy", Path(numpy.get_include()))
-    options = cmake_options() | {"CMAKE_INSTALL_PREFIX": str(prefix), "PYTHON_EXECUTABLE": sys.executable,
-                                 "CMAKE_PROJECT_INCLUDE": str(work / "src/cmake/faster_build.cmake")}
+    options = cmake_options() | (other_options or {}) | {
+        "CMAKE_INSTALL_PREFIX": str(prefix), "PYTHON_EXECUTABLE": sys.executable,
+        "CMAKE_PROJECT_INCLUDE": str(work / "src/cmake/faster_build.cmake")}
     build = work / "build"
     (work / "build.log").write_text("")
     configure = ["cmake", "-S", str(work / "src"), "-B", str(build), "-G", "Ninja", "-Wno-dev", "--log-level=WARNING"]
     run(configure + [f"-D{name}={value}" for name, value in options.items()], work)
     if " lib/_caffe.so:" not in (build / "build.ninja").read_text():
         raise BuildError(no_boost_python())
-    run(["cmake", "--build", str(build), "--target", target], work)
+    run(["cmake", "--build", str(build), "--target", *targets], work)
     return build
 
 
@@ -274,7 +279,7 @@ def install(cache: Path, prefix: Path) -> None:
     """Build and install into `prefix`, which appears only when it is complete."""
     print(f"Building Caffe into {prefix} (2 to 3 minutes on two cores the first time)", flush=True)
     start = time.monotonic()
-    build = compile_caffe(cache, prefix, "all")
+    build = compile_caffe(cache, prefix, ["all"])
     source = build.parent / "src"
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         staged = Path(folder) / prefix.name
@@ -307,7 +312,7 @@ def put_on_path(prefix: Path) -> None:
 def run_gtests(cache: Path, prefix: Path) -> int:
     """Compile and run every C++ test, without a GPU those that need none; returns the exit status."""
     with locked(cache):
-        build = compile_caffe(cache, prefix, "test.testbin")
+        build = compile_caffe(cache, prefix, ["test.testbin"])
     tests = build / "test" / "test.testbin"
     gpu = cuda_toolkit.wanted() and Path("/dev/nvidia0").exists()
     if not gpu:

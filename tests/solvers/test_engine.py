@@ -21,7 +21,8 @@ def test_a_processor_with_avx2_has_the_fast_convolutions():
 
 def test_the_stock_engine_is_as_slow_as_was_asked_for():
     code = "from solvers.engine import why_slow; print(repr(why_slow()))"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"CAFFE_ENGINE": "stock"}, capture_output=True, text=True)
+    stock = os.environ | {"CAFFE_ENGINE": "stock"}
+    done = subprocess.run([sys.executable, "-c", code], env=stock, capture_output=True, text=True)
     assert done.stdout == "''\n", done.stderr
 
 
