@@ -2,11 +2,13 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -165,6 +167,26 @@ def test_who_is_not_root_gets_the_apt_command(tmp_path):
                           env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert done.returncode == 2
     assert "    sudo apt-get install --no-install-recommends g++ patch\n" in done.stderr
+
+
+def test_fedora_gets_the_dnf_command(tmp_path):
+    tools = write_tree(tmp_path / "bin", {"dnf": "#!/bin/sh", "rpm": '#!/bin/sh\n[ "$3" = cmake ]'})
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    for tool in ("sh", "sed", "tr", "cat"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    write_tree(tmp_path, {"apt-build.txt": "libglog-dev", "dnf-build.txt": "# a comment\ncmake glog-devel\n"})
+    done = subprocess.run([str(ROOT / "docker/apt.sh"), str(tmp_path / "apt-build.txt")], capture_output=True, text=True,
+                          env={"PATH": str(tools)})
+    assert done.returncode == 2
+    assert done.stderr.endswith("\n    sudo dnf install glog-devel\n")
+
+
+def test_an_interpreter_without_boost_python_is_told_which_one_has_it(build, monkeypatch):
+    monkeypatch.setattr(build, "sys", SimpleNamespace(base_prefix="/opt/python", version_info=(3, 99)))
+    has = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert re.search(rf"Boost.Python is here for Python .*\b{has}\b.*, not for /opt/python/bin/python3.99: .*PYTHON=python3",
+                     build.no_boost_python())
 
 
 # --- the Caffe that it made ------------------------------------------------------------------------------------------
