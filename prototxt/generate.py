@@ -142,10 +142,10 @@ def train_net(setting: str) -> pb.NetParameter:
     return net
 
 
-def solver(setting: str) -> pb.SolverParameter:
-    """The solver of all released runs. Its net is found from a run folder beside the setting, and from the setting."""
+def solver() -> pb.SolverParameter:
+    """The solver of all released runs, with the net beside it: a copy of the folder trains its own net."""
     return pb.SolverParameter(
-        net=f"../{setting}/train.prototxt",
+        net="train.prototxt",
         base_lr=0.1,
         lr_policy="multistep",
         gamma=0.1,
@@ -175,7 +175,7 @@ def files() -> dict[Path, str]:
     messages = {}
     for setting in LOSSES:
         messages[f"{setting}/train.prototxt"] = train_net(setting)
-        messages[f"{setting}/solver.prototxt"] = solver(setting)
+        messages[f"{setting}/solver.prototxt"] = solver()
         messages[f"{setting}/test.prototxt"] = resnet(44, outputs=100, batch=1, name="resnet44")
     messages["test_nets/resnet44.prototxt"] = resnet(44, outputs=100, batch=1, name="resnet44")
     for depth in 20, 32, 56, 110:

@@ -33,6 +33,8 @@ class Setting:
     solver : caffe_pb2.SolverParameter
         Its files are those found; its train net is in `net` instead.
     net : caffe_pb2.NetParameter
+    net_file : Path
+        Where the net was read: the file that the solver names, or the solver's own.
     shared_net : bool
         Whether the solver's test nets are made from `net` too (Caffe's ``net`` as against ``train_net``).
     test_net : Path or None
@@ -43,6 +45,7 @@ class Setting:
     folder: Path
     solver: pb.SolverParameter
     net: pb.NetParameter
+    net_file: Path
     shared_net: bool
     test_net: Path | None
 
@@ -64,9 +67,11 @@ def load(path: Path) -> Setting:
                           f"this one has {' and '.join(named) or 'none'}")
     [field] = named
     if field.endswith("_param"):
+        net_file = file.resolve()
         net = upgraded(getattr(solver, field), file)
     else:
-        net = read_net(Path(find_file(getattr(solver, field), folder, file)))
+        net_file = Path(find_file(getattr(solver, field), folder, file)).resolve()
+        net = read_net(net_file)
     solver.ClearField(field)
     solver.test_net[:] = [find_file(name, folder, file) for name in solver.test_net]
     solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
@@ -75,7 +80,15 @@ def load(path: Path) -> Setting:
     if folder.parent.name in LAMBDAS:
         name = f"{folder.parent.name}/{name}"
     test_net = folder / "test.prototxt"
-    return Setting(name, folder, solver, net, not field.startswith("train"), test_net if test_net.is_file() else None)
+    return Setting(name, folder, solver, net, net_file, not field.startswith("train"), test_net if test_net.is_file() else None)
+
+
+def describe_net(setting: Setting) -> str:
+    """Which file the net of a setting comes from, seen from the working directory, where it lies below it."""
+    file, beside = setting.net_file, setting.folder / "train.prototxt"
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    unused = f"; the solver names this one, not the {beside.name} beside it" if file.parent != setting.folder else ""
+    return f"net: {shown}{unused if beside.is_file() else ''}"
 
 
 def find_solver(path: Path) -> Path:
@@ -96,12 +109,15 @@ def find_solver(path: Path) -> Path:
 
 
 def find_file(name: str, folder: Path, named_in: Path) -> str:
-    """The path of a file that a solver names: from the working directory, as Caffe does, else from its own folder."""
-    for place in (Path(name), folder / name):
+    """The path of a file that a solver names: in its own folder, else in the working directory, where Caffe looks.
+
+    The own folder comes first: the working directory may hold a file of the same name that has nothing to do with it.
+    """
+    for place in (folder / name, Path(name)):
         if place.is_file():
             return str(place)
-    raise SolverError(f"{named_in} names {name}, which is neither in the working directory ({Path.cwd()}) "
-                      f"nor in the solver's own folder ({folder})")
+    raise SolverError(f"{named_in} names {name}, which is neither in the solver's own folder ({folder}) nor in the "
+                      f"working directory ({Path.cwd()})")
 
 
 def read_net(file: Path) -> pb.NetParameter:

@@ -106,6 +106,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         if start:
             checkpoints.restore(solver, start)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
+        print(setting.describe_net(chosen))
         print(f"{folder}: {where}", flush=True)
         if not devices and (reason := why_slow()):
             print(f"note: {reason}", flush=True)

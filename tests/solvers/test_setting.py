@@ -1,10 +1,15 @@
 """Finding a solver and its net, and what is said where they cannot be found or read."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import tiny
 
 from solvers import setting as settings
 from solvers.errors import SolverError
+
+SETTINGS = Path(__file__).resolve().parents[2] / "prototxt"
 
 
 def test_reads_a_folder_or_a_solver_file(setting):
@@ -15,18 +20,34 @@ def test_reads_a_folder_or_a_solver_file(setting):
     assert settings.load(folder).name == "tiny_solver_fast"
 
 
-def test_net_is_found_from_the_working_directory_and_then_from_the_solver(setting, tmp_path, monkeypatch):
+def test_the_net_beside_the_solver_comes_before_one_in_the_working_directory(setting, tmp_path, monkeypatch):
     folder = setting()
-    assert settings.load(folder).net.name == "tiny"  # from the solver's folder
     (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "train.prototxt").write_text('name: "nearer"')
+    (tmp_path / "here" / "train.prototxt").write_text('name: "stray"')
     monkeypatch.chdir(tmp_path / "here")
-    assert settings.load(folder).net.name == "nearer"  # as Caffe does
+    found = settings.load(folder)
+    assert (found.net.name, found.net_file) == ("tiny", folder / "train.prototxt")
+    (folder / "train.prototxt").unlink()
+    assert settings.load(folder).net.name == "stray"  # where Caffe looks
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in SETTINGS.glob("res44_*")))
+def test_a_copy_of_a_setting_is_a_setting_of_its_own(tmp_path, name):
+    """Its net may be edited: it is this one that is trained."""
+    copy = shutil.copytree(SETTINGS / name, tmp_path / "mine")
+    net = copy / "train.prototxt"
+    net.write_text(net.read_text().replace('name: "resnet44"', 'name: "edited"'))
+    found = settings.load(copy)
+    assert (found.name, found.net.name, found.net_file) == ("mine", "edited", net)
 
 
 def test_net_named_through_a_sibling_folder_as_in_the_released_package(setting):
     folder = setting("Res44_USW", solver=tiny.SOLVER.replace("train.prototxt", "../Res44_USW/train.prototxt"))
     assert settings.load(folder).net.name == "tiny"
+    assert settings.describe_net(settings.load(folder)) == f"net: {folder / 'train.prototxt'}"
+    copy = shutil.copytree(folder, folder.parent / "mine")
+    assert settings.describe_net(settings.load(copy)) == (
+        f"net: {folder / 'train.prototxt'}; the solver names this one, not the train.prototxt beside it")
 
 
 def test_net_inside_the_solver(setting):
@@ -46,7 +67,7 @@ def test_test_nets_and_weights_are_found_too(setting):
 @pytest.mark.parametrize(("break_it", "message"), [
     (lambda f: f.rename(f.parent / "tinny"), "there is no folder .*tiny; did you mean \"tinny\""),
     (lambda f: (f / "solver.prototxt").unlink(), "tiny has no solver.prototxt"),
-    (lambda f: (f / "train.prototxt").unlink(), "solver.prototxt names train.prototxt, which is neither in"),
+    (lambda f: (f / "train.prototxt").unlink(), "solver.prototxt names train.prototxt, which is neither in the solver's own folder"),
     (lambda f: (f / "solver.prototxt").write_text("base_lr: 1"), "names its train net once.* has none"),
     (lambda f: (f / "solver.prototxt").write_text("base_lt: 1"),
      r'solver.prototxt:1: Message type "caffe.SolverParameter" has no field named "base_lt".; did you mean "base_lr"'),

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,18 @@ def test_the_driver_is_caffe_stepped_by_hand(setting, run, folder):
             solver.step(1)
             assert np.float32(logged[1]) == solver.net.blobs["loss"].data
     assert weights(folder, 3)[0] == solver.net.params["conv"][0].data.tobytes()
+
+
+def test_an_edited_copy_of_a_setting_trains_its_own_net(setting, run, tmp_path, monkeypatch, capsys):
+    copy = shutil.copytree(setting(), tmp_path / "mine")
+    net = copy / "train.prototxt"
+    net.write_text(net.read_text().replace("num_output: 8", "num_output: 9"))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "train.prototxt").write_text('name: "stray"')
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(copy, "--max-iter", 1) == 0
+    assert f"net: {net}\n" in capsys.readouterr().out
+    assert "num_output: 9" in (tmp_path / "runs/mine/noise_0.0/seed_123/train.prototxt").read_text()
 
 
 def test_the_same_seed_repeats_bit_by_bit_and_another_does_not(setting, run, folder):
