@@ -16,6 +16,10 @@ from data_toolkit.noise import LabelNoise
 
 MAX_BYTES = 4 << 30  # a million images; a small file may declare any size
 
+ARRAYS = ["images", "labels", "true_labels", "coarse_labels"]
+NEEDED = ("the arrays needed are images, uint8 (N, 32, 32, 3), and labels, whole numbers from 0 on (N,); true_labels (N,) may "
+          "be there too")
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -98,16 +102,56 @@ def load(path: Path) -> tuple[Dataset, dict]:
         If the file is missing, damaged or not of this kind.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            size = sum(member.file_size for member in arrays.zip.infolist())
-            if size > MAX_BYTES:
-                raise DataError(f"it would unpack to {size} bytes; at most {MAX_BYTES} are read")
-            about = json.loads(str(arrays["about"]))
-            return Dataset(**{name: arrays[name] for name in arrays.files if name != "about"}), about
+        arrays = _read(path, [*ARRAYS, "about"])
+        about = json.loads(str(arrays.pop("about")))
+        return Dataset(**arrays), about
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: run `python data_toolkit/prepare.py` first") from None
     except Exception as error:  # NumPy parses the heads of damaged arrays as Python text, and may raise anything
         raise DataError(f"{path} is damaged ({error}): delete it and run `python data_toolkit/prepare.py`") from error
+
+
+def _read(path: Path, names: list[str]) -> dict[str, NDArray]:
+    """The arrays of an .npz file that have one of these names. NumPy may raise anything if the file is damaged."""
+    with np.load(path, allow_pickle=False) as arrays:
+        size = sum(member.file_size for member in arrays.zip.infolist())
+        if size > MAX_BYTES:
+            raise DataError(f"it would unpack to {size} bytes; at most {MAX_BYTES} are read")
+        return {name: arrays[name] for name in names if name in arrays.files}
+
+
+def load_npz(path: Path) -> Dataset:
+    """A training set of a user's own: the arrays `images`, `labels` and, where they are known, `true_labels`.
+
+    The labels may be of any numeric type, as long as all are whole numbers from 0 on. Other arrays are ignored.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, an array is missing or has another shape or type.
+    """
+    try:
+        arrays = _read(path, ARRAYS)
+    except Exception as error:  # see `_read`
+        raise DataError(f"{path} cannot be read as an .npz file ({error}); {NEEDED}") from error
+    try:
+        if missing := [name for name in ("images", "labels") if name not in arrays]:
+            raise DataError(f"it has no array {' and no array '.join(missing)}")
+        images = arrays.pop("images")
+        return Dataset(images, **{name: whole_numbers(name, values) for name, values in arrays.items()})
+    except DataError as error:
+        raise DataError(f"{path}: {error}; {NEEDED}") from error
+
+
+def whole_numbers(name: str, values: NDArray) -> NDArray[np.int64]:
+    """Labels of any numeric type, and of any shape with one long dimension, as (N,) int64; raise DataError if they are not."""
+    if values.dtype.kind not in "iuf" or values.size != max(values.shape, default=0):
+        raise DataError(f"{name} are {values.dtype} {values.shape}")
+    with np.errstate(invalid="ignore"):  # NaN and the like are found below
+        labels = values.ravel().astype(np.int64)
+    if not np.array_equal(labels, values.ravel()):
+        raise DataError(f"{name} are not all whole numbers")
+    return labels
 
 
 def load_train(folder: Path, noise: LabelNoise) -> Dataset:
@@ -124,8 +168,8 @@ test_path.__test__ = False  # not one of pytest's
 
 
 def load_file(path: Path) -> Dataset:
-    """Any training set: the fast form, or a released or user-made ``*ImageDataCell*.mat``, whose true labels are unknown."""
+    """Any training set: an .npz file of ours or a user's own, or a ``*ImageDataCell*.mat``, whose true labels are unknown."""
     if Path(path).suffix == ".npz":
-        return load(path)[0]
+        return load_npz(path)
     images, labels = matfile.read(path)
     return Dataset(images, labels)

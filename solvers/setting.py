@@ -80,7 +80,8 @@ def load(path: Path) -> Setting:
     if folder.parent.name in LAMBDAS:
         name = f"{folder.parent.name}/{name}"
     test_net = folder / "test.prototxt"
-    return Setting(name, folder, solver, net, net_file, not field.startswith("train"), test_net if test_net.is_file() else None)
+    return Setting(name, folder, solver, net, net_file, not field.startswith("train"),
+                   test_net if test_net.is_file() else None)
 
 
 def describe_net(setting: Setting) -> str:

@@ -91,3 +91,47 @@ def test_wrong_shapes_are_refused():
 def test_noise_rate_and_classes():
     data = Dataset(np.zeros((4, 32, 32, 3), np.uint8), np.array([0, 1, 2, 9]), np.array([0, 1, 3, 3]))
     assert data.noise_rate == 0.5 and data.num_classes == 10
+
+
+@given(kind=st.sampled_from(["u1", "i2", "i8", "f4", "f8"]), true=st.booleans(), column=st.booleans(), packed=st.booleans())
+def test_a_file_of_ones_own(tmp_path_factory, kind, true, column, packed):
+    """Without what we say about ours; labels of any numeric type, also as a column, beside arrays of no concern."""
+    path, expected = tmp_path_factory.mktemp("own") / "mine.npz", make(coarse=False)
+    labels = {"labels": expected.labels} | ({"true_labels": expected.true_labels} if true else {})
+    labels = {name: values.astype(kind).reshape((-1, 1) if column else -1) for name, values in labels.items()}
+    (np.savez_compressed if packed else np.savez)(path, images=expected.images, names=np.array([print], object), **labels)
+    found = dataset.load_file(path)
+    assert found.labels.dtype == np.int64
+    assert found.fingerprint == Dataset(expected.images, expected.labels, expected.true_labels if true else None).fingerprint
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"labels": None}, "it has no array labels"),
+    ({"labels": None, "images": None}, "it has no array images and no array labels"),
+    ({"labels": np.array([0, 1, 2, 3, np.nan])}, "labels are not all whole numbers"),
+    ({"labels": np.arange(5) + 0.5}, "labels are not all whole numbers"),
+    ({"labels": np.array(list("abcde"))}, r"labels are <U1 \(5,\)"),
+    ({"labels": np.arange(4)}, r"labels of shape \(4,\)"),
+    ({"labels": np.arange(5) - 1}, "from -1 on"),
+    ({"labels": np.eye(5)}, r"labels are float64 \(5, 5\)"),
+    ({"true_labels": np.arange(6)}, r"true_labels of shape \(6,\)"),
+    ({"images": np.zeros((5, 3, 32, 32), np.uint8)}, r"images are uint8 \(5, 3, 32, 32\)"),
+    ({"images": np.zeros((5, 32, 32, 3))}, r"images are float64 \(5, 32, 32, 3\)"),
+    ({"images": np.array([print], object)}, "Object arrays cannot be loaded"),
+])
+def test_a_file_of_ones_own_that_does_not_fit(tmp_path, change, message):
+    """Says what is needed, and never advises to delete it."""
+    path = tmp_path / "mine.npz"
+    arrays = {"images": make().images, "labels": make().labels} | change
+    np.savez(path, **{name: values for name, values in arrays.items() if values is not None})
+    with pytest.raises(DataError, match=message) as error:
+        dataset.load_file(path)
+    assert str(error.value).startswith(str(path)) and "the arrays needed are images" in str(error.value)
+    assert "delete" not in str(error.value)
+
+
+def test_no_npz_file_at_all(tmp_path):
+    (tmp_path / "mine.npz").write_text("images")
+    with pytest.raises(DataError, match="mine.npz cannot be read as an .npz file .*the arrays needed are images") as error:
+        dataset.load_file(tmp_path / "mine.npz")
+    assert "delete" not in str(error.value)

@@ -67,7 +67,7 @@ def test_test_nets_and_weights_are_found_too(setting):
 @pytest.mark.parametrize(("break_it", "message"), [
     (lambda f: f.rename(f.parent / "tinny"), "there is no folder .*tiny; did you mean \"tinny\""),
     (lambda f: (f / "solver.prototxt").unlink(), "tiny has no solver.prototxt"),
-    (lambda f: (f / "train.prototxt").unlink(), "solver.prototxt names train.prototxt, which is neither in the solver's own folder"),
+    (lambda f: (f / "train.prototxt").unlink(), "names train.prototxt, which is neither in the solver's own folder"),
     (lambda f: (f / "solver.prototxt").write_text("base_lr: 1"), "names its train net once.* has none"),
     (lambda f: (f / "solver.prototxt").write_text("base_lt: 1"),
      r'solver.prototxt:1: Message type "caffe.SolverParameter" has no field named "base_lt".; did you mean "base_lr"'),

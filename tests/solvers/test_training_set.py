@@ -7,9 +7,12 @@ import pytest
 import tiny
 
 from data_toolkit import dataset, matfile
+from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
 from solvers import evaluate, options, train
+from solvers.dynamics import Dynamics
 from solvers.errors import SolverError
+from solvers.logs import read_log
 from solvers.training_set import TrainingSet
 
 
@@ -66,6 +69,27 @@ def test_a_mat_file_is_trained_on(setting, tmp_path, mat):
     assert config["data_sha256"] == Dataset(tiny.dataset().images, tiny.dataset().labels).fingerprint
     matfile.write(mat, tiny.dataset().images[:160], tiny.dataset().labels[:160])
     assert train.main([*arguments[:-1], "4", "--train-data", str(mat), "--noise", "0.4", "--resume"]) == 2
+
+
+def test_a_file_of_ones_own_with_true_labels(setting, tmp_path, capsys):
+    """They make the learning dynamics known."""
+    data = tiny.dataset()
+    arguments = [str(setting()), "--runs", str(tmp_path / "runs"), "--max-iter", "2", "--dynamics-interval", "1",
+                 "--train-data", str(tmp_path / "mine.npz")]
+    np.savez(tmp_path / "mine.npz", images=data.images, classes=data.labels)
+    assert train.main(arguments) == 2
+    assert "mine.npz: it has no array labels; the arrays needed are images" in capsys.readouterr().err
+    np.savez(tmp_path / "mine.npz", images=data.images, labels=data.labels, true_labels=np.zeros(200, np.int16))
+    assert train.main(arguments) == 0
+    folder = tmp_path / "runs" / "tiny" / "data_mine" / "seed_123"
+    assert [(row.clean, row.noisy) for row in read_log(folder / "dynamics.csv", Dynamics)] == expected_counts(data)
+
+
+def expected_counts(data: Dataset) -> list[tuple[int, int]]:
+    """Of two batches: how many labels are 0, and how many are not."""
+    with BatchFeeder(data, seed=123, classes_per_batch=2) as feeder:
+        batches = [batch.labels for batch, _ in zip(feeder, range(2), strict=False)]
+    return [(int((labels == 0).sum()), int((labels != 0).sum())) for labels in batches]
 
 
 def test_classes_with_few_images_and_too_few_classes(setting, tmp_path, capsys):
