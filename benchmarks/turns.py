@@ -29,11 +29,13 @@ class Worker:
     threads : int
     options : str
         Further arguments.
+    environment : str
+        Further environment variables, by name.
     """
 
-    def __init__(self, name: str, python: str, script: str, threads: int, *options: str):
+    def __init__(self, name: str, python: str, script: str, threads: int, *options: str, **environment: str):
         self.name, self.answers = name, []
-        environment = os.environ | {
+        environment = os.environ | environment | {
             "CAFFE_ENGINE": "stock" if name == STOCK else "onednn", "GLOG_minloglevel": "2",
             "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
             **{f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}}

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from data_toolkit import batches, dataset
 from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
-from solvers import config, curves, prototext, published, setting, validate
+from solvers import config, curves, prototext, published, setting, threads, validate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe, last_words
 from solvers.errors import CommandLine, SolverError, failed
@@ -51,11 +51,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train-sets", action="store_true",
                         help="measure the training images too, against their given and their true labels")
     Permissions.add_options(parser)
+    threads.add_option(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
                         help="where the measurements of a released folder go (default runs)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
+    threads.use(args.threads)
     try:
         with last_words(f"{args.run} and what was measured before are as they were"):
             evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data))
@@ -103,6 +105,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     if train_sets and train.true_labels is None:
         raise SolverError(f"--train-sets: {source.labels.file} does not tell its images' true labels")
     net = build(source.net)
+    threads.note_if_busy()
     net_text = prototext.text(source.net).encode()
     keys = {iteration: _sha256(source.checkpoints.model(iteration).read_bytes(), net_text) for iteration in iterations}
     source.output.mkdir(parents=True, exist_ok=True)

@@ -65,16 +65,25 @@ def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int
 
     With `ranks` solvers beside each other, this one gets those batches that are its turn; see `BatchFeeder`.
 
-    Yields
-    ------
-    (B,) int64 or None
+    Returns
+    -------
+    generator of (B,) int64 or None
         The batch's indices in `data`; None for a net that reads its own data (no `blobs`) and gets nothing.
+
+    Raises
+    ------
+    SolverError, data_toolkit.errors.DataError
+        Before the first batch, if the data do not fill a batch of this net.
     """
-    if not blobs:
+    feeder = BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes_per_batch(net, data.num_classes),
+                         images_per_class=IMAGES_PER_CLASS, rank=rank, ranks=ranks) if blobs else None
+    return _filled(net, blobs, feeder)
+
+
+def _filled(net: caffe.Net, blobs: tuple[str, ...], feeder: BatchFeeder | None) -> Iterator[np.ndarray | None]:
+    if feeder is None:
         yield from itertools.repeat(None)
-    classes = classes_per_batch(net, data.num_classes)
-    with BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes,
-                     images_per_class=IMAGES_PER_CLASS, rank=rank, ranks=ranks) as feeder:
+    with feeder:
         for batch in feeder:
             for name, values in (("data", batch.data), ("label", batch.labels)):
                 if name in blobs:

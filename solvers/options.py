@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_toolkit.noise import RATED
 from layers.weighting import WEIGHTINGS, Weighting
+from solvers import threads
 from solvers.errors import CommandLine
 from solvers.permissions import Permissions
 
@@ -40,6 +41,7 @@ def parse(argv: list[str], description: str) -> argparse.Namespace:
                         help="steps from one row of dynamics.csv to the next (default 10)")
     Permissions.add_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
+    threads.add_option(parser)
     parser.add_argument("--gpu", metavar="IDS", help="GPUs to train on: 0, or 0,1, or all (default: the CPU)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
                         help="folder of all runs (default runs)")

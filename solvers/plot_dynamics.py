@@ -16,7 +16,8 @@ from solvers.dynamics import FILE, Dynamics
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.logs import read_log
 
-WINDOW = 100  # steps that a point of a curve is the mean of
+WINDOW = 100  # steps that a point of a curve is the mean of, at most
+POINTS = 20  # a run that would have fewer has means of fewer steps, and each point is marked
 
 
 def draw(runs: dict[str, list[Dynamics]]) -> bytes:
@@ -32,12 +33,14 @@ def draw(runs: dict[str, list[Dynamics]]) -> bytes:
     for number, (name, rows) in enumerate(runs.items()):
         values = np.array(rows)
         interval = int(values[0, 0])
-        iterations, *_, clean_p, noisy_p, _, noisy_share = means(values, max(1, WINDOW // interval)).T
+        points = means(values, max(1, min(WINDOW // interval, len(values) // POINTS)))
+        iterations, *_, clean_p, noisy_p, _, noisy_share = points.T
         noisy = values[:, 2].sum() / values[:, 1:3].sum()
         colour = f"C{number}"
-        left.plot(iterations, clean_p, color=colour, label=f"{name}, clean")
-        left.plot(iterations, noisy_p, color=colour, linestyle="--", label=f"{name}, noisy")
-        right.plot(iterations, noisy_share, color=colour, label=name)
+        style = {"color": colour, "marker": "." if len(points) <= POINTS else None}
+        left.plot(iterations, clean_p, **style, label=f"{name}, clean")
+        left.plot(iterations, noisy_p, **style, linestyle="--", label=f"{name}, noisy")
+        right.plot(iterations, noisy_share, **style, label=name)
         right.axhline(noisy, color=colour, linestyle=":", linewidth=1,
                       label="share of noisy examples" if number == len(runs) - 1 else None)
     left.set(xlabel="iteration", ylabel="mean p, the probability given to the label", xlim=(0, None), ylim=(0, None))

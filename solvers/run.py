@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -39,14 +40,32 @@ def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -
     return runs / (setting + changes) / labels / f"seed_{seed}"
 
 
-def make(folder: Path) -> None:
-    """Make a run's folder; raise SolverError if it cannot be made or written."""
+def make(folder: Path) -> list[Path]:
+    """Make a run's folder; return it and the folders above it, as far as they are new. SolverError if it cannot be written."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SolverError(f"cannot make the run folder {folder}: {error.strerror}") from error
     if not os.access(folder / FOLDER, os.W_OK):
         raise SolverError(f"cannot write the run folder {folder}")
+    return new
+
+
+@contextmanager
+def removed_if_refused(new: list[Path]) -> Iterator[None]:
+    """Where the block fails, remove the run's folder again, and those above it that are empty; only those in `new`."""
+    try:
+        yield
+    except BaseException:
+        if new:
+            shutil.rmtree(new[0])
+        for parent in new[1:]:
+            try:
+                parent.rmdir()
+            except OSError:  # another run came into it
+                break
+        raise
 
 
 @contextmanager
@@ -93,7 +112,10 @@ class Run:
         return self.folder / "solver.prototxt"
 
     def check_resumable(self) -> None:
-        """Raise SolverError, with the difference, if the run in the folder was made from something else."""
+        """Raise SolverError, with the difference, if the run in the folder was made from something else.
+
+        Another number of threads only rounds differently: that is a warning on stderr.
+        """
         try:
             before = config.read(self.folder)
         except SolverError as error:
@@ -106,6 +128,11 @@ class Run:
         self._same("train.prototxt", then, self.setting.net)
         then = prototext.read(self.solver_file, pb.SolverParameter())
         self._same("solver.prototxt", _lasting(then), _lasting(self.solver))
+        then, now = before.get("threads"), self.config["threads"]
+        if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
+            print(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
+                  "differently, so it will not end with the bits of a run without this change; "
+                  f"--threads {then} keeps them", file=sys.stderr)
 
     def _same(self, name: str, then: pb.NetParameter, now: pb.NetParameter) -> None:
         lines = difflib.unified_diff(*(prototext.text(m).splitlines() for m in (then, now)), n=0, lineterm="")

@@ -21,7 +21,7 @@ import numpy as np
 
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import divergence, dynamics, gpus, inputs, losses, options, rehearsal, released, run, setting, validate
+from solvers import divergence, dynamics, gpus, inputs, losses, options, rehearsal, released, run, setting, threads, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
 from solvers.engine import caffe, last_words, seed_layers, why_slow
@@ -63,6 +63,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     SolverError, data_toolkit.errors.DataError
         If an input is wrong.
     """
+    computing = threads.use(args.threads)
     devices = gpus.choose(args.gpu)
     gpus.prepare(devices)
     if args.released:
@@ -79,7 +80,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         rehearsal.rehearse(chosen, solver_param)
 
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
-    run.make(folder)
+    new = run.make(folder)
     with run.lock(folder), last_words(f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"):
         checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
         start = starting_point(checkpoints, args.resume)
@@ -87,34 +88,38 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             checkpoints.prune(start)  # a kill may have come before
             print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
             return None
-        data = load_data(args.data, labels) if fed else None
-        this = run.Run(folder, chosen, solver_param, {
-            "setting": chosen.name, **labels.config, "seed": seed, **losses.in_use(chosen.net), "layers": args.layers,
-            "gpus": len(devices) or 1, "max_iter": solver_param.max_iter, "data_sha256": data and data.fingerprint})
-        if start:
-            this.check_resumable()
-        this.write()
+        with run.removed_if_refused(new):
+            data = load_data(args.data, labels) if fed else None
+            this = run.Run(folder, chosen, solver_param, {
+                "setting": chosen.name, **labels.config, "seed": seed, **losses.in_use(chosen.net), "layers": args.layers,
+                "gpus": len(devices) or 1, "threads": computing, "max_iter": solver_param.max_iter,
+                "data_sha256": data and data.fingerprint})
+            if start:
+                this.check_resumable()
+            this.write()
 
-        caffe.set_random_seed(seed)
-        np.random.seed(seed)
-        try:
-            solver = caffe.get_solver(str(this.solver_file))
-        except SystemError as error:
-            raise SolverError("a Python layer of the net cannot be made; see above") from error
-        inputs.check_labels(solver.net, chosen.net, state, data and data.labels)
-        checkpoints.check_space(solver)
-        if start:
-            checkpoints.restore(solver, start)
+            caffe.set_random_seed(seed)
+            np.random.seed(seed)
+            try:
+                solver = caffe.get_solver(str(this.solver_file))
+            except SystemError as error:
+                raise SolverError("a Python layer of the net cannot be made; see above") from error
+            inputs.check_labels(solver.net, chosen.net, state, data and data.labels)
+            checkpoints.check_space(solver)
+            if start:
+                checkpoints.restore(solver, start)
+            batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
         print(setting.describe_net(chosen))
         print(f"{folder}: {where}", flush=True)
         if not devices and (reason := why_slow()):
             print(f"note: {reason}", flush=True)
+        if not devices:
+            threads.note_if_busy()
         from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
         go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
         observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
         check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
-        batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
             others.join(solver)
             return steps(solver, solver_param, batches, check_loss, observer, others, checkpoints, go_on)

@@ -1,16 +1,18 @@
 """The figure of learning dynamics."""
 
 import numpy as np
+import pytest
+from matplotlib.axes import Axes
 
 from solvers import plot_dynamics
 from solvers.dynamics import FILE, Dynamics
-from solvers.logs import CsvLog
+from solvers.logs import CsvLog, read_log
 
 
-def write(folder, noisy):
+def write(folder, noisy, steps=500):
     folder.mkdir()
     log = CsvLog(folder / FILE, 0, Dynamics, 10)
-    for iteration in range(10, 500, 10):
+    for iteration in range(10, steps, 10):
         log.write(Dynamics(iteration, 256 - noisy, noisy, 0.3, 0.1 if noisy else float("nan"), 0.4, 0.6))
     log.close()
     return str(folder)
@@ -28,6 +30,21 @@ def test_it_draws_runs_with_and_without_noise(tmp_path, capsys):
     assert plot_dynamics.main([*runs, "--output", str(output)]) == 0
     assert output.read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == f"{output}\n"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 40])
+def test_a_short_run_is_seen(tmp_path, monkeypatch, rows):
+    """Each curve has as many points as there are rows, or 20, and few points are marked: a line needs two."""
+    write(tmp_path / "a", 100, steps=10 * rows + 1)
+    curves = {"a": read_log(tmp_path / "a" / FILE, Dynamics)}
+    assert len(curves["a"]) == rows
+    drawn = []
+    monkeypatch.setattr(Axes, "plot", lambda axes, x, y, **style: drawn.append((len(x), style.get("marker"))))
+    monkeypatch.setattr(Axes, "legend", lambda axes, **options: None)
+    plot_dynamics.draw(curves)
+    assert len(drawn) == 3
+    for points, marker in drawn:
+        assert points >= min(rows, 20) and (marker or points > 20)
 
 
 def test_a_run_without_dynamics(tmp_path, capsys):

@@ -1,9 +1,18 @@
 """Bad input of solvers.train: one line on stderr, exit code 2, nothing started."""
 
+import shutil
+
 import pytest
 import tiny
 
 from solvers import train
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path):
+    """Of a run that never began."""
+    yield
+    assert not (tmp_path / "runs").is_dir()
 
 
 def fails(run, capsys, *arguments: object) -> str:
@@ -42,10 +51,9 @@ def test_missing_folder(setting, run, capsys):
     assert "there is no folder" in fails(run, capsys, setting() / "nowhere")
 
 
-def test_unknown_layer_type(setting, run, capsys, tmp_path):
+def test_unknown_layer_type(setting, run, capsys):
     broken = setting(net=tiny.INPUT + tiny.BODY.replace("ReLU", "RELU") + tiny.CCE)
     assert "layer 'relu' has the unknown type 'RELU'; the nearest known types are ReLU," in fails(run, capsys, broken)
-    assert not (tmp_path / "runs").exists()
 
 
 def test_no_weighting(setting, run, capsys):
@@ -70,6 +78,22 @@ def test_label_outside_the_outputs(setting, run, capsys, monkeypatch):
 def test_inputs_that_do_not_fit(setting, run, capsys, old, new, message):
     net = tiny.INPUT.replace(old, new) + tiny.BODY + (tiny.CCE if "label" in new or "target" not in new else "")
     assert message in fails(run, capsys, setting(net=net))
+
+
+def test_more_classes_a_batch_than_there_are(setting, run, capsys, monkeypatch):
+    data = tiny.dataset()
+    data.labels[:] = 9
+    monkeypatch.setattr(train, "load_data", lambda folder, labels: data)
+    assert "the labels hold 1 classes, but a batch takes 2" in fails(run, capsys, setting())
+
+
+def test_a_folder_that_was_there_before_stays(setting, run, capsys, folder, tmp_path):
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    wrong = setting(net=tiny.INPUT.replace("input_dim: 16", "input_dim: 12") + tiny.BODY + tiny.CCE)
+    fails(run, capsys, wrong)
+    assert (folder / "notes.txt").read_text() == "mine"
+    shutil.rmtree(tmp_path / "runs")
 
 
 def test_iter_size(setting, run, capsys):
