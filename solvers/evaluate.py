@@ -27,7 +27,7 @@ from tqdm import tqdm
 from data_toolkit import batches, dataset
 from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
-from solvers import config, curves, prototext, published, setting, threads, validate
+from solvers import config, curves, prototext, published, setting, threads, user_layers, validate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe, last_words
 from solvers.errors import CommandLine, SolverError, failed
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     threads.use(args.threads)
     try:
-        with last_words(f"{args.run} and what was measured before are as they were"):
+        with last_words(f"{args.run} and what was measured before are as they were"), user_layers.blamed():
             evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data))
     except (SolverError, DataError) as error:
         return failed(error)
@@ -97,6 +97,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     source = find_source(run, runs)
     validate.check_net(source.net, TEST)
     allowed.check(source.net)
+    user_layers.check(source.net, run)
     iterations = source.checkpoints.models()
     if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")

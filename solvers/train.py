@@ -21,7 +21,21 @@ import numpy as np
 
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import divergence, dynamics, gpus, inputs, losses, options, rehearsal, released, run, setting, threads, validate
+from solvers import (
+    divergence,
+    dynamics,
+    gpus,
+    inputs,
+    losses,
+    options,
+    rehearsal,
+    released,
+    run,
+    setting,
+    threads,
+    user_layers,
+    validate,
+)
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
 from solvers.engine import caffe, last_words, seed_layers, why_slow
@@ -76,12 +90,14 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     state = train_state(chosen.net, solver_param)
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
     fed = check(chosen.net, solver_param, state, labels, allowed)
+    user_layers.check(chosen.net, chosen.folder)
     if not devices:
         rehearsal.rehearse(chosen, solver_param)
 
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
     new = run.make(folder)
-    with run.lock(folder), last_words(f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"):
+    saved = f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"
+    with run.lock(folder), last_words(saved), user_layers.blamed(chosen.net):
         checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
         start = starting_point(checkpoints, args.resume)
         if start >= solver_param.max_iter:

@@ -32,18 +32,8 @@ def test_nor_does_a_test_net(setting, run, capsys):
 
 def test_what_is_allowed_runs(setting, run, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_layers.py").write_text("""import caffe
-class Same(caffe.Layer):
-    def setup(self, bottom, top): pass
-    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
-    def forward(self, bottom, top): top[0].data[...] = bottom[0].data
-    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff
-""")
-    layer = ('layer { name: "own" type: "Python" bottom: "pool" top: "same" '
-             'python_param { module: "my_layers" layer: "Same" } }\n')
-    body = tiny.BODY.replace('layer { name: "scores"', layer + 'layer { name: "scores"').replace(
-        'type: "InnerProduct" bottom: "pool"', 'type: "InnerProduct" bottom: "same"')
-    assert run(setting(net=tiny.INPUT + body + tiny.CCE), "--max-iter", 1, "--allow-module", "my_layers") == 0
+    (tmp_path / "my_layers.py").write_text(tiny.PYTHON_LAYER)
+    assert run(setting(net=tiny.python_layer_net("my_layers")), "--max-iter", 1, "--allow-module", "my_layers") == 0
 
 
 def test_a_net_writes_no_files_of_its_own(setting, run, tmp_path, capsys):

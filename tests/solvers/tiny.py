@@ -90,6 +90,23 @@ def hdf5_net(source: object) -> str:
             f' hdf5_data_param {{ source: "{source}" batch_size: 16 }} }}\n' + BODY + CCE)
 
 
+PYTHON_LAYER = """import caffe
+class Same(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top): top[0].data[...] = bottom[0].data
+    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff
+"""
+
+
+def python_layer_net(module: str, kind: str = "Same") -> str:
+    """A net with a Python layer "own" of a module like PYTHON_LAYER."""
+    layer = ('layer { name: "own" type: "Python" bottom: "pool" top: "same" '
+             f'python_param {{ module: "{module}" layer: "{kind}" }} }}\n')
+    body = BODY.replace('layer { name: "scores"', layer + 'layer { name: "scores"')
+    return INPUT + body.replace('type: "InnerProduct" bottom: "pool"', 'type: "InnerProduct" bottom: "same"') + CCE
+
+
 def datum(**fields: object) -> bytes:
     """One image as Caffe's databases have it."""
     whole = {"channels": 3, "height": 32, "width": 32, "data": bytes(3 * 32 * 32), "label": 3}
