@@ -123,7 +123,7 @@ def override(net: pb.NetParameter, options: dict) -> dict:
         value = options[name]
         takers = [layer for layer in losses(net) if takes(layer, name)]
         if value is not None and not takers:
-            raise SolverError(f"--{name} {value}: no layer of this net takes it{_who_takes(name)}")
+            raise SolverError(f"--{name} {value}: no layer of this net takes it{_who_takes(name, value)}")
         for layer in takers:
             before = parameters(layer).get(name, DEFAULTS.get(name))
             after = value if value is not None else before
@@ -189,6 +189,9 @@ def _set(layer: pb.LayerParameter, name: str, value: float | str) -> None:
         setattr(layer.loss_param, FIELDS[name], number)
 
 
-def _who_takes(name: str) -> str:
-    return {"weighting": " (WeightedSoftmaxWithLoss does)", "q": " (the weightings GCE and GCE_DN do)"}.get(
+def _who_takes(name: str, value: float | str) -> str:
+    if name == "weighting":
+        ours = {"DM": "res44_usw"}.get(value, f"res44_{value.lower()}")
+        return f" (WeightedSoftmaxWithLoss does); the setting prototxt/{ours} has this weighting"
+    return {"q": " (the weightings GCE and GCE_DN do)"}.get(
         name, " (UnifiedWeightLoss and the weighting DM do)")

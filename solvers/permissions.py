@@ -2,14 +2,15 @@
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator
+import shlex
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
 import h5py
-from google.protobuf.message import Message
 
 from data_toolkit import hdf5, isolation
 from data_toolkit.errors import DataError
@@ -20,7 +21,7 @@ from solvers.errors import SolverError
 pb = caffe.proto.caffe_pb2
 
 OURS = "layers"
-READ = ("source", "mean_file", "meanfile", "root_folder")  # what Caffe's fields with paths are called
+MANY = 4  # files of one folder that are asked for one by one
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,18 @@ class Permissions:
         """The modules and paths of the options, and `folders`."""
         return cls(tuple(args.allow_module), tuple(path.resolve() for path in (*folders, *args.allow_path)))
 
-    def check(self, net: pb.NetParameter) -> None:
-        """Check all layers of a net, of any phase.
+    def check(self, *nets: pb.NetParameter, weights: Iterable[str] = ()) -> None:
+        """Check all layers of nets, of any phase, and the weights that a solver begins with.
 
         Raises
         ------
         SolverError
-            For a layer that would run other code, write a file, or read one elsewhere; it names the option that allows it.
+            For a layer that would run other code, write a file, or read one elsewhere; it names the options that allow it,
+            those of all files at once.
         """
         _real_folder.cache_clear()  # links may have changed
-        for layer in net.layer:
+        refused: dict[str, list[str]] = {}  # paths, by who would read them
+        for layer in (layer for net in nets for layer in net.layer):
             where = f"layer '{layer.name}' ({layer.type})"
             module = layer.python_param.module
             if layer.type == "Python" and module not in (OURS, *self.modules):
@@ -68,37 +71,40 @@ class Permissions:
             if layer.type == "HDF5Output":
                 raise SolverError(f"{where} would write {layer.hdf5_output_param.file_name!r}: remove it; a run writes only "
                                   "into its own folder")
-            for path in _paths(layer):
-                self._check_path(path, where)
-            for path in data_layers.listed(layer):
-                self._check_path(path, where)
-                if layer.type == "HDF5Data":
+            for path in (*data_layers.paths(layer), *data_layers.listed(layer)):
+                if not self._allows(path):
+                    refused.setdefault(where, []).append(path)
+            if layer.type == "HDF5Data" and where not in refused:
+                for path in data_layers.listed(layer):
                     _check_hdf5(path, layer.top, where)
+        for path in (path for names in weights for path in names.split(",")):
+            if not self._allows(path):
+                refused.setdefault("the solver", []).append(path)
+        if refused:
+            raise SolverError(_refusal({who: _few(paths) for who, paths in refused.items()}))
 
-    def check_weights(self, solver: pb.SolverParameter) -> None:
-        """Raise SolverError if a solver begins with weights from elsewhere."""
-        for names in solver.weights:
-            for path in names.split(","):
-                self._check_path(path, "the solver")
-
-    def _check_path(self, path: str, where: str) -> None:
+    def _allows(self, path: str) -> bool:
         real = _real_path(path)
-        if not any(real.is_relative_to(folder) for folder in self.folders):
-            raise SolverError(f"{where} would read {path}, which is in none of the folders of setting, runs and data: give "
-                              f"--allow-path {path} if you trust the net")
+        return any(real.is_relative_to(folder) for folder in self.folders)
 
 
 NOTHING = Permissions()
 
 
-def _paths(message: Message) -> Iterator[str]:
-    """All paths in a layer, however deep."""
-    for field, value in message.ListFields():
-        if field.type == field.TYPE_MESSAGE:
-            for inner in value if isinstance(value, Iterable) else [value]:
-                yield from _paths(inner)
-        elif field.name in READ and value:
-            yield value
+def _refusal(refused: dict[str, list[str]]) -> str:
+    """What is said of paths, by who would read them."""
+    who = ", ".join(f"{reader} would read {' and '.join(paths)}" for reader, paths in refused.items())
+    paths = list(dict.fromkeys(path for paths in refused.values() for path in paths))
+    options = " ".join(f"--allow-path {shlex.quote(path)}" for path in paths)
+    return (f"{who}, which {'is' if len(paths) == 1 else 'are'} in none of the folders of setting, runs and data: give "
+            f"{options} if you trust the net")
+
+
+def _few(paths: list[str]) -> list[str]:
+    """Paths without those inside others of them (of a database); many of one folder are replaced by the folder."""
+    folders, named = Counter(map(os.path.dirname, paths)), set(paths)
+    outer = [(path, os.path.dirname(path)) for path in paths if os.path.dirname(path) not in named]
+    return list(dict.fromkeys(folder if folder and folders[folder] > MANY else path for path, folder in outer))
 
 
 def _real_path(path: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from layers.did_you_mean import did_you_mean
-from solvers import prototext
+from solvers import data_layers, prototext
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.published import LAMBDAS
@@ -16,6 +16,7 @@ from solvers.validate import check_types
 
 pb = caffe.proto.caffe_pb2
 
+OURS = Path(__file__).resolve().parents[1] / "prototxt"
 # Where a solver may say its train net; exactly one of them.
 NET_FIELDS = ("net", "train_net", "net_param", "train_net_param")
 
@@ -73,6 +74,9 @@ def load(path: Path) -> Setting:
         net_file = Path(find_file(getattr(solver, field), folder, file)).resolve()
         net = read_net(net_file)
     solver.ClearField(field)
+    for own in (net, *solver.test_net_param):
+        for layer in own.layer:
+            data_layers.locate(layer, folder)
     solver.test_net[:] = [find_file(name, folder, file) for name in solver.test_net]
     solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
                          for names in solver.weights]
@@ -97,8 +101,7 @@ def find_solver(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SolverError(f"there is no folder {path}{did_you_mean(path.name, siblings)}")
+        raise SolverError(f"there is no folder {path}{_nearest_folder(path)}")
     if (path / "solver.prototxt").is_file():
         return path / "solver.prototxt"
     found = sorted(path.glob("*solver*.prototxt"))
@@ -107,6 +110,15 @@ def find_solver(path: Path) -> Path:
         raise SolverError(f"{path} has several solvers ({names}): name one of these files" if found else
                           f"{path} has no solver.prototxt")
     return found[0]
+
+
+def _nearest_folder(path: Path) -> str:
+    """Which folder beside `path`, or which of our settings, may have been meant; "" if none is near."""
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    if near := did_you_mean(path.name, beside):
+        return near
+    ours = OURS.relative_to(Path.cwd()) if OURS.is_relative_to(Path.cwd()) else OURS
+    return did_you_mean(path.name, [p.name for p in OURS.glob("res*")]).replace('"', f'"{ours}/', 1)
 
 
 def find_file(name: str, folder: Path, named_in: Path) -> str:

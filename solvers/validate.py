@@ -67,8 +67,12 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
         available.update(layer.top)
         source = data_layers.source(layer)
         if source and not Path(source).exists():
-            raise SolverError(f"layer '{layer.name}' ({layer.type}) reads {source}, which does not exist "
-                              f"(working directory: {Path.cwd()})")
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) reads {source}, which does not exist, neither in the "
+                              f"setting's folder nor in the working directory ({Path.cwd()})")
+        lost = (name for name in data_layers.listed(layer) if layer.type != "Data" and not Path(name).exists())
+        if name := next(lost, None):
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) reads {source}, which names {name}: that does not exist, "
+                              f"seen from the working directory ({Path.cwd()}); whole paths are found from everywhere")
 
 
 def check_types(layers: Iterable[pb.LayerParameter]) -> None:

@@ -1,16 +1,19 @@
 """Overriding the parameters of a loss, and exchanging C++ layers for Python layers."""
 
 import json
+from pathlib import Path
 
 import pytest
 import tiny
 from google.protobuf import text_format
 
+from layers.weighting import WEIGHTINGS
 from solvers import losses
 from solvers.engine import caffe
 from solvers.errors import SolverError
 
 pb = caffe.proto.caffe_pb2
+ROOT = Path(__file__).resolve().parents[2]
 NOTHING = dict.fromkeys(("weighting", "beta", "lambda", "q"))
 
 
@@ -103,6 +106,14 @@ def test_to_python_leaves_out_what_the_compiled_layer_ignores():
     usw.layer[-1].loss_param.q = 0.5
     losses.to_python(usw)
     assert "q" not in json.loads(usw.layer[-1].python_param.param_str)
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_the_setting_with_a_weighting_is_named_where_a_net_has_none(name):
+    with pytest.raises(SolverError) as error:
+        losses.override(text_format.Parse(tiny.CCE, pb.NetParameter()), {**NOTHING, "weighting": name})
+    named = text_format.Parse((ROOT / str(error.value).split()[-4] / "train.prototxt").read_text(), pb.NetParameter())
+    assert losses.weighting_of(named.layer[-1]).name == name
 
 
 def test_to_python_of_a_net_without_our_layers():

@@ -1,5 +1,8 @@
 """A net runs no code, reads no file and writes none that its user has not allowed."""
 
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import h5py
@@ -7,9 +10,10 @@ import pytest
 import tiny
 from google.protobuf import text_format
 
+from solvers.data_layers import READ
 from solvers.engine import caffe
 from solvers.errors import SolverError
-from solvers.permissions import READ, Permissions
+from solvers.permissions import Permissions
 
 pb = caffe.proto.caffe_pb2
 
@@ -71,13 +75,19 @@ def data(tmp_path):
     return folder
 
 
-def test_data_are_read_where_it_is_allowed(setting, run, data, capsys):
+def test_data_are_read_where_it_is_allowed(setting, run, data, tmp_path, capsys):
     source = setting(net=tiny.hdf5_net(data / "list.txt"))
     assert run(source, "--max-iter", 1) == 2
-    assert (f"layer 'images' (HDF5Data) would read {data / 'list.txt'}, which is in none of the folders of setting, runs and "
-            f"data: give --allow-path {data / 'list.txt'} if") in capsys.readouterr().err
-    assert run(source, "--max-iter", 1, "--allow-path", data / "list.txt") == 2
-    assert f"--allow-path {data / 'images.h5'} if" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    both = data / "list.txt", data / "images.h5"
+    assert (f"layer 'images' (HDF5Data) would read {both[0]} and {both[1]}, which are in none of the folders of setting, runs "
+            f"and data: give --allow-path {both[0]} --allow-path {both[1]} if") in error
+    assert run(source, "--max-iter", 1, "--allow-path", both[0]) == 2
+    assert (f"would read {both[1]}, which is in none of the folders of setting, runs and data: give --allow-path {both[1]} if"
+            in capsys.readouterr().err)
+    allowed = shlex.split(re.search(r"--allow-path.* (?=if you)", error)[0])
+    assert run(source, "--max-iter", 1, *allowed) == 0
+    shutil.rmtree(tmp_path / "runs")
     assert run(source, "--max-iter", 1, "--allow-path", data) == 0
 
 
@@ -126,6 +136,21 @@ def test_whatever_layer_reads(tmp_path, monkeypatch, layer):
     with pytest.raises(SolverError, match=r"layer 'x' \(\w+\) would read /etc"):
         Permissions(folders=(tmp_path,)).check(net)
     Permissions(folders=(Path("/"),)).check(net)
+
+
+def test_all_that_is_refused_is_named_at_once(tmp_path):
+    """By whoever would read it; many files of one folder as the folder."""
+    (tmp_path / "list.txt").write_text("".join(f"/etc/a/{number}.png 3\n" for number in range(9)) + "/etc/b/c.png 4\n")
+    layers = (f'layer {{ name: "x" type: "ImageData" image_data_param {{ source: "{tmp_path}/list.txt" }} }}',
+              'layer { name: "y" type: "Data" data_param { source: "/etc" } transform_param { mean_file: "/bin/m" } }')
+    nets = [text_format.Parse(layer, pb.NetParameter()) for layer in layers]
+    with pytest.raises(SolverError) as error:
+        Permissions(folders=(tmp_path,)).check(*nets, weights=["/bin/a,/bin/b"])
+    said = str(error.value)
+    assert said.startswith("layer 'x' (ImageData) would read /etc/a and /etc/b/c.png, layer 'y' (Data) would read ")
+    named = re.findall(r"--allow-path (\S+)", said)
+    assert sorted(named) == ["/bin/a", "/bin/b", "/bin/m", "/etc", "/etc/a", "/etc/b/c.png"]
+    Permissions(folders=tuple(Path(path).resolve() for path in (*named, tmp_path))).check(*nets, weights=["/bin/a,/bin/b"])
 
 
 def test_weights_from_elsewhere(setting, run, tmp_path, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import tiny
 
+from solvers import data_layers
 from solvers import setting as settings
 from solvers.errors import SolverError
 
@@ -48,6 +49,38 @@ def test_net_named_through_a_sibling_folder_as_in_the_released_package(setting):
     copy = shutil.copytree(folder, folder.parent / "mine")
     assert settings.describe_net(settings.load(copy)) == (
         f"net: {folder / 'train.prototxt'}; the solver names this one, not the train.prototxt beside it")
+
+
+LAYERS = """layer { name: "d" type: "Data" data_param { source: "db" } transform_param { mean_file: "mean.binaryproto" } }
+layer { name: "i" type: "ImageData" image_data_param { source: "list.txt" root_folder: "pictures/" } }
+layer { name: "j" type: "ImageData" image_data_param { source: "list.txt" } }
+layer { name: "e" type: "HDF5Data" hdf5_data_param { source: "elsewhere.txt" } }
+layer { name: "w" type: "InfogainLoss" infogain_loss_param { source: "/bin" } }
+"""
+
+
+def test_what_data_layers_read_is_found_from_the_setting_too(setting, tmp_path, monkeypatch):
+    folder = setting(net=LAYERS)
+    for name in "db", "pictures":
+        (folder / name).mkdir()
+    for name in "mean.binaryproto", "1.png":
+        (folder / name).touch()
+    (folder / "list.txt").write_text("1.png 3\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere.txt").touch()
+    paths = [list(data_layers.paths(layer)) for layer in settings.load(folder).net.layer]
+    assert paths == [[f"{folder}/mean.binaryproto", f"{folder}/db"], [f"{folder}/list.txt", f"{folder}/pictures/"],
+                     [f"{folder}/list.txt", f"{folder}/"], ["elsewhere.txt"], ["/bin"]]
+
+
+def test_a_setting_of_ours_is_suggested(tmp_path, monkeypatch):
+    with pytest.raises(SolverError, match='there is no folder res44_usw; did you mean "/.*prototxt/res44_usw"'):
+        monkeypatch.chdir(tmp_path)
+        settings.load(Path("res44_usw"))
+    monkeypatch.chdir(SETTINGS.parent)
+    for meant in "res44_usw", "res44_uws":
+        with pytest.raises(SolverError, match=f'there is no folder {meant}; did you mean "prototxt/res44_usw"'):
+            settings.load(Path(meant))
 
 
 def test_net_inside_the_solver(setting):

@@ -202,6 +202,17 @@ def test_a_net_with_its_own_data_layer_and_a_stock_loss(hdf5_setting, run, folde
     assert json.loads((folder / "config.json").read_text())["data_sha256"] is None
 
 
+def test_the_data_of_a_net_are_found_from_its_folder(hdf5_setting, run, folder, tmp_path, monkeypatch):
+    """From another working directory, where the list names whole paths."""
+    (hdf5_setting / "list.txt").write_text(f"{hdf5_setting / 'images.h5'}\n")
+    net = hdf5_setting / "train.prototxt"
+    net.write_text(net.read_text().replace("tiny/list.txt", "list.txt"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(hdf5_setting, "--max-iter", 2) == 0
+    assert len(read_log(folder / "log.csv")) == 2
+
+
 @pytest.mark.skipif("ImageData" not in caffe.layer_type_list(),
                     reason="this Caffe was built without OpenCV: CAFFE_OPENCV=1 make test runs it")
 def test_a_net_that_reads_image_files(setting, run, folder, tmp_path, capsys):

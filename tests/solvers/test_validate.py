@@ -58,6 +58,13 @@ def test_a_data_layer_whose_file_is_missing():
         check('layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "list.txt" batch_size: 1 } }')
 
 
+def test_a_list_that_names_a_missing_file(tmp_path):
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/list.txt\nnone.h5\n")
+    layer = 'layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "%s/list.txt" batch_size: 1 } }'
+    with pytest.raises(SolverError, match="list.txt, which names none.h5: that does not exist, seen from the working dir"):
+        check(layer % tmp_path)
+
+
 @pytest.mark.parametrize(("rules", "state", "active"), [
     ("", "phase: TRAIN", True),
     ("include { phase: TEST }", "phase: TRAIN", False),
