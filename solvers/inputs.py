@@ -108,7 +108,7 @@ def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed
         given = losses.parameters(layer)
         outputs = net.blobs[scores].data.shape[given.get("axis", 1)]
         for source, labels in _labels(label, layers, fed):
-            wrong = (labels < 0) | (labels >= outputs)
+            wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
             if "ignore_label" in given:
                 wrong &= labels != given["ignore_label"]
             if wrong.any():
