@@ -75,8 +75,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     state = train_state(chosen.net, solver_param)
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
     fed = check(chosen.net, solver_param, state, labels, allowed)
-    if not devices:
-        rehearsal.rehearse(chosen, solver_param)
+    rehearsal.rehearse(chosen, solver_param, devices)
 
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
     run.make(folder)

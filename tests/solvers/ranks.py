@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tiny
 
-from solvers import gpus, inputs, train
+from solvers import gpus, inputs, rehearsal, train
 from solvers.engine import caffe
 
 
@@ -44,6 +44,8 @@ def join(solver, uid):
 
 def on_two_ranks(arguments: list[str]) -> int:
     gpus.choose, gpus.prepare = lambda text: [0, 1], lambda devices, rank=0: caffe.set_mode_cpu()
+    rehearse = rehearsal.rehearse
+    rehearsal.rehearse = lambda chosen, solver, devices: rehearse(chosen, solver)
     gpus.new_uid, gpus.join = lambda: b"", join
     gpus.Others.__init__.__defaults__ = (train_along,)
     train.load_data = lambda folder, labels: tiny.dataset()

@@ -4,15 +4,22 @@ import random
 import re
 
 import pytest
-from tiny import BODY, CCE, INPUT, write_setting
+from tiny import BODY, CCE, INPUT, datum, lmdb_net, write_lmdb, write_setting
 
-from solvers import rehearsal, run, setting, train
+from solvers import gpus, rehearsal, run, setting, train
 from solvers.errors import SolverError
 
 
 def rehearse(folder, net: str = INPUT + BODY + CCE) -> None:
     chosen = setting.load(write_setting(folder, net=net))
     rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, []))
+
+
+@pytest.fixture(params=["fork", "new process"])
+def child(request, monkeypatch):
+    """Each kind of child, on the CPU."""
+    if request.param == "new process":
+        monkeypatch.setattr(rehearsal, "_in_fork", lambda run, said: rehearsal._in_new_process(run, said, ()))
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
@@ -23,7 +30,7 @@ def rehearse(folder, net: str = INPUT + BODY + CCE) -> None:
     ("scale_param { bias_term: true }", "scale_param { axis: 7 }", "layer 'scale': "),
     ('name: "bn"', 'name: "bn" bottom: "data"', "layer 'bn': "),
 ])
-def test_what_caffe_checks_is_one_line_that_names_the_layer(tmp_path, old, new, said):
+def test_what_caffe_checks_is_one_line_that_names_the_layer(tmp_path, child, old, new, said):
     net = INPUT + BODY + CCE
     assert old in net
     with pytest.raises(SolverError, match=f"^Caffe refuses {re.escape(str(tmp_path))}/tiny: [^\n]*{said}[^\n]*$"):
@@ -38,6 +45,24 @@ def test_a_net_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
         rehearse(tmp_path / "weights", net)
     with pytest.raises(SolverError, match=r"^the net needs at least 937 MB of memory, and 300 MB are available"):
         rehearse(tmp_path / "images", INPUT.replace("16", "80000") + BODY + CCE)
+
+
+@pytest.mark.parametrize("label", [10, -1])
+def test_a_wrong_label_in_the_first_batch(tmp_path, child, label):
+    """Of a database, which only Caffe reads."""
+    for name, labels in (("good", [0, 9]), ("bad", [3, label])):
+        write_lmdb(tmp_path / f"{name}_db", [datum(label=label) for label in labels * 8])
+    rehearse(tmp_path / "good", lmdb_net(tmp_path / "good_db"))
+    with pytest.raises(SolverError, match=f"^the first batch of 'label' has the label {label}, but layer 'loss' scores 10 "):
+        rehearse(tmp_path / "bad", lmdb_net(tmp_path / "bad_db"))
+
+
+@pytest.mark.skipif(gpus.has_cuda(), reason="this Caffe knows GPUs")
+def test_a_net_is_rehearsed_on_the_gpu_it_will_train_on(tmp_path):
+    """Here the rehearsal can only say that there is none."""
+    chosen = setting.load(write_setting(tmp_path / "tiny", net=INPUT + BODY + CCE))
+    with pytest.raises(SolverError, match="^Caffe refuses .*: Cannot use GPU in CPU-only Caffe"):
+        rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, [3]), [3])
 
 
 def test_the_memory_of_this_machine_is_told():
