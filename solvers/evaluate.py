@@ -117,8 +117,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         train_line = ", ".join(f"{name} {value:.4f}" for name, value in trained[key].items()) if trained else ""
         print(line(iteration, tested[key]) + (f"; training: {train_line}" if train_line else ""), flush=True)
     curve = Curve(iterations, [tested[key] for key in keys.values()])
-    png = curves.draw(source.title, curve, source.published, source.solver)
-    write_atomically(source.output / "accuracy_curve.png", png)
+    curves.save(source.output / "accuracy_curve.png", curves.draw(source.title, curve, source.published, source.solver))
     return curve
 
 
