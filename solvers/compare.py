@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 
 from data_toolkit.errors import DataError
-from data_toolkit.files import write_atomically
 from layers.did_you_mean import did_you_mean
 from solvers import config, curves, published
 from solvers.errors import CommandLine, SolverError, failed
@@ -127,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
             notes += remarks
         if args.plot:
             drawn = [(str(run), read_accuracy(run / "accuracy.txt"), published.match(config.read(run))) for run in args.runs]
-            write_atomically(args.plot, curves.draw_together(drawn))
+            curves.save(args.plot, curves.draw_together(drawn))
     except (SolverError, DataError, OSError) as error:
         return failed(error)
     print(align(table))

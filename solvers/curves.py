@@ -2,17 +2,19 @@
 
 import io
 import itertools
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_toolkit.files import write_atomically
 from solvers.engine import caffe
 from solvers.published import Curve, PublishedRun
 
 pb = caffe.proto.caffe_pb2
 
 
-def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.SolverParameter) -> bytes:
+def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.SolverParameter) -> Figure:
     """Draw the curves.
 
     Parameters
@@ -27,8 +29,8 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
 
     Returns
     -------
-    bytes
-        A PNG of 1200 x 750 pixels.
+    Figure
+        Of 1200 x 750 pixels.
     """
     figure, axes = _axes(title)
     if published is not None:
@@ -39,10 +41,11 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
     for i, drop in enumerate(learning_rate_drops(solver, last)):
         axes.axvline(drop, color="tab:red", linestyle=":", linewidth=1, label=None if i else "learning rate drops")
     axes.set_xlim(0, 1.02 * last)
-    return _png(figure, axes)
+    _finish(axes)
+    return figure
 
 
-def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
+def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> Figure:
     """Draw several runs, as far as they go, each with its published run dashed in the same colour.
 
     Parameters
@@ -51,8 +54,8 @@ def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
 
     Returns
     -------
-    bytes
-        A PNG of 1200 x 750 pixels.
+    Figure
+        Of 1200 x 750 pixels.
     """
     figure, axes = _axes("test accuracy: ours and, dashed, as published")
     colours: dict[str, str] = {}
@@ -66,7 +69,15 @@ def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
                   label=f"published: {published.name}, noise {published.noise}")
         _plot(axes, ours, color=colour, marker=next(markers), markersize=4, label=name)
     axes.set_xlim(left=0)
-    return _png(figure, axes)
+    _finish(axes)
+    return figure
+
+
+def save(file: Path, figure: Figure) -> None:
+    """Write a figure as PNG, whole or not at all; raise DataError if that cannot be done."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    write_atomically(file, png.getvalue())
 
 
 def _axes(title: str) -> tuple[Figure, Axes]:
@@ -82,12 +93,9 @@ def _plot(axes: Axes, curve: Curve, **style) -> None:
     axes.plot(curve.iterations, [100 * accuracy for accuracy in curve.accuracies], **style)
 
 
-def _png(figure: Figure, axes: Axes) -> bytes:
+def _finish(axes: Axes) -> None:
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", framealpha=0.9)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
 
 
 def learning_rate_drops(solver: pb.SolverParameter, last: int) -> list[int]:

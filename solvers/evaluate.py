@@ -27,19 +27,16 @@ from tqdm import tqdm
 from data_toolkit import batches, dataset
 from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
-from solvers import config, curves, prototext, published, setting, validate
+from solvers import classifier, config, curves, prototext, published, setting
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe, last_words
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.inputs import IMAGE
 from solvers.permissions import NOTHING, Permissions
-from solvers.phases import layers_in
 from solvers.published import Curve, PublishedRun
 from solvers.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
-TEST = pb.NetState(phase=pb.TEST)
 BATCH = 64
 
 
@@ -93,7 +90,6 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         If the run has no checkpoint, its net no probabilities, or the data are missing.
     """
     source = find_source(run, runs)
-    validate.check_net(source.net, TEST)
     allowed.check(source.net)
     iterations = source.checkpoints.models()
     if not iterations:
@@ -121,8 +117,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         train_line = ", ".join(f"{name} {value:.4f}" for name, value in trained[key].items()) if trained else ""
         print(line(iteration, tested[key]) + (f"; training: {train_line}" if train_line else ""), flush=True)
     curve = Curve(iterations, [tested[key] for key in keys.values()])
-    png = curves.draw(source.title, curve, source.published, source.solver)
-    write_atomically(source.output / "accuracy_curve.png", png)
+    curves.save(source.output / "accuracy_curve.png", curves.draw(source.title, curve, source.published, source.solver))
     return curve
 
 
@@ -149,53 +144,19 @@ def find_source(run: Path, runs: Path) -> Source:
     if (run / config.FILE).exists():
         about = config.read(run)
         folders = run.resolve().parent
-        return Source(Checkpoints(run), read_test_net(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
+        return Source(Checkpoints(run), classifier.read(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
                       TrainingSet.from_config(about), published.match(about),
                       f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run)
     name = published.RUN_FOLDER.fullmatch(run.resolve().name)
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
     chosen = setting.load(run.resolve().parent / name["setting"])
-    net = derive_test_net(chosen.net)
+    net = classifier.derive(chosen.net)
     released = next((r for r in published.load_runs()
                      if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
     return Source(Checkpoints(run), net, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
                   f"{chosen.name}, noise {name['noise']}, as released",
                   runs / chosen.name / f"noise_{name['noise']}" / "released")
-
-
-def read_test_net(run: Path) -> pb.NetParameter:
-    """The net from images to probabilities: the run's test.prototxt, else what its train net is without the label."""
-    file = run / "test.prototxt"
-    if file.is_file():
-        return setting.read_net(file)
-    return derive_test_net(setting.read_net(run / "train.prototxt"))
-
-
-def derive_test_net(train: pb.NetParameter) -> pb.NetParameter:
-    """Keep of a train net what follows from its images alone, up to the probabilities ``probs``.
-
-    Raises
-    ------
-    SolverError
-        If it is not fed with images through the blob ``data``, or has no loss to tell its scores by.
-    """
-    net = pb.NetParameter(name=train.name, input=["data"], input_dim=[1, *IMAGE])
-    layers = list(layers_in(train, TEST))
-    inputs = {*train.input, *(top for layer in layers if layer.type == "Input" for top in layer.top)}
-    if "data" not in inputs:
-        raise SolverError("the net reads its own data; solvers.evaluate measures nets that are fed with CIFAR-100")
-    available = {"data"}
-    for layer in layers:
-        if layer.bottom and available.issuperset(layer.bottom):
-            net.layer.add().CopyFrom(layer)
-            available.update(layer.top)
-    if "probs" not in available:
-        scores = [layer.bottom[0] for layer in layers if "label" in layer.bottom and layer.bottom[0] in available]
-        if not scores:
-            raise SolverError("the net has neither the blob 'probs' nor a loss of scores and 'label'")
-        net.layer.add(name="probs", type="Softmax", bottom=[scores[-1]], top=["probs"])
-    return net
 
 
 def build(net: pb.NetParameter) -> caffe.Net:

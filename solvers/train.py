@@ -21,7 +21,7 @@ import numpy as np
 
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import divergence, dynamics, gpus, inputs, losses, options, rehearsal, released, run, setting, validate
+from solvers import classifier, divergence, dynamics, gpus, inputs, losses, options, released, run, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
 from solvers.engine import caffe, last_words, seed_layers, why_slow
@@ -30,6 +30,7 @@ from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
 from solvers.permissions import Permissions
 from solvers.phases import train_state
+from solvers.rehearsal import rehearse
 from solvers.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
@@ -75,7 +76,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     state = train_state(chosen.net, solver_param)
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
     fed = check(chosen.net, solver_param, state, labels, allowed)
-    rehearsal.rehearse(chosen, solver_param, devices)
+    rehearse(chosen, solver_param, devices)
 
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
     run.make(folder)
@@ -115,7 +116,22 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
             others.join(solver)
-            return steps(solver, solver_param, batches, check_loss, observer, others, checkpoints, go_on)
+            stopped_by = steps(solver, solver_param, batches, check_loss, observer, others, checkpoints, go_on)
+    if not stopped_by:
+        print(f"iteration {solver_param.max_iter} of {solver_param.max_iter}: done; {how_to_measure(folder, args)}")
+    return stopped_by
+
+
+def how_to_measure(folder: Path, args: argparse.Namespace) -> str:
+    """The command that measures a finished run, with those of train's options that it needs too; or why none can."""
+    try:
+        net = classifier.read(folder)
+    except SolverError as error:
+        return f"its weights are in {Checkpoints(folder).folder} (solvers.evaluate cannot measure them: {error})"
+    options = ["--data", str(args.data)] if args.data != Path("data") else []
+    for module in sorted({layer.python_param.module for layer in net.layer} & set(args.allow_module)):
+        options += ["--allow-module", module]
+    return "next: python -m solvers.evaluate " + shlex.join([str(folder), *options])
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
@@ -224,7 +240,6 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
                 progress.say(f"{interrupt.signal.name}: stopped after iteration {iteration} of {stop}, which is saved; "
                              f"go on with\n  {go_on}")
                 return interrupt.signal
-    print(f"iteration {stop} of {stop}: done; next: python -m solvers.evaluate {shlex.quote(str(folder))}")
     return None
 
 

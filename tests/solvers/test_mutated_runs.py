@@ -7,7 +7,7 @@ import tiny
 from mutations import mutations
 
 from data_toolkit.errors import DataError
-from solvers import compare, evaluate, prototext, run, setting, validate
+from solvers import classifier, compare, evaluate, prototext, run, setting, validate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -80,7 +80,7 @@ def test_checkpoints(trained, count, suffix, capsys):
 def test_weights_without_a_manifest(trained, count):
     model = Checkpoints(trained).model(10)
     whole = model.read_bytes()
-    net = evaluate.build(evaluate.read_test_net(trained))
+    net = evaluate.build(classifier.read(trained))
     (trained / "checkpoints1" / "checkpoints_iter_10.json").unlink()
 
     def read(broken):

@@ -1,12 +1,18 @@
 """Nets that Caffe ends its process over are refused in one line, and the process that trains lives on."""
 
+import faulthandler
+import os
 import random
 import re
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from tiny import BODY, CCE, INPUT, datum, lmdb_net, write_lmdb, write_setting
 
-from solvers import gpus, rehearsal, run, setting, train
+from data_toolkit import isolation
+from solvers import gpus, prototext, rehearsal, run, setting, train
+from solvers.engine import caffe
 from solvers.errors import SolverError
 
 
@@ -89,10 +95,42 @@ def mutated(net: str, chance: random.Random) -> str:
     return net
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_mutated_nets_are_refused_or_made(tmp_path, seed):
-    net = mutated(INPUT + BODY + CCE, random.Random(seed))
-    try:
-        rehearse(tmp_path / "tiny", net)
-    except (SolverError) as error:
-        assert str(error).count("\n") == 0
+def caffe_lives(chosen: setting.Setting, memory: int) -> bool:
+    """Whether a process outlives that Caffe makes the setting's solver in it, with this much memory."""
+    solver = run.resolve_solver(chosen.solver, None, 10, [])
+    solver.train_net = str(chosen.folder / "train.prototxt")
+    file = chosen.folder / "whole.prototxt"
+    file.write_text(prototext.text(solver))
+    child = os.fork()
+    if not child:
+        try:
+            faulthandler.disable()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            isolation.limit_memory(memory)
+            caffe.get_solver(str(file))
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def mutated_setting(folder: Path, seed: int) -> setting.Setting:
+    """A setting with a mutated net that still parses."""
+    chance = random.Random(seed)
+    write_setting(folder)
+    while True:
+        (folder / "train.prototxt").write_text(mutated(INPUT + BODY + CCE, chance))
+        try:
+            return setting.load(folder)
+        except SolverError:
+            pass
+
+
+@pytest.mark.parametrize("seed", range(60))  # Caffe takes a quarter of them
+def test_mutated_nets_are_refused_where_caffe_ends_the_process(tmp_path, monkeypatch, seed):
+    memory = 1 << 30
+    monkeypatch.setattr(rehearsal, "available_memory", lambda: memory)
+    chosen = mutated_setting(tmp_path / "tiny", seed)
+    refused = nullcontext() if caffe_lives(chosen, memory) else pytest.raises(
+        SolverError, match=rf"^Caffe refuses {re.escape(str(chosen.folder))}: [^\n]+$")
+    with refused:
+        rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, []))

@@ -8,7 +8,7 @@ import tiny
 
 from data_toolkit import dataset, matfile
 from data_toolkit.dataset import Dataset
-from solvers import evaluate, options, train
+from solvers import classifier, evaluate, options, train
 from solvers.errors import SolverError
 from solvers.training_set import TrainingSet
 
@@ -100,7 +100,7 @@ def test_train_sets(setting, run, folder, tmp_path, monkeypatch, capsys):
     assert header == "iteration,corrupted,intact,clean_part,memorised,recovered"
     assert [line.split(",")[0] for line in lines] == ["4", "8"]
     assert "; training: corrupted 0." in capsys.readouterr().out
-    net = evaluate.build(evaluate.read_test_net(folder))
+    net = evaluate.build(classifier.read(folder))
     evaluate.load(net, folder / "checkpoints1" / "checkpoints_iter_8.caffemodel")
     predicted = evaluate.predict(net, noisy)
     wrong = labels != clean.labels
