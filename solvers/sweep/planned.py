@@ -21,7 +21,7 @@ LOG_BYTES = 170  # a step: rows of log.csv and dynamics.csv, points for TensorBo
 CHECKPOINT_BYTES = 100_000  # of a checkpoint besides its numbers: what describes the layers; 70,000 for a ResNet-44
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlannedRun:
     """A run of a sweep.
 

@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from dask.system import CPU_COUNT
 from distributed import Worker, WorkerPlugin, get_worker
-from distributed.system import CPU_COUNT
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = ".sweep"  # in the folder of all runs; who reads the same text in it sees the same folder
 OUTPUT = "output.log"  # in a run's folder: what its processes print
 STARTED = "started"
-INTERRUPTED = (130, 138, 143)  # exit codes of solvers.train after SIGINT, SIGUSR1, SIGTERM: all is saved
 
 
 class Task(NamedTuple):
