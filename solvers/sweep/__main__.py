@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dask.system import CPU_COUNT
 from distributed import Client
+from rich.filesize import decimal
 
 from data_toolkit import prepare
 from data_toolkit.errors import DataError
@@ -160,7 +161,7 @@ def listing(runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, threads: 
     steps = sum(run.steps - run.saved() for run in missing)
     lines.append(f"{len(runs)} runs: {len(runs) - len(missing)} done, {len(missing)} to do: {steps:,} steps, "
                  + (f"{duration(to_come)} with {jobs} at once" if jobs and to_come is not None else "time not known yet")
-                 + (f" on {threads} threads each" if threads else "") + f", {needed / 1e9:.1f} GB to write")
+                 + (f" on {threads} threads each" if threads else "") + f", {decimal(needed)} to write")
     return "\n".join(lines)
 
 

@@ -4,7 +4,6 @@ import logging
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ HERE = "127.0.0.1:0"  # dask's status pages: for this machine alone
 CONFIG = {
     "distributed.scheduler.allowed-failures": 1_000_000,  # workers that die say nothing about the run: machines come and go
     "distributed.scheduler.worker-saturation": 1.0,  # a run is given to a worker when that is free, not before
-    "distributed.admin.large-graph-warning-threshold": "1GB",
+    "distributed.scheduler.unknown-task-duration": "1d",  # so that each waiting run is worth a job of its own
 }
 
 
@@ -139,12 +138,12 @@ def slurm(options: SlurmOptions, jobs: int, threads: int, memory: int, logs: Pat
              "job_mem": given.pop("mem", f"{math.ceil(memory / 2**20)}M")}
     # Whoever reaches a scheduler runs code as its user, and on a cluster many do: so it takes keys, made for this sweep alone.
     logs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=logs, prefix=".keys-") as keys, dask.config.set(CONFIG), SLURMCluster(
+    with dask.config.set(CONFIG), SLURMCluster(
             cores=1, processes=1, memory="1GB", job_cpu=threads, job_name="sweep", log_directory=str(logs),
             job_extra_directives=[f"--{name}={value}" for name, value in given.items()],
             worker_extra_args=["--memory-limit", "0", "--no-dashboard",
                                "--lifetime", f"{options.walltime - options.margin}s"],
-            security=Security.temporary(), shared_temp_directory=keys, scheduler_options={"dashboard_address": HERE},
+            security=Security.temporary(), shared_temp_directory=str(logs), scheduler_options={"dashboard_address": HERE},
             silence_logs=logging.CRITICAL, **known) as cluster, _client(cluster) as client:
         cluster.adapt(minimum_jobs=0, maximum_jobs=jobs, interval="5s")
         yield client

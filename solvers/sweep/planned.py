@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from data_toolkit.errors import DataError
 from solvers import losses, options, prototext, train
 from solvers.checkpoints import STATES_KEPT, Checkpoints
@@ -149,7 +151,7 @@ def check_space(missing: list[PlannedRun], weights: dict[str, int], runs: Path) 
     existing = next(folder for folder in (runs, *runs.resolve().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < needed:
-        raise SolverError(f"{runs}: {len(missing)} runs are going to write {needed / 1e9:.1f} GB of checkpoints and logs, and "
-                          f"{free / 1e9:.1f} GB are free: make room, or name another folder with --runs")
+        raise SolverError(f"{runs}: {len(missing)} runs are going to write {decimal(needed)} of checkpoints and logs, and "
+                          f"{decimal(free)} are free: make room, or name another folder with --runs")
     return needed
 

@@ -108,7 +108,7 @@ class Progress:
 
     def stopping(self, signal: Signals | None) -> None:
         why = signal.name if signal else "error"
-        self.say(f"{why}: {len(self.running)} runs finish their step and save; a second signal ends them at once")
+        self.say(f"{why}: what runs finishes its step and saves; a second signal ends them at once")
 
     def show(self) -> None:
         """Say how far all is, where it is time to."""

@@ -101,7 +101,7 @@ def _values(key: str, value: object, where: str) -> list[list[str]]:
     if key == "released":
         found = [(released.command_name(run), str(run.noise)) for text in texts for run in _released(text, where)]
         return [[option, *run] for run in dict.fromkeys(found)]  # globs may overlap
-    return [[option, text] for text in texts]
+    return [[f"{option}={text}"] if text.startswith("-") else [option, text] for text in texts]  # -1e-3 looks like an option
 
 
 def _settings(pattern: str, where: str) -> list[str]:
