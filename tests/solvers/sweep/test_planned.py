@@ -39,7 +39,8 @@ def test_no_room(smoke, tmp_path, monkeypatch):
     written = 2 * (2 * 4 * COST.weights)  # weights and momentum, once
     assert written < needed < 5 * written
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 1))
-    with pytest.raises(SolverError, match=r"2 runs are going to write (\d+\.\d MB) of checkpoints and logs, and \1 are free: make room"):
+    said = r"2 runs are going to write (\d+\.\d MB) of checkpoints and logs, and \1 are free: make room"
+    with pytest.raises(SolverError, match=said):
         planned.check_space(smoke, weights, tmp_path / "runs")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from conftest import ROOT, Place
+from conftest import ROOT, Place, SmallPlace
 
 from solvers import evaluate
 
@@ -47,7 +47,7 @@ def trainers(place: Place) -> list[int]:
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory):
     """accuracy.txt of the run of LONG, by the commands that a sweep starts."""
-    place = Place(tmp_path_factory.mktemp("by_hand") / "place")
+    place = SmallPlace(tmp_path_factory.mktemp("by_hand") / "place")
     done = subprocess.run(tiny.command(place.folder / "one", place.runs, "--max-iter", 1500), cwd=ROOT,
                           env=place.environment(), capture_output=True)
     assert done.returncode == 0, done.stderr
