@@ -37,14 +37,20 @@ def test_smoke_in_jobs_that_meet_their_time_limit(smoke, slurm, tmp_path):
 
 
 def test_a_job_array(place, slurm):
-    """Elements that meet their time limit go back into the queue, and each ends with the accuracies of a sweep."""
-    place.write("max_iter = 12\n[[runs]]\nsetting = [{one}, {two}]\n")
-    printed = place.run("--slurm", "walltime=2,mem=2000M", "--sbatch", "--threads", 1)
+    """A job that is told to end saves, goes back into the queue, and goes on; each run is evaluated."""
+    place.write("max_iter = 3000\n[[runs]]\nsetting = [{one}, {two}]\n")
+    printed = place.run("--slurm", "walltime=30,mem=2000M", "--sbatch", "--threads", 1)
     assert printed.returncode == 0, printed.stderr
     script = place.folder / "array.sh"
-    script.write_text(printed.stdout.replace("cd ", f"export OMP_WAIT_POLICY=passive\n#SBATCH --chdir={place.folder}\ncd ", 1))
-    subprocess.run(["sbatch", "--wait", script], env=slurm, check=True, cwd=place.folder, timeout=600)
-    measured = place.accuracies()
-    assert len(measured) == 2
-    again = place.run()
-    assert again.stdout == "all 2 runs are done\n", again.stderr
+    script.write_text(printed.stdout)
+    array = subprocess.Popen(["sbatch", "--wait", script], env=slurm, cwd=place.folder, stdout=subprocess.PIPE, text=True)
+    number = array.stdout.readline().split()[-1]
+    log = place.runs / "two/noise_0.0/seed_123/log.csv"
+    while not log.exists() or log.read_text().count("\n") < 100:
+        assert array.poll() is None
+        time.sleep(0.1)
+    subprocess.run(["scancel", "--signal=TERM", f"{number}_1"], env=slurm, check=True)  # as Slurm does before the limit
+    assert array.wait(timeout=900) == 0
+    output = (place.folder / f"sweep-{number}_1.out").read_text()
+    assert "SIGTERM: stopped after iteration" in output and "from iteration" in output
+    assert place.run().stdout == "all 2 runs are done\n"
