@@ -90,7 +90,7 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
         print(listing(runs, costs, jobs, threads, needed))
         return 0
     if not missing:
-        print(f"all {len(runs)} runs are done")
+        print("nothing to do: all runs are done")
         return 0
     if args.sbatch:
         print(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs), tuple(devices), args.data))

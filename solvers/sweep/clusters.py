@@ -141,7 +141,7 @@ def slurm(options: SlurmOptions, jobs: int, threads: int, memory: int, logs: Pat
     with dask.config.set(CONFIG), SLURMCluster(
             cores=1, processes=1, memory="1GB", job_cpu=threads, job_name="sweep", log_directory=str(logs),
             job_extra_directives=[f"--{name}={value}" for name, value in given.items()],
-            worker_extra_args=["--memory-limit", "0", "--no-dashboard",
+            worker_extra_args=["--memory-limit", "0", "--dashboard-address", HERE,
                                "--lifetime", f"{options.walltime - options.margin}s"],
             security=Security.temporary(), shared_temp_directory=str(logs), scheduler_options={"dashboard_address": HERE},
             silence_logs=logging.CRITICAL, **known) as cluster, _client(cluster) as client:

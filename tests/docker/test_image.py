@@ -177,8 +177,8 @@ def test_runs_are_evaluated_and_compared(trainer):
 def test_a_sweep_does_what_is_missing(trainer):
     (trainer.folder / "sweeps/one.toml").write_text('max_iter = 1\n[[runs]]\nsetting = "prototxt/res44_usw"\n')
     done = trainer.run("sweep", "sweeps/one.toml")
-    assert done.returncode == 0 and f"{RUN.removeprefix('runs/')}: done, test accuracy " in done.stdout, done.stderr
-    assert trainer.run("sweep", "sweeps/one.toml").stdout == "all 1 runs are done\n"
+    assert done.returncode == 0 and f"{RUN.relative_to('runs')}: done, test accuracy " in done.stdout, done.stderr
+    assert trainer.run("sweep", "sweeps/one.toml").stdout == "nothing to do: all runs are done\n"
 
 
 def test_an_absolute_path_in_the_container_does_not_bind_the_run(trainer):

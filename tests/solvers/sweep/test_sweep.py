@@ -70,7 +70,7 @@ def test_what_is_missing_is_trained_and_evaluated(place):
     assert dry[3].startswith("3 runs: 1 done, 2 to do: 12 steps, ")
     assert place.run("--jobs", 2).returncode == 0
     assert set(accuracies.items()) < set(place.accuracies().items()) and len(place.accuracies()) == 3
-    assert place.run().stdout == "all 3 runs are done\n"
+    assert place.run().stdout == "nothing to do: all runs are done\n"
 
 
 def test_killed_and_interrupted_it_goes_on(place, by_hand):
