@@ -8,7 +8,7 @@ ARGS ?=
 # ARGS may hold only options: then the default setting is trained.
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
 
-.PHONY: setup train evaluate compare prepare test test-slow test-upstream test-sanitized test-gpu soak cuda lint lock audit
+.PHONY: setup train evaluate compare sweep prepare test test-slow test-upstream test-sanitized test-gpu soak cuda lint lock audit
 
 setup:
 	@docker/setup.sh
@@ -19,6 +19,10 @@ train: setup
 evaluate compare: setup
 	$(PYTHON) -m solvers.$@ $(ARGS)
 
+# make sweep ARGS="sweeps/seeds.toml --dry-run"
+sweep: setup
+	$(PYTHON) -m solvers.sweep $(or $(ARGS),sweeps/table1.toml)
+
 prepare: setup
 	$(PYTHON) data_toolkit/prepare.py $(ARGS)
 
@@ -28,6 +32,7 @@ test: setup
 	$(PYTHON) -m pytest -m "not slow" tests $(ARGS)
 
 test-slow: setup
+	@docker/apt.sh docker/apt-test.txt docker/apt-slow.txt
 	$(PYTHON) -m pytest -m slow tests $(ARGS)
 
 # Upstream's CPU C++ tests and those of our layers: 5 minutes to compile, 1 to run.

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,21 +67,16 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     """
     devices = gpus.choose(args.gpu)
     gpus.prepare(devices)
-    if args.released:
-        released.choose(args)
-    labels = TrainingSet.from_options(args)
-    chosen = setting.load(args.setting)
-    changed = change_losses(chosen.net, args)
-    solver_param = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
+    labels, chosen, changed, solver_param, fed, folder = plan(args, devices)
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
-    allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
-    fed = check(chosen.net, solver_param, state, labels, allowed)
+    if args.weighting:
+        os.environ["CAFFE_WEIGHTING"] = args.weighting  # for Python layers of the user's own
     rehearse(chosen, solver_param, devices)
 
-    folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
     run.make(folder)
-    with run.lock(folder), last_words(f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"):
+    advice = f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"
+    with run.lock(folder, args.wait), last_words(advice):
         checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
         start = starting_point(checkpoints, args.resume)
         if start >= solver_param.max_iter:
@@ -109,8 +105,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         print(f"{folder}: {where}", flush=True)
         if not devices and (reason := why_slow()):
             print(f"note: {reason}", flush=True)
-        from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
-        go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
+        go_on = "python -m solvers.train " + shlex.join(
+            [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
         observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
         check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
         batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
@@ -134,10 +130,59 @@ def how_to_measure(folder: Path, args: argparse.Namespace) -> str:
     return "next: python -m solvers.evaluate " + shlex.join([str(folder), *options])
 
 
+class Plan(NamedTuple):
+    """What the arguments of a run mean.
+
+    Attributes
+    ----------
+    labels : TrainingSet
+    setting : Setting
+        With the options about losses in its net.
+    changed : dict
+        Those of these options that differ from the setting's files.
+    solver : caffe_pb2.SolverParameter
+        From `run.resolve_solver`.
+    fed : tuple of str
+        From `inputs.fed_blobs`.
+    folder : Path
+        Of the run.
+    """
+
+    labels: TrainingSet
+    setting: setting.Setting
+    changed: dict
+    solver: pb.SolverParameter
+    fed: tuple[str, ...]
+    folder: Path
+
+
+def plan(args: argparse.Namespace, devices: list[int]) -> Plan:
+    """Read and check what a run is to be made from; nothing is written.
+
+    Raises
+    ------
+    SolverError, data_toolkit.errors.DataError
+        If an input is wrong.
+    """
+    if args.released:
+        released.choose(args)
+    labels = TrainingSet.from_options(args)
+    chosen = setting.load(args.setting)
+    changed = change_losses(chosen.net, args)
+    solver = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
+    allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
+    fed = check(chosen.net, solver, train_state(chosen.net, solver), labels, allowed)
+    folder = run.folder_of(args.runs, chosen.name, changed, labels.name, solver.random_seed)
+    return Plan(labels, chosen, changed, solver, fed, folder)
+
+
+def from_environment(args: argparse.Namespace, changed: dict) -> list[str]:
+    """The option that says what this run took from CAFFE_WEIGHTING, if it did."""
+    return ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
+
+
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
     """Put the options about losses into `net`; return those that change what its file says."""
-    if args.weighting:
-        os.environ["CAFFE_WEIGHTING"] = args.weighting  # for Python layers of the user's own
     changed = losses.override(net, {name: getattr(args, name) for name in ("weighting", "beta", "lambda", "q")})
     if args.layers == "python":
         losses.to_python(net)
