@@ -247,8 +247,9 @@ class Measurements:
         self.file, self.data = file, data
         try:
             content = json.loads(file.read_text())
-            self.values = dict(content["values"]) if content["data_sha256"] == data.fingerprint else {}
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: measure
+            known = content["data_sha256"] == data.fingerprint and content["values_sha256"] == self._sum(content["values"])
+            self.values = dict(content["values"]) if known else {}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none yet, or damaged: measure
             self.values = {}
 
     def __contains__(self, key: str) -> bool:
@@ -263,7 +264,13 @@ class Measurements:
     def write(self, keys: Collection[str]) -> None:
         """Write those of `keys`; others belong to checkpoints that are gone."""
         values = {key: value for key, value in self.values.items() if key in keys}
-        write_atomically(self.file, json.dumps({"data_sha256": self.data.fingerprint, "values": values}, indent=1) + "\n")
+        content = {"data_sha256": self.data.fingerprint, "values_sha256": self._sum(values), "values": values}
+        write_atomically(self.file, json.dumps(content, indent=1) + "\n")
+
+    @staticmethod
+    def _sum(values: dict) -> str:
+        """Tells a changed digit, which is still a number."""
+        return _sha256(json.dumps(values, sort_keys=True).encode())
 
 
 def write(output: Path, keys: dict[int, str], tested: Measurements, trained: Measurements | None) -> None:
