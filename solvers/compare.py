@@ -18,7 +18,7 @@ from solvers.published import Curve
 
 HEADER = ["run", "steps", "test accuracy", "ours", "released", "diff", "Table 1", "diff"]
 MEASURES = {"best": "best", "final": "final", "mean of last five": "mean_last_five"}
-ACCURACY_LINE = re.compile(r"iter: (\d+), accuracy: (0\.\d{4}|1\.0{4})")
+ACCURACY_LINE = re.compile(r"iter: (\d+), accuracy: (0\.\d{4}|1\.0{4})(, .*)?")
 
 
 def compare(run: Path) -> tuple[list[list[str]], list[str]]:

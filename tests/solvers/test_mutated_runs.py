@@ -7,7 +7,7 @@ import tiny
 from mutations import mutations
 
 from data_toolkit.errors import DataError
-from solvers import classifier, compare, evaluate, prototext, run, setting, validate
+from solvers import classifier, compare, evaluate, prototext, run, setting, validate, weights
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -80,12 +80,12 @@ def test_checkpoints(trained, count, suffix, capsys):
 def test_weights_without_a_manifest(trained, count):
     model = Checkpoints(trained).model(10)
     whole = model.read_bytes()
-    net = evaluate.build(classifier.read(trained))
+    net = weights.build(classifier.read(trained))
     (trained / "checkpoints1" / "checkpoints_iter_10.json").unlink()
 
     def read(broken):
         model.write_bytes(broken)
-        evaluate.check_weights(net, model)
+        weights.check_weights(net, model)
 
     check(read, whole, count)
 
@@ -111,7 +111,7 @@ def test_measurements(trained, count):
     file = trained / "accuracy.json"
     for broken in mutations(file.read_bytes(), count):
         file.write_bytes(broken)
-        evaluate.Measurements(file, tiny.dataset(images=20))
+        evaluate.Measurements(file, tiny.dataset(images=20).fingerprint)
 
 
 def test_configs(trained, count):
