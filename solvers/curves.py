@@ -11,6 +11,8 @@ from solvers.published import Curve, PublishedRun
 
 pb = caffe.proto.caffe_pb2
 
+LEGEND_LINE = 0.23  # inches
+
 
 def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.SolverParameter) -> bytes:
     """Draw the curves.
@@ -28,7 +30,7 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
     Returns
     -------
     bytes
-        A PNG of 1200 x 750 pixels.
+        A PNG, 1200 pixels wide.
     """
     figure, axes = _axes(title)
     if published is not None:
@@ -52,7 +54,7 @@ def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
     Returns
     -------
     bytes
-        A PNG of 1200 x 750 pixels.
+        A PNG, 1200 pixels wide.
     """
     figure, axes = _axes("test accuracy: ours and, dashed, as published")
     colours: dict[str, str] = {}
@@ -70,7 +72,7 @@ def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
 
 
 def _axes(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel="iteration", ylabel="test accuracy (%)")
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -84,7 +86,10 @@ def _plot(axes: Axes, curve: Curve, **style) -> None:
 
 def _png(figure: Figure, axes: Axes) -> bytes:
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left", framealpha=0.9)
+    # Below the axes, where it hides no curve, one name a line, so that none is cut; the figure grows with it.
+    entries = len(axes.get_legend_handles_labels()[1])
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * entries)
+    figure.legend(loc="outside lower left", frameon=False)
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()

@@ -16,6 +16,7 @@ from solvers.dynamics import FILE, Dynamics
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.logs import read_log
 
+LEGEND_LINE = 0.2  # inches
 WINDOW = 100  # steps that a point of a curve is the mean of
 
 
@@ -42,8 +43,10 @@ def draw(runs: dict[str, list[Dynamics]]) -> bytes:
                       label="share of noisy examples" if number == len(runs) - 1 else None)
     left.set(xlabel="iteration", ylabel="mean p, the probability given to the label", xlim=(0, None), ylim=(0, None))
     right.set(xlabel="iteration", ylabel="noisy examples' share of the gradient", xlim=(0, None), ylim=(0, 1))
-    for axes in left, right:
-        axes.legend(frameon=False, fontsize="small")
+    lines = max(len(axes.get_legend_handles_labels()[1]) for axes in (left, right))
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * lines)
+    for axes, place in (left, "outside lower left"), (right, "outside lower right"):
+        figure.legend(*axes.get_legend_handles_labels(), loc=place, frameon=False, fontsize="small")
         axes.spines[["top", "right"]].set_visible(False)
     png = io.BytesIO()
     figure.savefig(png, format="png")

@@ -7,7 +7,7 @@ import tiny
 from mutations import mutations
 
 from data_toolkit.errors import DataError
-from solvers import classifier, compare, evaluate, prototext, run, setting, validate, weights
+from solvers import classifier, evaluate, prototext, results, run, setting, validate, weights
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -124,7 +124,7 @@ def test_configs(trained, count):
     def read(broken):
         file.write_bytes(broken)
         evaluate.find_source(trained, trained)
-        compare.compare(trained)
+        results.read(trained)
         this.check_resumable()
 
     check(read, file.read_bytes(), count)
