@@ -117,7 +117,7 @@ class Result:
             return Path(file).name
         if rate is None:
             return "own data"
-        return f"{float(rate):g}" if kind in (None, "symmetric") or not rate else f"{kind} {rate:g}"
+        return f"{float(rate)}" if kind in (None, "symmetric") or not rate else f"{kind} {float(rate)}"
 
     @property
     def seed(self) -> int | None:
