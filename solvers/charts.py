@@ -15,30 +15,30 @@ REFERENCE = {"strokeDash": [2, 3], "color": "currentColor", "opacity": 0.6}  # w
 HEIGHT = 240
 
 
-def looks(names: list[str]) -> list[tuple[str, str]]:
-    """A colour and a shape for each name: no two the same before 64, and neighbours differ in both."""
-    return [(COLOURS[i % len(COLOURS)], SHAPES[(i + i // len(COLOURS)) % len(SHAPES)]) for i in range(len(names))]
+def looks(count: int) -> list[tuple[str, str]]:
+    """The colour and the shape of each of `count` weightings: no two have both before there are 65."""
+    return [(COLOURS[i % len(COLOURS)], SHAPES[(i + i // len(COLOURS)) % len(SHAPES)]) for i in range(count)]
 
 
-def curves(names: list[str], highest: float) -> dict:
+def curves(count: int, highest: float) -> dict:
     """Test accuracy in % over iterations; dashed, as released. Data: `ours`, `released`, `drops`.
 
     Parameters
     ----------
-    names : list of str
-        Of the weightings; they decide colour and shape.
+    count : int
+        How many weightings there are. The data name them by number, from 0, which decides their colour and shape.
     highest : float
         The end of the accuracy's axis, so that charts beside each other can be compared.
     """
     y = alt.Y("accuracy:Q", title="test accuracy (%)", scale=alt.Scale(domain=[0, highest]))
     drops = alt.Chart(alt.NamedData("drops")).mark_rule(**REFERENCE).encode(x=_iterations())
     released = alt.Chart(alt.NamedData("released")).mark_line(strokeDash=DASHES["dashed"], strokeWidth=1.5).encode(
-        x=_iterations(), y=y, color=_colour(names), detail="run:N")
+        x=_iterations(), y=y, color=_colour(count), detail="run:N")
     tooltip = [alt.Tooltip("run:N"), alt.Tooltip("iteration:Q", format=","), alt.Tooltip("accuracy:Q", format=".2f")]
-    return _vega(drops + released + _series("ours", names, tooltip, x=_iterations(), y=y, detail="run:N"))
+    return _vega(drops + released + _series("ours", count, tooltip, x=_iterations(), y=y, detail="run:N"))
 
 
-def dynamics(names: list[str], title: str, highest: float) -> dict:
+def dynamics(count: int, title: str, highest: float) -> dict:
     """A mean over training batches; solid for clean examples, dashed for noisy ones. Data: `dynamics`, `level`.
 
     `level` holds the share of the noisy examples, for a dotted line; none where it does not apply.
@@ -48,23 +48,23 @@ def dynamics(names: list[str], title: str, highest: float) -> dict:
                alt.Tooltip("value:Q", format=".3f")]
     level = alt.Chart(alt.NamedData("level")).mark_rule(**REFERENCE).encode(y="value:Q")
     y = alt.Y("value:Q", title=title, scale=alt.Scale(domain=[0, highest]))
-    return _vega(level + _series("dynamics", names, tooltip, x=_iterations(), y=y, detail="run:N", strokeDash=dash))
+    return _vega(level + _series("dynamics", count, tooltip, x=_iterations(), y=y, detail="run:N", strokeDash=dash))
 
 
-def emphasis(names: list[str]) -> dict:
+def emphasis(count: int) -> dict:
     """How much weight a loss gives an example, by p. Data: `emphasis`."""
     x = alt.X("p:Q", title="p, the probability given to the label", scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("density:Q", title="normalised weight", scale=alt.Scale(zero=True))
     tooltip = [alt.Tooltip("loss:N"), alt.Tooltip("p:Q"), alt.Tooltip("density:Q", format=".2f")]
-    return _vega(_series("emphasis", names, tooltip, x=x, y=y, detail="loss:N"))
+    return _vega(_series("emphasis", count, tooltip, x=x, y=y, detail="loss:N"))
 
 
-def _series(data: str, names: list[str], tooltip: list[alt.Tooltip], **encoding: object) -> alt.LayerChart:
+def _series(data: str, count: int, tooltip: list[alt.Tooltip], **encoding: object) -> alt.LayerChart:
     """A line for each run, with marks at those of its points that are `marked`."""
     chart = alt.Chart(alt.NamedData(data))
-    line = chart.mark_line(strokeWidth=2).encode(color=_colour(names), **encoding)
+    line = chart.mark_line(strokeWidth=2).encode(color=_colour(count), **encoding)
     marks = chart.transform_filter("datum.marked").mark_point(filled=True, size=45, opacity=1).encode(
-        x=encoding["x"], y=encoding["y"], color=_colour(names), shape=_shape(names), tooltip=tooltip)
+        x=encoding["x"], y=encoding["y"], color=_colour(count), shape=_shape(count), tooltip=tooltip)
     return line + marks
 
 
@@ -73,12 +73,14 @@ def _iterations() -> alt.X:
     return alt.X("iteration:Q", title="iteration", axis=axis, scale=alt.Scale(nice=False, zero=True))
 
 
-def _colour(names: list[str]) -> alt.Color:
-    return alt.Color("row:N", legend=None, scale=alt.Scale(domain=names, range=[colour for colour, _ in looks(names)]))
+def _colour(count: int) -> alt.Color:
+    colours = [colour for colour, _ in looks(count)]
+    return alt.Color("row:N", legend=None, scale=alt.Scale(domain=list(range(count)), range=colours))
 
 
-def _shape(names: list[str]) -> alt.Shape:
-    return alt.Shape("row:N", legend=None, scale=alt.Scale(domain=names, range=[shape for _, shape in looks(names)]))
+def _shape(count: int) -> alt.Shape:
+    shapes = [shape for _, shape in looks(count)]
+    return alt.Shape("row:N", legend=None, scale=alt.Scale(domain=list(range(count)), range=shapes))
 
 
 def _vega(chart: alt.LayerChart) -> dict:

@@ -81,16 +81,15 @@ def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
         raise SolverError(f"a report needs the packages of the extra `report` ({missing}): make setup installs them") from None
 
     noises, rows = tables.tabulate(shown)
-    names = [row.name for row in rows]
     dynamics = {result.run: report_data.read_dynamics(result) for result in shown}
     data = report_data.data_of(noises, rows, dynamics)
     accuracies = [value for run in (*data["runs"], *data["released"]) for value in run["accuracies"]]
     p = [value or 0 for found in dynamics.values() if found for value in (*found["clean_p"], *found["noisy_p"])]
     data["charts"] = {
-        "accuracy": charts.curves(names, 10 * math.ceil((max(accuracies) + 1) / 10)),
-        "probability": charts.dynamics(names, "mean p of the label", math.ceil(10 * max(p, default=1) + 0.1) / 10),
-        "share": charts.dynamics(names, "share of the gradient", 1),
-        "emphasis": charts.emphasis(names),
+        "accuracy": charts.curves(len(rows), 10 * math.ceil((max(accuracies) + 1) / 10)),
+        "probability": charts.dynamics(len(rows), "mean p of the label", math.ceil(10 * max(p, default=1) + 0.1) / 10),
+        "share": charts.dynamics(len(rows), "share of the gradient", 1),
+        "emphasis": charts.emphasis(len(rows)),
     }
     data["shown"] = SHOWN_AT_FIRST
     scripts = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), (PAGE / "report.js").read_text()]
@@ -102,7 +101,8 @@ def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
         remarks=remarks, csv=tables.as_csv(noises, rows),
         latex={measure: tables.as_latex(noises, rows, measure) for measure in results.MEASURES},
         facts={result.run: report_data.particulars(result, dynamics[result.run]) for result in shown},
-        percent=percent, points=points, looks=charts.looks(names), data=data, style=Markup((PAGE / "report.css").read_text()),
+        percent=percent, points=points, looks=charts.looks(len(rows)), data=data,
+        style=Markup((PAGE / "report.css").read_text()),
         scripts=[Markup(script) for script in scripts], hashes=[_csp_hash(script) for script in scripts])
     return page.encode("utf-8", "replace")
 

@@ -40,11 +40,12 @@ def cell(row: Row, noise: str, measure: str) -> dict[str, object] | None:
     if not runs:
         return None
     summary = results.summarise(runs, measure)
-    beta = runs[0].beta
+    deviation = None if summary.deviation is None else percent(summary.deviation)
+    beta = None if runs[0].loss == row.name or not runs[0].beta else f"{runs[0].beta:g}"
+    about = [f"± {deviation}, {len(runs)} seeds"] * bool(deviation) + [f"β {beta}"] * bool(beta)
     return {
-        "ours": percent(summary.ours), "deviation": percent(summary.deviation) if summary.deviation is not None else None,
-        "released": percent(summary.released), "difference": points(summary.difference), "seeds": len(runs),
-        "beta": f"{beta:g}" if beta and f"beta {beta:g}" not in row.name else None,
+        "ours": percent(summary.ours), "deviation": deviation, "released": percent(summary.released),
+        "difference": points(summary.difference), "seeds": len(runs), "beta": beta, "about": ", ".join(about),
         "unfinished": sum(not run.is_complete for run in runs),
     }
 

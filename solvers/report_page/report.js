@@ -66,7 +66,7 @@ if (!boxes.rows.some((box) => box.checked)) boxes.rows.slice(0, data.shown).forE
 
 const every = (list) => Math.max(1, Math.ceil(list.length / 6));  // marks on a curve
 const points = (series, x, y, name, more = {}) => x.flatMap((at, i) => y[i] === null ? [] : [{
-  row: data.rows[series.row], run: series.name, iteration: at, [name]: y[i], marked: i % every(x) === every(x) - 1, ...more }]);
+  row: series.row, run: series.name, iteration: at, [name]: y[i], marked: i % every(x) === every(x) - 1, ...more }]);
 const withDynamics = (runs) => runs.filter((run) => run.dynamics);
 
 // What each chart draws of the runs of one noise rate: the data of its specification, by name.
@@ -88,9 +88,13 @@ const drawn = {
   }),
 };
 const emphasisOf = (rows) => data.emphasis.filter((one) => rows.has(one.row)).flatMap((one) => one.density.map((density, i) => ({
-  row: data.rows[one.row], loss: one.name, p: i / 100, density, marked: i % 20 === 10 })));
+  row: one.row, loss: one.name, p: i / 100, density, marked: i % 20 === 10 })));
 
 const titles = { accuracy: "Test accuracy", probability: "Mean p", share: "Noisy examples' share of the gradient", emphasis: "Emphasis" };
+// ast: expressions are interpreted, for the page's policy lets nothing be compiled. logLevel: errors; data may be empty.
+const options = {
+  mode: "vega", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true }, logLevel: 1,
+};
 const views = new Map();  // by chart and noise rate
 function make(chart, noise, content) {
   const figure = document.createElement("figure"), caption = document.createElement("figcaption"), place = document.createElement("div");
@@ -101,7 +105,6 @@ function make(chart, noise, content) {
   document.querySelector(`[data-chart=${chart}]`).append(figure);
   const specification = structuredClone(data.charts[chart]);
   specification.data.filter(({ name }) => name in content).forEach((set) => { set.values = content[set.name]; });
-  const options = { mode: "vega", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true } };
   const ready = vegaEmbed(place, specification, options).then((made) => {
     place.querySelector("svg").setAttribute("aria-hidden", "true");  // its label says what it shows, a table the values
     return made.view;
