@@ -13,6 +13,8 @@ from solvers.published import Curve, PublishedRun
 
 pb = caffe.proto.caffe_pb2
 
+LEGEND_LINE = 0.23  # inches
+
 
 def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.SolverParameter) -> Figure:
     """Draw the curves.
@@ -30,7 +32,7 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
     Returns
     -------
     Figure
-        Of 1200 x 750 pixels.
+        1200 pixels wide.
     """
     figure, axes = _axes(title)
     if published is not None:
@@ -55,7 +57,7 @@ def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> Figure:
     Returns
     -------
     Figure
-        Of 1200 x 750 pixels.
+        1200 pixels wide.
     """
     figure, axes = _axes("test accuracy: ours and, dashed, as published")
     colours: dict[str, str] = {}
@@ -81,7 +83,7 @@ def save(file: Path, figure: Figure) -> None:
 
 
 def _axes(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel="iteration", ylabel="test accuracy (%)")
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -95,7 +97,10 @@ def _plot(axes: Axes, curve: Curve, **style) -> None:
 
 def _finish(axes: Axes) -> None:
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left", framealpha=0.9)
+    # Below the axes, where it hides no curve, one name a line, so that none is cut; the figure grows with it.
+    figure, entries = axes.figure, len(axes.get_legend_handles_labels()[1])
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * entries)
+    figure.legend(loc="outside lower left", frameon=False)
 
 
 def learning_rate_drops(solver: pb.SolverParameter, last: int) -> list[int]:

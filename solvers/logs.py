@@ -22,6 +22,7 @@ from data_toolkit.files import write_atomically
 from solvers.errors import SolverError
 
 Row = TypeVar("Row", bound=NamedTuple)
+TAIL = 1000  # bytes, in which the last row is found
 
 
 class Step(NamedTuple):
@@ -99,6 +100,30 @@ def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
         return [kind(**{name: types[name](row[name]) for name in kind._fields}) for row in rows]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise SolverError(f"{file} is damaged: {error}; without it, the run can only start again") from error
+
+
+def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
+    """The last complete row of such a file, without reading what is before it; None if there is none.
+
+    Raises
+    ------
+    SolverError
+        If it is damaged.
+    """
+    try:
+        with open(file, "rb") as opened:
+            end = opened.seek(0, os.SEEK_END)
+            opened.seek(max(0, end - TAIL))
+            *lines, _torn = opened.read().decode("utf-8", "replace").split("\n")
+    except FileNotFoundError:
+        return None
+    if not lines or end <= TAIL and len(lines) < 2:  # nothing, or only the names of the columns
+        return None
+    types, values = get_type_hints(kind), lines[-1].split(",")
+    try:
+        return kind(*(types[name](value) for name, value in zip(kind._fields, values, strict=True)))
+    except ValueError as error:
+        raise SolverError(f"{file} is damaged: its last row is {lines[-1]!r:.100}") from error
 
 
 def _text(row: Row) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from solvers.dynamics import FILE, Dynamics
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.logs import read_log
 
+LEGEND_LINE = 0.2  # inches
 WINDOW = 100  # steps that a point of a curve is the mean of
 
 
@@ -36,13 +37,15 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
         colour = f"C{number}"
         left.plot(iterations, clean_p, color=colour, label=f"{name}, clean")
         left.plot(iterations, noisy_p, color=colour, linestyle="--", label=f"{name}, noisy")
-        right.plot(iterations, noisy_share, color=colour, label=name)
+        right.plot(iterations, noisy_share, color=colour)
         right.axhline(noisy, color=colour, linestyle=":", linewidth=1,
                       label="share of noisy examples" if number == len(runs) - 1 else None)
     left.set(xlabel="iteration", ylabel="mean p, the probability given to the label", xlim=(0, None), ylim=(0, None))
     right.set(xlabel="iteration", ylabel="noisy examples' share of the gradient", xlim=(0, None), ylim=(0, 1))
+    # Below both, where it hides no curve, one name a line, so that none is cut; the figure grows with it.
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (2 * len(runs) + 1))
+    figure.legend(loc="outside lower left", frameon=False, fontsize="small")
     for axes in left, right:
-        axes.legend(frameon=False, fontsize="small")
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import classifier, divergence, dynamics, gpus, inputs, losses, options, released, run, setting, validate
+from solvers import divergence, dynamics, gpus, inputs, losses, options, released, run, setting, test_nets, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
 from solvers.engine import caffe, last_words, seed_layers, why_slow
@@ -67,7 +67,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     """
     devices = gpus.choose(args.gpu)
     gpus.prepare(devices)
-    labels, chosen, changed, solver_param, fed, folder = plan(args, devices)
+    labels, chosen, changed, solver_param, allowed, fed, folder = plan(args, devices)
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
     if args.weighting:
@@ -114,19 +114,31 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             others.join(solver)
             stopped_by = steps(solver, solver_param, batches, check_loss, observer, others, checkpoints, go_on)
     if not stopped_by:
-        print(f"iteration {solver_param.max_iter} of {solver_param.max_iter}: done; {how_to_measure(folder, args)}")
+        print(f"iteration {solver_param.max_iter} of {solver_param.max_iter}: done; {how_to_measure(folder, allowed, args)}")
     return stopped_by
 
 
-def how_to_measure(folder: Path, args: argparse.Namespace) -> str:
-    """The command that measures a finished run, with those of train's options that it needs too; or why none can."""
+def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace) -> str:
+    """The command that measures a finished run, with those of train's options that it needs too; or why none can.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    allowed : Permissions
+        What the net might use while it was trained; evaluate would by itself allow less.
+    args : argparse.Namespace
+    """
     try:
-        net = classifier.read(folder)
+        nets = [net.param for net in test_nets.read(folder)]
     except SolverError as error:
         return f"its weights are in {Checkpoints(folder).folder} (solvers.evaluate cannot measure them: {error})"
     options = ["--data", str(args.data)] if args.data != Path("data") else []
-    for module in sorted({layer.python_param.module for layer in net.layer} & set(args.allow_module)):
+    for module in sorted({layer.python_param.module for net in nets for layer in net.layer} & set(args.allow_module)):
         options += ["--allow-module", module]
+    for path in allowed.folders_read(nets):
+        if not any(path.is_relative_to(always) for always in (folder.resolve(), args.data.resolve())):
+            options += ["--allow-path", str(path)]
     return "next: python -m solvers.evaluate " + shlex.join([str(folder), *options])
 
 
@@ -142,6 +154,8 @@ class Plan(NamedTuple):
         Those of these options that differ from the setting's files.
     solver : caffe_pb2.SolverParameter
         From `run.resolve_solver`.
+    allowed : Permissions
+        What the net may use.
     fed : tuple of str
         From `inputs.fed_blobs`.
     folder : Path
@@ -152,6 +166,7 @@ class Plan(NamedTuple):
     setting: setting.Setting
     changed: dict
     solver: pb.SolverParameter
+    allowed: Permissions
     fed: tuple[str, ...]
     folder: Path
 
@@ -173,7 +188,7 @@ def plan(args: argparse.Namespace, devices: list[int]) -> Plan:
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
     fed = check(chosen.net, solver, train_state(chosen.net, solver), labels, allowed)
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, solver.random_seed)
-    return Plan(labels, chosen, changed, solver, fed, folder)
+    return Plan(labels, chosen, changed, solver, allowed, fed, folder)
 
 
 def from_environment(args: argparse.Namespace, changed: dict) -> list[str]:

@@ -53,7 +53,7 @@ def test_accuracy_is_the_share_of_right_labels(trained):
 
 def test_only_new_or_changed_checkpoints_are_measured(trained, monkeypatch):
     measure, measured = evaluate.accuracy, []
-    monkeypatch.setattr(evaluate, "accuracy", lambda net, test: measured.append(1) or measure(net, test))
+    monkeypatch.setattr(evaluate, "accuracy", lambda *given: measured.append(1) or measure(*given))
     evaluate.evaluate(trained, None)
     evaluate.evaluate(trained, None)
     assert len(measured) == 3
@@ -71,11 +71,11 @@ def test_interrupted_evaluation_keeps_what_is_done(trained, monkeypatch):
     measure = evaluate.accuracy
     results = iter([measure, KeyboardInterrupt])
 
-    def interrupted(net, test):
+    def interrupted(probabilities, test):
         step = next(results)
         if step is KeyboardInterrupt:
             raise KeyboardInterrupt
-        return step(net, test)
+        return step(probabilities, test)
 
     monkeypatch.setattr(evaluate, "accuracy", interrupted)
     assert evaluate.main([str(trained)]) == 130

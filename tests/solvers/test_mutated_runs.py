@@ -8,7 +8,7 @@ import tiny
 from mutations import mutations
 
 from data_toolkit.errors import DataError
-from solvers import classifier, compare, evaluate, prototext, run, setting, validate
+from solvers import classifier, evaluate, prototext, results, run, setting, validate, weights
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -95,12 +95,12 @@ def told(manifest: bytes) -> list | None:
 def test_weights_without_a_manifest(trained, count):
     model = Checkpoints(trained).model(10)
     whole = model.read_bytes()
-    net = evaluate.build(classifier.read(trained))
+    net = weights.build(classifier.read(trained))
     (trained / "checkpoints1" / "checkpoints_iter_10.json").unlink()
 
     def read(broken):
         model.write_bytes(broken)
-        evaluate.check_weights(net, model)
+        weights.check_weights(net, model)
 
     check(read, whole, count)
 
@@ -147,7 +147,7 @@ def test_configs(trained, count):
     def read(broken):
         file.write_bytes(broken)
         evaluate.find_source(trained, trained)
-        compare.compare(trained)
+        results.read(trained)
         this.check_resumable()
 
     check(read, file.read_bytes(), count)

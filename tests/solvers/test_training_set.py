@@ -10,6 +10,7 @@ from data_toolkit import dataset, matfile
 from data_toolkit.dataset import Dataset
 from solvers import classifier, evaluate, options, train
 from solvers.errors import SolverError
+from solvers.inference import Predictor
 from solvers.training_set import TrainingSet
 
 
@@ -100,16 +101,15 @@ def test_train_sets(setting, run, folder, tmp_path, monkeypatch, capsys):
     assert header == "iteration,corrupted,intact,clean_part,memorised,recovered"
     assert [line.split(",")[0] for line in lines] == ["4", "8"]
     assert "; training: corrupted 0." in capsys.readouterr().out
-    net = evaluate.build(classifier.read(folder))
-    evaluate.load(net, folder / "checkpoints1" / "checkpoints_iter_8.caffemodel")
-    predicted = evaluate.predict(net, noisy)
+    with Predictor(classifier.read(folder), {"noisy": noisy}) as predict:
+        predicted = predict(folder / "checkpoints1" / "checkpoints_iter_8.caffemodel", "noisy").argmax(axis=1)
     wrong = labels != clean.labels
     expected = [(predicted == labels).mean(), (predicted == clean.labels).mean(), (predicted == labels)[~wrong].mean(),
                 (predicted == labels)[wrong].mean(), (predicted == clean.labels)[wrong].mean()]
     assert [float(value) for value in lines[-1].split(",")[1:]] == expected
     # the parts make up the whole
     assert expected[0] == pytest.approx((expected[2] * (~wrong).sum() + expected[3] * wrong.sum()) / len(wrong))
-    monkeypatch.setattr(evaluate, "predict", lambda net, images: pytest.fail("measured again"))
+    monkeypatch.setattr(Predictor, "__call__", lambda *_: pytest.fail("measured again"))
     evaluate.evaluate(folder, None, train_sets=True)
 
 
