@@ -9,6 +9,7 @@ import figures
 import numpy as np
 import pytest
 import tiny
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from data_toolkit import batches
 from solvers import curves, evaluate, prototext, published
@@ -120,7 +121,10 @@ def test_the_drawn_lines_are_the_numbers():
         "learning rate drops": ([15000, 15000], [0, 1])}
     assert [line.get_xdata()[0] for line in axes.lines[2:]] == [15000, 22000]
     assert axes.get_xlim()[1] > 30000 and axes.get_ylim()[0] == 0
-    assert (figure.get_size_inches() * figure.dpi).tolist() == [1200, 750]
+    assert figure.get_figwidth() * figure.dpi == 1200
+    FigureCanvasAgg(figure).draw()
+    [legend] = figure.legends
+    assert legend.get_window_extent().y1 < axes.get_window_extent().y0  # it hides no curve
 
 
 def test_learning_rate_drops():
