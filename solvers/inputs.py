@@ -107,9 +107,9 @@ def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed
 
 
 def check_first_batch(net: caffe.Net, param: pb.NetParameter, state: pb.NetState) -> None:
-    """As `check_labels`, of the labels that the net's own data layers have just read, whatever their format."""
+    """As `check_labels`, of what only Caffe can read: the labels that data layers over databases have just read."""
     layers = list(layers_in(param, state))
-    read = {top for layer in layers if layer.type in data_layers.PARAMETERS for top in layer.top}
+    read = {top for layer in layers if layer.type in ("Data", "WindowData") for top in layer.top}
     for layer in filter(losses.is_softmax_loss, layers):
         label = layer.bottom[1]
         if label in read:
