@@ -154,11 +154,11 @@ def test_the_manifest_says_what_belongs_together(whole):
     assert set(manifest["files"]) == {"checkpoints_iter_20.caffemodel", "checkpoints_iter_20.solverstate"}
 
 
-# At these moments the net is rehearsed, and a run of 17 steps writes its settings, dynamics.csv, log.csv with TensorBoard's
-# events, Caffe's own files, and the manifest.
+# What first finds the disk full: the rehearsal, the run's settings, dynamics.csv, the logs, Caffe's own files; the slow ones
+# are all the writes that 17 steps make.
 @pytest.mark.parametrize("moment", [2, 19, 33, 45, 55, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 91))])
 def test_a_full_disk_leaves_the_checkpoint_before(whole, tmp_path, moment):
-    """From some moment on no file grows: one line says so, and whose it is."""
+    """From some moment on no file can grow; that is said in one line."""
     source, expected = whole
     runs = tmp_path / "runs"
     code, _, err = finish(start(source, runs, "--max-iter", 7))
