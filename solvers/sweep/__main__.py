@@ -85,7 +85,7 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     devices = list(map(str, gpus.choose(args.gpu))) if not elsewhere else args.gpu.split(",") if args.gpu else []
     costs = measure(missing, args.threads, steps=0 if devices or elsewhere else probe.STEPS)
     jobs, threads = share(missing, costs, args, devices)
-    needed = planned.check_space(missing, {shape: cost.weights for shape, cost in costs.items()}, args.runs)
+    needed = planned.bytes_needed(missing, {shape: cost.weights for shape, cost in costs.items()}, args.runs)
     if args.dry_run:
         print(listing(runs, costs, jobs, threads, needed))
         return 0

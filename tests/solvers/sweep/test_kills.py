@@ -61,7 +61,7 @@ def test_killed_at_random_moments(smoke, scheduler, nanny, tmp_path):
     killed = {"command": 0, "worker": 0, "trainer": 0}
     process = place.start(*options)
     while sum(killed.values()) < KILLS:
-        time.sleep(chance.uniform(1, 25))
+        time.sleep(chance.uniform(1, min(40, smoke.seconds / 3)))
         if process.poll() is not None:
             out, err = process.communicate()
             assert process.returncode == 0, err

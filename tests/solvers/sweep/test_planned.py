@@ -35,13 +35,13 @@ def test_runs_with_the_same_net_but_for_the_loss_cost_the_same(tmp_path):
 
 def test_no_room(smoke, tmp_path, monkeypatch):
     weights = {smoke[0].shape: COST.weights}
-    needed = planned.check_space(smoke, weights, tmp_path / "runs")
+    needed = planned.bytes_needed(smoke, weights, tmp_path / "runs")
     written = 2 * (2 * 4 * COST.weights)  # weights and momentum, once
     assert written < needed < 5 * written
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 1))
     said = r"2 runs are going to write (\d+\.\d MB) of checkpoints and logs, and \1 are free: make room"
     with pytest.raises(SolverError, match=said):
-        planned.check_space(smoke, weights, tmp_path / "runs")
+        planned.bytes_needed(smoke, weights, tmp_path / "runs")
 
 
 def arguments(**given: object) -> argparse.Namespace:
