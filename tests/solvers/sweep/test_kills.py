@@ -64,7 +64,7 @@ def test_killed_at_random_moments(smoke, scheduler, nanny, tmp_path):
     for number in range(KILLS):
         kind = ("command", "worker", "trainer")[number % 3]
         if number % 4:  # else whenever it is: while it starts, too
-            wait_for(lambda: at_work(place) or process.poll() is not None)
+            wait_for(lambda process=process: at_work(place) or process.poll() is not None)
         time.sleep(chance.uniform(0, smoke.seconds / 3))
         if process.poll() is not None:  # all is done before the next kill: once more, from nothing
             check(place, smoke, process)
