@@ -55,7 +55,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("file", type=Path, help="the sweep file, e.g. sweeps/smoke.toml")
     parser.add_argument("--dry-run", action="store_true", help="print the runs, how many are done and the time to come")
     parser.add_argument("--jobs", type=options.steps, metavar="N",
-                        help="runs at once (default: as many as cores, memory or --gpu allow; with --slurm one for each run)")
+                        help="runs at once (default: as many as cores, memory or --gpu allow; with --slurm all)")
     parser.add_argument("--threads", type=options.steps, metavar="N",
                         help="that a run computes on (default: the cores, divided by the runs at once)")
     parser.add_argument("--gpu", metavar="IDS", help="GPUs, one for each run at once: 0, or 0,1, or all (default: the CPU)")
@@ -71,6 +71,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data); made from CIFAR100_SOURCE or a download if missing")
     args = parser.parse_args(argv)
+    if args.jobs and args.scheduler:
+        parser.error("--jobs: with --scheduler, the workers say how many runs they make at once (dask worker --nthreads)")
     if args.sbatch and not args.slurm:
         parser.error("--sbatch needs the options of the jobs, e.g. --slurm partition=long,walltime=1-00:00:00")
     return args
@@ -81,11 +83,13 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     slurm = clusters.slurm_options(args.slurm) if args.slurm else None
     runs = planned.plan(runs_file.read(args.file), args.runs, args.data)
     missing = [run for run in runs if not run.done()]
-    elsewhere = bool(args.scheduler or args.slurm)
-    devices = list(map(str, gpus.choose(args.gpu))) if not elsewhere else args.gpu.split(",") if args.gpu else []
-    costs = measure(missing, args.threads, steps=0 if devices or elsewhere else probe.STEPS)
+    if args.gpu and (args.scheduler or slurm):  # which this machine need not have
+        devices = args.gpu.split(",")
+    else:
+        devices = list(map(str, gpus.choose(args.gpu)))
+    costs = measure(missing, args.threads, steps=0 if devices or args.scheduler else probe.STEPS)
     jobs, threads = share(missing, costs, args, devices)
-    needed = planned.check_space(missing, {shape: cost.weights for shape, cost in costs.items()}, args.runs)
+    needed = planned.bytes_needed(missing, {shape: cost.weights for shape, cost in costs.items()}, args.runs)
     if args.dry_run:
         print(listing(runs, costs, jobs, threads, needed))
         return 0
@@ -127,16 +131,16 @@ def measure(runs: list[PlannedRun], threads: int | None, steps: int) -> dict[str
 
 def share(runs: list[PlannedRun], costs: dict[str, Cost], args: argparse.Namespace,
           devices: list[str]) -> tuple[int, int | None]:
-    """How many runs are made at once, and on how many threads each; None: as many as a worker elsewhere has cores.
+    """How many runs are made at once, and on how many threads each; with --scheduler both are its workers' to say (0, None).
 
     On this machine: a run for each GPU, or one for each THREADS cores, if there is memory for them; all cores are shared out.
     """
     if args.scheduler:
-        return args.jobs or 0, args.threads
+        return 0, args.threads
     if args.slurm:
         return args.jobs or len(runs), args.threads or THREADS
     memory = rehearsal.available_memory()
-    jobs = args.jobs or len(devices) or max(1, CPU_COUNT // max(THREADS, args.threads or 0))
+    jobs = args.jobs or len(devices) or max(1, CPU_COUNT // (args.threads or THREADS))
     if not args.jobs and memory is not None and costs:
         jobs = min(jobs, max(1, memory // max(cost.memory for cost in costs.values())))
     jobs = max(1, min(jobs, len(runs)))
@@ -190,8 +194,10 @@ def carry_out(workers: AbstractContextManager[Client], progress: Progress, missi
         To go on with, for whoever stops it.
     """
     with workers as client:
-        if not client.nthreads():
+        workers_now = sum(client.nthreads().values())
+        if not workers_now:
             print("no workers yet; waiting for them", flush=True)
+        progress.jobs = progress.jobs or workers_now
         with progress:
             failures, stopped_by = follow.Follower(client, task, retries, progress).follow(missing)
     if failures:

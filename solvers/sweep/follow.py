@@ -164,8 +164,8 @@ def evaluate_arguments(run: PlannedRun, data: Path) -> list[str]:
 
 def report(failures: list[Failure], runs: int, retries: int) -> str:
     """What is said of runs that failed."""
-    tried = f", each tried {retries + 1} times" if retries else ""
-    lines = [f"{len(failures)} of {runs} runs failed{tried}:"]
+    often = f", each {retries + 1} times in a row" if retries else ""
+    lines = [f"{len(failures)} of {runs} runs failed{often}:"]
     for run, words in failures:
         lines += [f"  {run.name}: {words}", f"    {shlex.quote(str(run.folder / work.OUTPUT))}"]
     return "\n".join(lines)

@@ -61,7 +61,7 @@ class PlannedRun:
         """The same for runs that cost the same: their nets differ in nothing but our losses."""
         net = pb.NetParameter()
         net.CopyFrom(self.plan.setting.net)
-        for layer in list(losses.losses(net)) + [layer for layer in net.layer if losses.is_softmax_loss(layer)]:
+        for layer in filter(losses.is_softmax_loss, net.layer):
             layer.Clear()
         return hashlib.sha256(f"{prototext.text(net)} {self.plan.solver.iter_size}".encode()).hexdigest()
 
@@ -131,7 +131,7 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
     return list(planned.values())
 
 
-def check_space(missing: list[PlannedRun], weights: dict[str, int], runs: Path) -> int:
+def bytes_needed(missing: list[PlannedRun], weights: dict[str, int], runs: Path) -> int:
     """The bytes that runs are still going to write.
 
     Parameters

@@ -1,5 +1,6 @@
 """smoke.toml on workers of their own, killed at random moments: the accuracies are those of a sweep that nobody disturbed."""
 
+import contextlib
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -58,36 +60,55 @@ def test_killed_at_random_moments(smoke, scheduler, nanny, tmp_path):
     place = Place(tmp_path, smoke.file, smoke.data)
     options = ("--scheduler", scheduler, "--threads", 1, "--retries", 100)
     chance = random.Random(0)
-    killed = {"command": 0, "worker": 0, "trainer": 0}
-    process = place.start(*options)
-    while sum(killed.values()) < KILLS:
-        time.sleep(chance.uniform(1, 25))
-        if process.poll() is not None:
-            out, err = process.communicate()
-            assert process.returncode == 0, err
-            # All was done before the last kill: what comes now is another sweep, from nothing.
-            assert place.accuracies() == smoke.accuracies()
-            place.runs.rename(tmp_path / f"done_after_{sum(killed.values())}")
-            process = place.start(*options)
-            continue
-        victims = {"command": [process.pid], "worker": [child.pid for child in nanny.children() if "spawn_main" in
-                                                        " ".join(child.cmdline())], "trainer": at_work(place)}
-        kind = chance.choice([kind for kind, pids in victims.items() if pids])
-        os.kill(chance.choice(victims[kind]), signal.SIGKILL)
-        killed[kind] += 1
+    process, sweeps = place.start(*options), 1
+    for number in range(KILLS):
+        kind = ("command", "worker", "trainer")[number % 3]
+        if number % 4:  # else whenever it is: while it starts, too
+            wait_for(lambda process=process: at_work(place) or process.poll() is not None)
+        time.sleep(chance.uniform(0, smoke.seconds / 3))
+        if process.poll() is not None:  # all is done before the next kill: once more, from nothing
+            check(place, smoke, process)
+            place.runs.rename(tmp_path / f"sweep_{sweeps}")
+            process, sweeps = place.start(*options), sweeps + 1
+            wait_for(lambda: at_work(place))
         if kind == "command":
+            process.kill()
             process.communicate()
             process = place.start(*options)
-    out, err = process.communicate(timeout=3600)
+        else:
+            victims = (lambda: workers(nanny)) if kind == "worker" else (lambda: at_work(place))
+            wait_for(victims)
+            kill(chance.choice(victims()))
+    process.wait(timeout=3600)
+    check(place, smoke, process)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def workers(nanny: psutil.Process) -> list[int]:
+    """The worker that a nanny has, if it has one at the moment."""
+    return [child.pid for child in nanny.children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself in this moment
+        os.kill(pid, signal.SIGKILL)
+
+
+def check(place: Place, smoke: Place, process: subprocess.Popen) -> None:
+    """A sweep has ended well, with the accuracies and the losses of the undisturbed one, each step once."""
+    out, err = process.communicate()
     assert process.returncode == 0, err
-    assert all(killed.values()), killed
     assert place.accuracies() == smoke.accuracies()
     for run in smoke.accuracies():
-        rows = Path(place.runs, run, "log.csv").read_text().splitlines()[1:]
-        assert [row.split(",")[0] for row in rows] == [str(step) for step in range(1, 21)]
-        undisturbed = Path(smoke.runs, run, "log.csv").read_text().splitlines()[1:]
-        assert [row.split(",")[1] for row in rows] == [row.split(",")[1] for row in undisturbed]
-    print(killed)
+        ours, theirs = ([row.split(",")[:2] for row in Path(where.runs, run, "log.csv").read_text().splitlines()]
+                        for where in (place, smoke))
+        assert ours == theirs and len(ours) == 21
 
 
 @pytest.mark.slow

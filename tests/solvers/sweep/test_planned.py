@@ -35,13 +35,13 @@ def test_runs_with_the_same_net_but_for_the_loss_cost_the_same(tmp_path):
 
 def test_no_room(smoke, tmp_path, monkeypatch):
     weights = {smoke[0].shape: COST.weights}
-    needed = planned.check_space(smoke, weights, tmp_path / "runs")
+    needed = planned.bytes_needed(smoke, weights, tmp_path / "runs")
     written = 2 * (2 * 4 * COST.weights)  # weights and momentum, once
     assert written < needed < 5 * written
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 1))
     said = r"2 runs are going to write (\d+\.\d MB) of checkpoints and logs, and \1 are free: make room"
     with pytest.raises(SolverError, match=said):
-        planned.check_space(smoke, weights, tmp_path / "runs")
+        planned.bytes_needed(smoke, weights, tmp_path / "runs")
 
 
 def arguments(**given: object) -> argparse.Namespace:
@@ -137,3 +137,22 @@ def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_
         assert evaluate[1:] == ["-m", "solvers.evaluate", str(run.folder), "--data", str(tmp_path / "my data")]
         assert said(143)[0][1] == ["requeue", f"7_{number}"]
         assert len(said(2)[0]) == 1 and said(2)[1] == 2
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--jobs", "0"], "argument --jobs: '0' is not a whole number from 1"),
+    (["--retries", "-1"], "argument --retries: '-1' is not a whole number from 0 to 1000"),
+    (["--scheduler", "tcp://a:1", "--jobs", "2"], "--jobs: with --scheduler, the workers say"),
+    (["--scheduler", "tcp://a:1", "--slurm", "walltime=1"], "argument --slurm: not allowed with argument --scheduler"),
+    (["--sbatch"], "--sbatch needs the options of the jobs"),
+    (["--slurm", "partition=long"], "give the time limit of a job too"),
+    (["--gpu", "0"], "this Caffe was built for the CPU only"),
+])
+def test_bad_options(options, message, capsys, tmp_path):
+    try:
+        code = command.main([str(SMOKE), "--runs", str(tmp_path), *options])
+    except SystemExit as exit:
+        code = exit.code
+    error = capsys.readouterr().err
+    assert code == 2 and error.startswith("error: ") and error.count("\n") == 1 and message in error
+    assert not list(tmp_path.iterdir())

@@ -107,7 +107,7 @@ def test_a_failed_run_does_not_stop_the_others(place):
     assert list(place.accuracies()) == [ONE]
     words = "error: the training data has the label 5, but layer 'loss' scores 5 classes, 0 to 4 (solvers.train, exit code 2)"
     assert f"three/noise_0.0/seed_123: {words}: trying again (1 of 1)" in done.stdout
-    assert done.stderr == ("1 of 2 runs failed, each tried 2 times:\n"
+    assert done.stderr == ("1 of 2 runs failed, each 2 times in a row:\n"
                            f"  three/noise_0.0/seed_123: {words}\n    {place.runs}/three/noise_0.0/seed_123/output.log\n")
 
 
