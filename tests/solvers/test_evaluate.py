@@ -12,11 +12,12 @@ import tiny
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from data_toolkit import batches
-from solvers import curves, evaluate, prototext, published
+from solvers import classifier, curves, evaluate, prototext, published, weights
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.published import Curve
+from solvers.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
@@ -170,3 +171,30 @@ def test_a_net_that_caffe_ends_the_process_over(setting, run, folder):
     assert "Check failed: " in reason
     assert error == (f"error: Caffe refuses to go on, for the reason above: {folder} and what was measured before are as they "
                      "were")
+
+
+def test_probabilities_are_those_of_the_newest_checkpoint_in_the_order_of_the_images(trained, tmp_path, monkeypatch):
+    """Of the test and the training images; a checkpoint that was measured before is measured no more."""
+    monkeypatch.setattr(TrainingSet, "load", lambda self, data: tiny.dataset(images=170))
+    test, train = tmp_path / "test.npy", tmp_path / "train.npy"
+    assert evaluate.main([str(trained)]) == 0
+    monkeypatch.setattr(evaluate, "accuracy", lambda *_: pytest.fail("measured again"))
+    assert evaluate.main([str(trained), "--save-probabilities", str(test), "--save-train-probabilities", str(train)]) == 0
+    assert not (trained / "train_accuracy.csv").exists()
+    net = weights.build(classifier.read(trained))
+    weights.load(net, Checkpoints(trained).model(10))
+    for file, images in (test, 150), (train, 170):
+        data = np.concatenate([data for data, _ in batches.test_batches(tiny.dataset(images=images))])
+        net.blobs["data"].reshape(*data.shape)
+        net.blobs["data"].data[...] = data
+        found = np.load(file)
+        assert found.dtype == np.float32 and found.shape == (images, 10)
+        np.testing.assert_allclose(found, net.forward()["probs"], rtol=1e-5)
+
+
+def test_probabilities_that_cannot_be_written(trained, tmp_path, capsys):
+    for file in tmp_path / "nowhere" / "x.npy", trained:
+        assert evaluate.main([str(trained), "--save-probabilities", str(file)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and f"cannot write {file}" in error
+    assert not (tmp_path / "nowhere").exists() and trained.is_dir()
