@@ -12,9 +12,9 @@ from rich.filesize import decimal
 from data_toolkit.errors import DataError
 from solvers import losses, options, prototext, train
 from solvers.checkpoints import STATES_KEPT, Checkpoints
-from solvers.results import read_accuracy
 from solvers.engine import caffe
 from solvers.errors import SolverError
+from solvers.results import read_accuracy
 from solvers.sweep.runs_file import Entry
 
 pb = caffe.proto.caffe_pb2
