@@ -5,7 +5,7 @@ ARGS ?=
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
 
 .DEFAULT_GOAL := setup
-.PHONY: help setup train evaluate compare prepare test test-slow test-upstream test-sanitized test-gpu soak cuda \
+.PHONY: help setup train evaluate compare prepare tensorboard test test-slow test-upstream test-sanitized test-gpu soak cuda \
     lint lock audit
 
 help:  ## what each target does
@@ -13,7 +13,7 @@ help:  ## what each target does
 	    for name in $$names; do printf '  make %-15s %s\n' "$$name" "$$text"; done; done
 	@echo 'ARGS passes options on: make train ARGS="prototxt/res44_cce --noise 0.4 --max-iter 20"'
 
-setup:  ## .venv with the pinned packages and a Caffe that holds our layers
+setup:  ## .venv with the pinned packages and a Caffe that holds our layers; CAFFE_BUILD=debug: one for gdb
 	@docker/setup.sh
 
 train: setup  ## train the setting ARGS; by default ResNet-44 and DM on CIFAR-100 without label noise
@@ -26,6 +26,15 @@ evaluate compare: setup
 
 prepare: setup  ## CIFAR-100 with the label noise that ARGS says
 	$(PYTHON) data_toolkit/prepare.py $(ARGS)
+
+tensorboard: .venv/tensorboard/installed.lock  ## the curves of runs/ on http://localhost:6006; ARGS="--port 7007" for another port
+	.venv/tensorboard/bin/tensorboard --logdir runs $(ARGS)
+
+# In an environment of its own: a run only writes what TensorBoard reads.
+.venv/tensorboard/installed.lock: docker/tensorboard.lock | setup
+	docker/uv.sh venv -q --allow-existing --no-python-downloads --python $(PYTHON) .venv/tensorboard
+	VIRTUAL_ENV=.venv/tensorboard docker/uv.sh pip sync -q --require-hashes $<
+	cp $< $@
 
 test: setup  ## our tests and upstream's pycaffe tests; ARGS=tests/layers/test_weighting.py for one file
 	@docker/apt.sh docker/apt-test.txt
