@@ -1,8 +1,8 @@
 # The commands people use; `make help` lists them. Each does first whatever set-up is missing.
 PYTHON := .venv/bin/python
 ARGS ?=
-# ARGS may hold only options: then the default setting is trained.
-SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
+# ARGS may hold only options: then the default setting is trained, unless --released names the run.
+SETTING := $(if $(filter-out -%,$(firstword $(ARGS)))$(filter --released%,$(ARGS)),,prototxt/res44_usw)
 
 .DEFAULT_GOAL := setup
 .PHONY: help setup train evaluate compare prepare tensorboard test test-slow test-upstream test-sanitized test-gpu soak cuda \

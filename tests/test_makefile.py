@@ -36,3 +36,12 @@ def test_without_a_file_all_are_tested():
     [command] = [line for line in make("-n", "test", "ARGS=-k weighting").splitlines() if "pytest" in line]
     assert command.endswith('-m "not slow" -k weighting')
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"] == ["tests"]
+
+
+@pytest.mark.parametrize(("arguments", "setting"), [
+    ("", "prototxt/res44_usw "), ("--max-iter 20", "prototxt/res44_usw "), ("prototxt/res44_cce --noise 0.4", ""),
+    ("--released CCE 0.4", ""), ("--max-iter 20 --released CCE 0.4", ""),
+])
+def test_which_setting_is_trained(arguments, setting):
+    commands = make("-n", "train", f"ARGS={arguments}").split("solvers.train")
+    assert commands[1].split() == (setting + arguments).split()
