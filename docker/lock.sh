@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the lock files: requirements.lock (run), requirements-dev.lock (build and test, too), docker/tools.lock (uv itself),
-# docker/cuda13.lock (the CUDA toolkit of CAFFE_CUDA=1), docker/tensorboard.lock (the image of that name).
+# docker/cuda13.lock (the CUDA toolkit of CAFFE_CUDA=1), docker/tensorboard.lock (TensorBoard's own environment).
 set -eu
 cd "$(dirname "$0")/.."
 pin() { docker/uv.sh pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "$@"; }

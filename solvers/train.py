@@ -108,6 +108,9 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         go_on = "python -m solvers.train " + shlex.join(
             [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
         observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
+        if observer and data.matched and not dynamics.is_whole(folder, start, observer.interval):
+            print(f"note: {folder / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
+            observer = None
         check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
         batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
