@@ -81,16 +81,21 @@ class Progress:
         self.console.print(text, markup=False)
 
     def started(self, name: str, host: str) -> None:
+        """A worker has begun with a run, which may have ended since."""
         with self.lock:
+            if name in self.finished:
+                return
             self.running[name] = host
-        run = self.runs[name]
-        self._event(f"{name}: " + (f"goes on at step {run.saved()}" if run.saved() else "begins") + f" on {host}")
+        if not self.live:  # the table shows it
+            saved = self.runs[name].saved()
+            self.say(f"{name}: " + (f"goes on at step {saved}" if saved else "begins") + f" on {host}")
 
     def done(self, run: PlannedRun) -> None:
-        self.waits(run)
-        self.finished.add(run.name)
+        with self.lock:
+            self.running.pop(run.name, None)
+            self.finished.add(run.name)
         measured = run.accuracy()
-        self._event(f"{run.name}: done" + (f", test accuracy {100 * measured[1]:.2f} %" if measured else ""))
+        self.say(f"{run.name}: done" + (f", test accuracy {100 * measured[1]:.2f} %" if measured else ""))
 
     def waits(self, run: PlannedRun) -> None:
         """A run is not being made any more."""
@@ -117,10 +122,6 @@ class Progress:
         elif time.monotonic() - self.told >= QUIET:
             self.told = time.monotonic()
             self.say(self.summary())
-
-    def _event(self, text: str) -> None:
-        if not self.live:  # the table shows it
-            self.say(text)
 
     def table(self) -> Table:
         """The runs that are being made, and a line about all."""

@@ -191,6 +191,19 @@ def test_a_second_process_is_refused(setting, tmp_path):
     assert finish(start(source, runs, "--max-iter", 2))[0] == 0  # what the dead left locks nothing
 
 
+def test_a_second_process_may_wait(setting, tmp_path):
+    source, runs = setting(), tmp_path / "runs"
+    first = start(source, runs, "--max-iter", 1000000)
+    while "iteration" not in (line := first.stdout.readline()):
+        assert line, first.stderr.read()
+    second = start(source, runs, "--max-iter", 1, "--wait")
+    assert f"waiting for the end of another process ({first.pid} on " in second.stdout.readline()
+    first.terminate()  # it saves
+    code, out, err = finish(second)
+    assert code == 0 and "nothing to do" in out, err
+    first.communicate()
+
+
 def test_slurms_signal(setting, tmp_path):
     process = start(setting(), tmp_path / "runs", "--max-iter", 1000000)
     while "iteration" not in (line := process.stdout.readline()):

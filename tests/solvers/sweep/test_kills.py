@@ -31,13 +31,28 @@ def scheduler(tmp_path):
     process.wait()
 
 
+class Worker:
+    """A worker for two runs at once, which comes back when it is killed."""
+
+    def __init__(self, scheduler: str):
+        self.scheduler = scheduler
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen:
+        return start("dask_worker", self.scheduler, "--nthreads", 2, "--no-nanny", "--memory-limit", 0, "--no-dashboard")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process = self.start()
+
+
 @pytest.fixture
-def nanny(scheduler):
-    """A worker's nanny, which starts the worker again when it dies."""
-    process = start("dask_worker", scheduler, "--nthreads", 2, "--memory-limit", 0, "--no-dashboard")
-    yield psutil.Process(process.pid)
-    process.terminate()
-    process.wait()
+def worker(scheduler):
+    worker = Worker(scheduler)
+    yield worker
+    worker.process.terminate()
+    worker.process.wait()
 
 
 def start(module: str, *arguments: object) -> subprocess.Popen:
@@ -56,7 +71,7 @@ def at_work(place: Place) -> list[int]:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(smoke, scheduler, nanny, tmp_path):
+def test_killed_at_random_moments(smoke, scheduler, worker, tmp_path):
     place = Place(tmp_path, smoke.file, smoke.data)
     options = ("--scheduler", scheduler, "--threads", 1, "--retries", 100)
     chance = random.Random(0)
@@ -75,10 +90,12 @@ def test_killed_at_random_moments(smoke, scheduler, nanny, tmp_path):
             process.kill()
             process.communicate()
             process = place.start(*options)
+        elif kind == "worker":
+            worker.kill()
         else:
-            victims = (lambda: workers(nanny)) if kind == "worker" else (lambda: at_work(place))
-            wait_for(victims)
-            kill(chance.choice(victims()))
+            wait_for(lambda: at_work(place))
+            with contextlib.suppress(ProcessLookupError, IndexError):  # it has ended by itself in this moment
+                os.kill(chance.choice(at_work(place)), signal.SIGKILL)
     process.wait(timeout=3600)
     check(place, smoke, process)
 
@@ -88,16 +105,6 @@ def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
-
-
-def workers(nanny: psutil.Process) -> list[int]:
-    """The worker that a nanny has, if it has one at the moment."""
-    return [child.pid for child in nanny.children() if "spawn_main" in " ".join(child.cmdline())]
-
-
-def kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it ended by itself in this moment
-        os.kill(pid, signal.SIGKILL)
 
 
 def check(place: Place, smoke: Place, process: subprocess.Popen) -> None:
@@ -112,7 +119,7 @@ def check(place: Place, smoke: Place, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_behind_on_the_workers(smoke, scheduler, nanny, tmp_path):
+def test_ctrl_c_leaves_nothing_behind_on_the_workers(smoke, scheduler, worker, tmp_path):
     place = Place(tmp_path, smoke.file, smoke.data)
     process = place.start("--scheduler", scheduler, "--threads", 1)
     while len(at_work(place)) < 2:
@@ -122,4 +129,4 @@ def test_ctrl_c_leaves_nothing_behind_on_the_workers(smoke, scheduler, nanny, tm
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert not at_work(place)
-    assert nanny.is_running() and nanny.children()
+    assert worker.process.poll() is None
