@@ -35,12 +35,16 @@ class Dataset:
         None where they are not known.
     coarse_labels : (N,) int64 or None
         The superclasses of the true labels, where the source has them.
+    matched : bool
+        Whether the true labels were found by the images (true_labels.py), and not given with the labels. Then the
+        fingerprint is without them, as a later call may find none.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     true_labels: NDArray[np.int64] | None = None
     coarse_labels: NDArray[np.int64] | None = None
+    matched: bool = False
 
     def __post_init__(self):
         if self.images.dtype != np.uint8 or self.images.shape[1:] != (32, 32, 3):
@@ -63,9 +67,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of images and labels, which tells whether a run goes on with the data that it began with."""
+        """SHA-256 of images and given labels, which tells whether a run goes on with the data that it began with."""
         sha = hashlib.sha256()
-        for array in self.images, self.labels, self.true_labels:
+        for array in self.images, self.labels, None if self.matched else self.true_labels:
             if array is not None:
                 sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
@@ -168,8 +172,8 @@ test_path.__test__ = False  # not one of pytest's
 
 
 def load_file(path: Path) -> Dataset:
-    """Any training set: an .npz file of ours or a user's own, or a ``*ImageDataCell*.mat``, whose true labels are unknown."""
+    """Any training set: an .npz file of ours or a user's own, or a ``*ImageDataCell*.mat``, which seldom has true labels."""
     if Path(path).suffix == ".npz":
         return load_npz(path)
     images, labels = matfile.read(path)
-    return Dataset(images, labels)
+    return Dataset(images, labels, matfile.read_true_labels(path))

@@ -83,6 +83,12 @@ class Permissions:
         if refused:
             raise SolverError(_refusal({who: _few(paths) for who, paths in refused.items()}))
 
+    def folders_read(self, nets: Iterable[pb.NetParameter]) -> list[Path]:
+        """Those of `folders` that layers of these nets read in."""
+        paths = [_real_path(path) for net in nets for layer in net.layer
+                 for path in (*data_layers.paths(layer), *data_layers.listed(layer))]
+        return [folder for folder in self.folders if any(path.is_relative_to(folder) for path in paths)]
+
     def _allows(self, path: str) -> bool:
         real = _real_path(path)
         return any(real.is_relative_to(folder) for folder in self.folders)

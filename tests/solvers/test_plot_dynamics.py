@@ -1,5 +1,8 @@
 """The figure of learning dynamics."""
 
+from pathlib import Path
+
+import figures
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -28,8 +31,15 @@ def test_it_draws_runs_with_and_without_noise(tmp_path, capsys):
     output = tmp_path / "x.png"
     runs = [write(tmp_path / "a", 100), write(tmp_path / "b", 0)]
     assert plot_dynamics.main([*runs, "--output", str(output)]) == 0
-    assert output.read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == f"{output}\n"
+    figure = plot_dynamics.draw({run: read_log(Path(run) / FILE, Dynamics) for run in runs})
+    p, share = map(figures.lines, figure.axes)
+    means = [55.0, 155, 255, 355, 450]  # of ten rows each, the last of nine
+    for run, noisy in zip(runs, ([0.1] * 5, [np.nan] * 5), strict=True):
+        for drawn, values in (p[f"{run}, clean"], [0.3] * 5), (p[f"{run}, noisy"], noisy), (share[run], [0.6] * 5):
+            np.testing.assert_allclose(drawn, (means, values))
+    assert share["share of noisy examples"] == ([0, 1], [0, 0])
+    figures.assert_shows(output, figure)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 40])

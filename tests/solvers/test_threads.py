@@ -47,6 +47,12 @@ def test_as_many_threads_compute_as_were_asked_for(setting):
     assert many >= few + 3
 
 
+@pytest.mark.parametrize(("given", "number"), [("3", 3), ("", None), ("0", None), ("many", None)])
+def test_without_a_number_they_are_as_many_as_the_environment_says(given, number):
+    said = python("from solvers import threads; print(threads.use(None))", OMP_NUM_THREADS=given).stdout
+    assert int(said) == (number or len(os.sched_getaffinity(0)))
+
+
 def test_the_number_is_in_config_and_resuming_with_another_warns(setting, run, folder, capsys):
     source = setting()
     assert run(source, "--max-iter", 1, "--threads", 2) == 0
