@@ -47,8 +47,8 @@ class CsvLog(Generic[Row]):
         Steps already done; later rows are dropped.
     kind : type
         A NamedTuple like `Step`: first the iteration; FORMATS says how its other numbers are written.
-    interval : int
-        Steps from one row to the next.
+    interval : int or None
+        Steps from one row to the next; None if any steps may have one.
 
     Attributes
     ----------
@@ -61,9 +61,9 @@ class CsvLog(Generic[Row]):
         If rows up to `start` are missing.
     """
 
-    def __init__(self, file: Path, start: int, kind: type[Row] = Step, interval: int = 1):
-        expected = list(range(interval, start + 1, interval))
-        rows = read_log(file, kind)[: len(expected)]
+    def __init__(self, file: Path, start: int, kind: type[Row] = Step, interval: int | None = 1):
+        rows = [row for row in read_log(file, kind) if row.iteration <= start]
+        expected = list(range(interval, start + 1, interval)) if interval else [row.iteration for row in rows]
         if [row.iteration for row in rows] != expected:
             every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {expected[-1]}"
             raise SolverError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")

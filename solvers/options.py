@@ -39,6 +39,8 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
                         help="our loss layers in C++ (default) or in Python")
     parser.add_argument("--dynamics-interval", type=steps, default=10, metavar="N",
                         help="steps from one row of dynamics.csv to the next (default 10)")
+    parser.add_argument("--test-interval", type=steps, metavar="N",
+                        help="steps from one test on the test images to the next (default: the solver's, or never)")
     Permissions.add_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     threads.add_option(parser)

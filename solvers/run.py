@@ -2,7 +2,7 @@
 
     runs/<setting>/noise_<rate>/seed_<seed>/       (noise_<type>_<rate> if not symmetric; data_<file> for --train-data)
         config.json  train.prototxt  solver.prototxt  test.prototxt    what it trains, as Caffe reads it
-        log.csv  dynamics.csv  tensorboard/  checkpoints1/             train.py
+        log.csv  dynamics.csv  test.csv  tensorboard/  checkpoints1/   train.py
         accuracy.txt  accuracy_curve.png                               evaluate.py
 """
 
@@ -154,6 +154,8 @@ class Run:
         solver = pb.SolverParameter()
         solver.CopyFrom(self.solver)
         setattr(solver, "net" if self.setting.shared_net else "train_net", str(self.folder / "train.prototxt"))
+        if solver.test_interval:  # the driver tests, not Caffe: see testing.py
+            solver.test_interval, solver.test_initialization = 2**31 - 1, False
         solver.snapshot_prefix = Checkpoints(self.folder).snapshot_prefix()
         net, solver = prototext.text(self.setting.net), prototext.text(solver)
         about = self.config | {
@@ -192,7 +194,7 @@ def _lasting(solver: pb.SolverParameter) -> pb.SolverParameter:
     """The part of a solver that stays the same on resume: a run may be moved, prolonged, or go to another device."""
     lasting = pb.SolverParameter()
     lasting.CopyFrom(solver)
-    fields = ["net", "train_net", "snapshot_prefix", "solver_mode", "device_id"]
+    fields = ["net", "train_net", "snapshot_prefix", "solver_mode", "device_id", "test_interval", "test_initialization"]
     for field in fields + ([] if solver.lr_policy == "poly" else ["max_iter"]):
         lasting.ClearField(field)
     return lasting

@@ -33,6 +33,7 @@ from solvers import (
     run,
     setting,
     test_nets,
+    testing,
     threads,
     user_layers,
     validate,
@@ -118,6 +119,9 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             checkpoints.check_space(solver)
             if start:
                 checkpoints.restore(solver, start)
+            tester = testing.tester_of(solver, folder, args.data, args.test_interval, chosen.solver)
+            if devices:
+                caffe.set_mode_gpu()  # making the tester's net has left it
             batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
         print(setting.describe_net(chosen))
@@ -135,7 +139,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
         with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
             others.join(solver)
-            stopped_by = steps(solver, solver_param, batches, check_loss, observer, others, checkpoints, go_on)
+            stopped_by = steps(solver, solver_param, batches, check_loss, observer, tester, others, checkpoints, go_on)
     if not stopped_by:
         print(f"iteration {solver_param.max_iter} of {solver_param.max_iter}: done; {how_to_measure(folder, allowed, args)}")
     return stopped_by
@@ -264,8 +268,8 @@ def load_data(folder: Path, labels: TrainingSet) -> Dataset:
 
 
 def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[np.ndarray | None],
-          check_loss: Callable[[int, np.ndarray | None], float], observer: dynamics.Observer | None, others: gpus.Others,
-          checkpoints: Checkpoints, go_on: str) -> int | None:
+          check_loss: Callable[[int, np.ndarray | None], float], observer: dynamics.Observer | None,
+          tester: testing.Tester | None, others: gpus.Others, checkpoints: Checkpoints, go_on: str) -> int | None:
     """Step the solver to its max_iter, with logs and checkpoints.
 
     Parameters
@@ -279,6 +283,7 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
     check_loss : function
         From `divergence.check_of`.
     observer : dynamics.Observer or None
+    tester : testing.Tester or None
     others : gpus.Others
         The processes of other GPUs, which step along.
     checkpoints : Checkpoints
@@ -297,8 +302,11 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
         log = stack.enter_context(closing(CsvLog(folder / "log.csv", start)))
         logs = [log]
         if observer:
-            logs.append(CsvLog(folder / dynamics.FILE, start, Dynamics, observer.interval))
-            stack.enter_context(closing(logs[-1]))
+            logs.append(observed := CsvLog(folder / dynamics.FILE, start, Dynamics, observer.interval))
+            stack.enter_context(closing(observed))
+        if tester:
+            logs.append(tested := CsvLog(folder / testing.FILE, start, tester.kind, interval=None))
+            stack.enter_context(closing(tested))
         board = stack.enter_context(closing(TensorBoard(folder / "tensorboard", start)))
         progress = stack.enter_context(closing(Progress(start, stop, images)))
         interrupt = stack.enter_context(Interrupt())
@@ -313,8 +321,14 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
             for follower in (log, board, progress):
                 follower.write(Step(iteration, loss, lr, time.perf_counter() - began))
             if observer and iteration % observer.interval == 0:
-                for follower in (logs[-1], board):
-                    follower.write(observer(iteration, fed))
+                row = observer(iteration, fed)
+                for follower in (observed, board):
+                    follower.write(row)
+            if tester and not interrupt.signal and (iteration % tester.interval == 0 or iteration == stop):
+                row = tester(iteration)
+                for follower in (tested, board):
+                    follower.write(row)
+                progress.say(f"iteration {iteration}/{stop}: {testing.describe(row)}")
             if iteration % checkpoints.interval == 0 or iteration == stop or interrupt.signal:
                 for written in logs:
                     written.sync()

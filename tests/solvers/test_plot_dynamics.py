@@ -12,7 +12,7 @@ from solvers.dynamics import FILE, Dynamics
 from solvers.logs import CsvLog, read_log
 
 
-def write(folder, noisy, steps=500):
+def write(folder, noisy, steps=2100):
     folder.mkdir()
     log = CsvLog(folder / FILE, 0, Dynamics, 10)
     for iteration in range(10, steps, 10):
@@ -34,10 +34,10 @@ def test_it_draws_runs_with_and_without_noise(tmp_path, capsys):
     assert capsys.readouterr().out == f"{output}\n"
     figure = plot_dynamics.draw({run: read_log(Path(run) / FILE, Dynamics) for run in runs})
     p, share = map(figures.lines, figure.axes)
-    means = [55.0, 155, 255, 355, 450]  # of ten rows each, the last of nine
-    for run, noisy in zip(runs, ([0.1] * 5, [np.nan] * 5), strict=True):
-        for drawn, values in (p[f"{run}, clean"], [0.3] * 5), (p[f"{run}, noisy"], noisy), (share[run], [0.6] * 5):
-            np.testing.assert_allclose(drawn, (means, values))
+    means = [*np.arange(55.0, 2000, 100), 2050]  # of ten rows each, the last of nine
+    for run, noisy, drawn_share in zip(runs, (0.1, np.nan), figure.axes[1].lines[::2], strict=True):
+        for drawn, value in (p[f"{run}, clean"], 0.3), (p[f"{run}, noisy"], noisy), (drawn_share.get_data(), 0.6):
+            np.testing.assert_allclose(drawn, (means, [value] * 21))
     assert share["share of noisy examples"] == ([0, 1], [0, 0])
     figures.assert_shows(output, figure)
 

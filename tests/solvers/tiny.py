@@ -108,6 +108,14 @@ def python_layer_net(module: str, kind: str = "Same") -> str:
     return INPUT + body.replace('type: "InnerProduct" bottom: "pool"', 'type: "InnerProduct" bottom: "same"') + CCE
 
 
+def tested_hdf5_net(source: object) -> str:
+    """A net that reads HDF5 files, and others, or the same, in its TEST phase, where it has an accuracy."""
+    test = hdf5_net(source).splitlines()[0].replace("TRAIN", "TEST").replace('name: "images"', 'name: "test_images"')
+    accuracy = ('layer { name: "right" type: "Accuracy" bottom: "scores" bottom: "label" top: "right" '
+                'include { phase: TEST } }\n')
+    return test + "\n" + hdf5_net(source) + accuracy
+
+
 def datum(**fields: object) -> bytes:
     """One image as Caffe's databases have it."""
     whole = {"channels": 3, "height": 32, "width": 32, "data": bytes(3 * 32 * 32), "label": 3}
