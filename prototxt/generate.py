@@ -2,16 +2,20 @@
 
     python -m prototxt.generate            # rewrite
     python -m prototxt.generate --check    # compare only; exit code 1 where a file is missing or differs
+    python -m prototxt.generate --depth 20 --classes 100 --weighting DM -o prototxt/mine    # a setting of your own
 """
 
 import argparse
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
 from caffe.proto import caffe_pb2 as pb
 from google.protobuf import text_format
 from google.protobuf.message import Message
+
+from layers.weighting import WEIGHTINGS
 
 HERE = Path(__file__).resolve().parent
 
@@ -29,6 +33,19 @@ LOSSES = {
     "res44_imae": ("UnifiedWeightLoss", {"lamda_p": 1, "scale": 6}),
     "res44_uniform": ("UnifiedWeightLoss", {"lamda_p": 1, "scale": 0}),
 }
+
+
+DEPTHS = "a CIFAR ResNet has 6n + 2 layers: 8, 14, 20, 26, 32, ..."
+
+
+def is_depth(depth: int) -> bool:
+    """Whether there is a `resnet` of so many layers."""
+    return depth >= 8 and depth % 6 == 2
+
+
+def setting_with(weighting: str) -> str:
+    """The setting whose loss has a weighting, e.g. GCE_DN."""
+    return {"DM": "res44_usw"}.get(weighting, f"res44_{weighting.lower()}")
 
 
 def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
@@ -55,9 +72,9 @@ def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
     ValueError
         If `depth` is not 6n + 2.
     """
-    blocks, rest = divmod(depth - 2, 6)
-    if blocks < 1 or rest:
-        raise ValueError(f"depth {depth}: a CIFAR ResNet has 6n + 2 layers: 8, 14, 20, 26, 32, ...")
+    if not is_depth(depth):
+        raise ValueError(f"depth {depth}: {DEPTHS}")
+    blocks = (depth - 2) // 6
     # The legacy input fields, as released: the driver fills the blobs, there is no data layer.
     net = pb.NetParameter(name=name, input=["data"], input_dim=[batch, 3, 32, 32])
     count = Counter()
@@ -114,12 +131,12 @@ def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
     return net
 
 
-def train_net(setting: str) -> pb.NetParameter:
-    """ResNet-44 on CIFAR-100 with the loss of `setting`; a second input blob, ``label``: (256, 1, 1, 1)."""
+def train_net(setting: str, depth: int = 44, outputs: int = 100, batch: int = 256) -> pb.NetParameter:
+    """A ResNet, by default for CIFAR-100, with the loss of `setting`; a second input blob, ``label``: (batch, 1, 1, 1)."""
     kind, loss_param = LOSSES[setting]
-    net = resnet(44, outputs=100, batch=256, name="resnet44")
+    net = resnet(depth, outputs, batch, name=f"resnet{depth}")
     net.input.append("label")
-    net.input_dim.extend([256, 1, 1, 1])
+    net.input_dim.extend([batch, 1, 1, 1])
     net.layer.add(
         name="prob_groundtruth",
         type="ExtractProb",
@@ -184,17 +201,57 @@ def files() -> dict[Path, str]:
     return {HERE / path: to_text(message) for path, message in messages.items()}
 
 
+def write_setting(folder: Path, weighting: str, depth: int, classes: int, batch: int) -> None:
+    """Write a setting of a user's own: train.prototxt, solver.prototxt and test.prototxt in a folder without them.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder has one of them already.
+    """
+    messages = {
+        "train.prototxt": train_net(setting_with(weighting), depth, classes, batch),
+        "solver.prototxt": solver(),
+        "test.prototxt": resnet(depth, classes, batch=1, name=f"resnet{depth}"),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    if there := [name for name in messages if (folder / name).exists()]:
+        raise FileExistsError(f"{folder} has a {there[0]} already: name another folder")
+    for name, message in messages.items():
+        (folder / name).write_text(to_text(message))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m prototxt.generate", description="Write the prototxts.")
+    parser = argparse.ArgumentParser(prog="python -m prototxt.generate", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare only; exit code 1 where a file differs")
-    check = parser.parse_args(arguments).check
+    own = parser.add_argument_group("a setting of your own", "the net and the released solver, into a folder of its own")
+    own.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="the folder, e.g. prototxt/mine")
+    own.add_argument("--depth", type=int, metavar="D", help="layers of the ResNet, 6n + 2: 20, 32, 44, 56, 110 (default 44)")
+    own.add_argument("--classes", type=int, metavar="C", help="outputs (default 100)")
+    own.add_argument("--batch", type=int, metavar="N", help="images a step, 8 of a class (default 256)")
+    own.add_argument("--weighting", choices=WEIGHTINGS, metavar="W", help=f"{', '.join(WEIGHTINGS)} (default DM)")
+    args = parser.parse_args(arguments)
+    given = {name: value for name in ("depth", "classes", "batch", "weighting") if (value := getattr(args, name)) is not None}
+    if args.output:
+        chosen = {"depth": 44, "classes": 100, "batch": 256, "weighting": "DM"} | given
+        try:
+            if wrong := [name for name in ("classes", "batch") if chosen[name] < 1]:
+                raise ValueError(f"--{wrong[0]} {chosen[wrong[0]]}: at least 1 is needed")
+            write_setting(args.output, **chosen)
+        except (ValueError, OSError) as error:
+            parser.exit(2, f"error: {error}\n")
+        print(f"wrote {args.output}; train it: python -m solvers.train {shlex.quote(str(args.output))}")
+        return 0
+    if given:
+        parser.exit(2, f"error: --{next(iter(given))} is for a setting of your own: name its folder with -o\n")
     stale = {path: text for path, text in files().items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
-        print(f"{'stale' if check else 'wrote'} {path.relative_to(HERE.parent)}")
-        if not check:
+        print(f"{'stale' if args.check else 'wrote'} {path.relative_to(HERE.parent)}")
+        if not args.check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-    return 1 if check and stale else 0
+    return 1 if args.check and stale else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import layers
 from layers import param_str
 from layers.weighting import WEIGHTINGS, Weighting
+from prototxt.generate import setting_with
 from solvers.engine import caffe
 from solvers.errors import SolverError
 
@@ -191,7 +192,6 @@ def _set(layer: pb.LayerParameter, name: str, value: float | str) -> None:
 
 def _who_takes(name: str, value: float | str) -> str:
     if name == "weighting":
-        ours = {"DM": "res44_usw"}.get(value, f"res44_{value.lower()}")
-        return f" (WeightedSoftmaxWithLoss does); the setting prototxt/{ours} has this weighting"
+        return f" (WeightedSoftmaxWithLoss does); the setting prototxt/{setting_with(value)} has this weighting"
     return {"q": " (the weightings GCE and GCE_DN do)"}.get(
         name, " (UnifiedWeightLoss and the weighting DM do)")

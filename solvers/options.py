@@ -30,6 +30,12 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
                         help="steps (default: the solver's max_iter, or 30000)")
     parser.add_argument("--seed", type=seed_number, metavar="S",
                         help="seed of weights and batches (default: the solver's random_seed, or 123)")
+    parser.add_argument("--lr", type=positive, metavar="R", help="learning rate to begin with (default: the solver's base_lr)")
+    parser.add_argument("--batch", type=steps, metavar="N", help="images a step, 8 of a class (default: the net's)")
+    parser.add_argument("--depth", type=steps, metavar="D",
+                        help="layers of a ResNet as in prototxt/, 6n + 2: 20, 32, 44, 56, 110 (default: the net's)")
+    parser.add_argument("--snapshot", type=steps, metavar="N",
+                        help="steps from one checkpoint to the next (default: the solver's snapshot, or 1000)")
     parser.add_argument("--beta", type=number, metavar="B", help="beta of DM, T of IMAE")
     parser.add_argument("--lambda", type=not_negative, metavar="L", help="lambda of DM")
     parser.add_argument("--q", type=not_negative, metavar="Q", help="q of GCE")
@@ -55,7 +61,8 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
     if args.released:
         if len(args.released) > 2:
             parser.error(f"--released takes a run and its noise; {' '.join(args.released[2:])} is too much")
-        for name in ("setting", "noise", "noise_type", "noise_matrix", "train_data", "beta", "lambda", "q", "weighting"):
+        for name in ("setting", "noise", "noise_type", "noise_matrix", "train_data", "beta", "lambda", "q", "weighting",
+                     "lr", "batch", "depth"):
             if getattr(args, name) is not None:
                 parser.error(f"--released says what the run is: leave out {'--' * (name != 'setting')}"
                              f"{name.replace('_', '-')} {getattr(args, name)}")
@@ -78,6 +85,13 @@ def number(text: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
+def positive(text: str) -> float:
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 

@@ -30,7 +30,7 @@ from solvers.setting import Setting
 pb = caffe.proto.caffe_pb2
 
 # What must be the same for a run to go on; net and solver are compared by content.
-SAME = ("setting", "noise", "noise_type", "seed", "gpus", "data_sha256")
+SAME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha256")
 
 
 def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -> Path:
@@ -128,7 +128,8 @@ class Run:
         except SolverError as error:
             raise SolverError(f"cannot resume {self.folder}: {error}") from error
         for name in SAME:
-            then, now = before.get(name, 1 if name == "gpus" else None), self.config[name]
+            now = self.config[name]
+            then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # runs of before did not say these
             if then != now:
                 raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}")
         then = prototext.read(self.folder / "train.prototxt", pb.NetParameter())

@@ -29,6 +29,7 @@ from solvers import (
     inputs,
     losses,
     options,
+    overrides,
     released,
     run,
     setting,
@@ -93,7 +94,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     new = run.make(folder)
     advice = f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"
     with run.lock(folder, args.wait), last_words(advice), user_layers.blamed(chosen.net):
-        checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
+        interval = chosen.solver.snapshot or CHECKPOINT_INTERVAL
+        checkpoints = Checkpoints(folder, interval)
         start = starting_point(checkpoints, args.resume)
         if start >= solver_param.max_iter:
             checkpoints.prune(start)  # a kill may have come before
@@ -103,7 +105,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             data = load_data(args.data, labels) if fed else None
             this = run.Run(folder, chosen, solver_param, {
                 "setting": chosen.name, **labels.config, "seed": seed, **losses.in_use(chosen.net), "layers": args.layers,
-                "gpus": len(devices) or 1, "threads": computing, "max_iter": solver_param.max_iter,
+                "gpus": len(devices) or 1, "threads": computing, "max_iter": solver_param.max_iter, "snapshot": interval,
                 "data_sha256": data and data.fingerprint})
             if start:
                 this.check_resumable()
@@ -210,6 +212,7 @@ def plan(args: argparse.Namespace, devices: list[int]) -> Plan:
         released.choose(args)
     labels = TrainingSet.from_options(args)
     chosen = setting.load(args.setting)
+    overrides.apply(chosen, args)
     changed = change_losses(chosen.net, args)
     solver = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)

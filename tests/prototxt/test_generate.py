@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("caffe")
+from caffe.proto import caffe_pb2 as pb  # noqa: E402
 from google.protobuf import text_format  # noqa: E402
 
+from layers.weighting import WEIGHTINGS  # noqa: E402
 from prototxt import generate  # noqa: E402
 
 
@@ -46,3 +48,35 @@ def test_any_depth(blocks, outputs, batch):
 def test_other_depths_are_refused(depth):
     with pytest.raises(ValueError, match=f"depth {depth}: a CIFAR ResNet has 6n"):
         generate.resnet(depth, 10, 1, "net")
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_a_setting_of_ones_own(tmp_path, capsys, weighting):
+    """The same net as ours but for depth, classes and batch; the released solver; nothing is overwritten."""
+    arguments = ["--depth", "20", "--classes", "10", "--batch", "64", "--weighting", weighting, "-o", str(tmp_path / "mine")]
+    assert generate.main(arguments) == 0
+    assert capsys.readouterr().out == f"wrote {tmp_path}/mine; train it: python -m solvers.train {tmp_path}/mine\n"
+    net, test, solver = (text_format.Parse((tmp_path / "mine" / f"{name}.prototxt").read_text(), kind()) for name, kind in (
+        ("train", pb.NetParameter), ("test", pb.NetParameter), ("solver", pb.SolverParameter)))
+    ours = generate.train_net(generate.setting_with(weighting))
+    assert net.layer[-1] == ours.layer[-1] and net.layer[-2] == ours.layer[-2]
+    assert sum(layer.type == "Convolution" for layer in net.layer) == 21
+    assert list(net.input_dim) == [64, 3, 32, 32, 64, 1, 1, 1] and solver == generate.solver()
+    assert test.layer == net.layer[:-2] and list(test.input_dim) == [1, 3, 32, 32]
+    assert {layer.inner_product_param.num_output for layer in test.layer if layer.type == "InnerProduct"} == {10}
+    with pytest.raises(SystemExit) as ended:
+        generate.main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/mine has a train.prototxt already: name another folder\n"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--depth", "21", "-o", "{folder}"], "error: depth 21: a CIFAR ResNet has 6n + 2 layers"),
+    (["--classes", "0", "-o", "{folder}"], "error: --classes 0: at least 1 is needed"),
+    (["--depth", "20"], "error: --depth is for a setting of your own: name its folder with -o"),
+])
+def test_what_a_setting_of_ones_own_cannot_be(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as ended:
+        generate.main([argument.format(folder=tmp_path / "mine") for argument in arguments])
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith(message)
+    assert not (tmp_path / "mine").exists()
