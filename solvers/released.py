@@ -1,13 +1,11 @@
 """The 48 released runs as commands: what `solvers.train --released` means, and the table of --list-released."""
 
 import argparse
-from pathlib import Path
 
 from layers.did_you_mean import did_you_mean
 from solvers.errors import SolverError
 from solvers.published import PublishedRun, load_runs
-
-SETTINGS = Path(__file__).resolve().parent.parent / "prototxt"
+from solvers.setting import SETTINGS
 
 
 def choose(args: argparse.Namespace) -> None:

@@ -16,11 +16,11 @@ from solvers.errors import SolverError
 from solvers.logs import Step, read_last, read_log
 from solvers.plot_dynamics import means
 from solvers.results import Result
+from solvers.setting import SETTINGS
 from solvers.tables import Row
 
 pb = caffe.proto.caffe_pb2
 
-PROTOTXT = Path(__file__).resolve().parent.parent / "prototxt"
 DYNAMICS_POINTS = 60  # of a run's curve
 EMPHASIS_AT = np.linspace(0, 1, 101)
 
@@ -74,7 +74,7 @@ def weighting_of(result: Result) -> Weighting | None:
 def drops_of(result: Result) -> list[int]:
     """The iterations at which the learning rate drops; those of its setting where a run does not bring its solver along."""
     last = result.released.iterations[-1] if result.released else result.steps
-    for folder in result.run, PROTOTXT / str(result.config["setting"]):
+    for folder in result.run, SETTINGS / str(result.config["setting"]):
         if (folder / "solver.prototxt").is_file():
             try:
                 return curves.learning_rate_drops(prototext.read(folder / "solver.prototxt", pb.SolverParameter()), last)

@@ -59,7 +59,7 @@ def removed_if_refused(new: list[Path]) -> Iterator[None]:
         yield
     except BaseException:
         if new:
-            shutil.rmtree(new[0])
+            shutil.rmtree(new[0], ignore_errors=True)
         for parent in new[1:]:
             try:
                 parent.rmdir()

@@ -16,7 +16,7 @@ from solvers.validate import check_types
 
 pb = caffe.proto.caffe_pb2
 
-OURS = Path(__file__).resolve().parents[1] / "prototxt"
+SETTINGS = Path(__file__).resolve().parents[1] / "prototxt"  # those that come with this code
 # Where a solver may say its train net; exactly one of them.
 NET_FIELDS = ("net", "train_net", "net_param", "train_net_param")
 
@@ -114,11 +114,12 @@ def find_solver(path: Path) -> Path:
 
 def _nearest_folder(path: Path) -> str:
     """Which folder beside `path`, or which of our settings, may have been meant; "" if none is near."""
+    folder = SETTINGS.relative_to(Path.cwd()) if SETTINGS.is_relative_to(Path.cwd()) else SETTINGS
+    ours = did_you_mean(path.name, [p.name for p in SETTINGS.glob("res*")]).replace('"', f'"{folder}/', 1)
+    if (SETTINGS / path.name).is_dir():
+        return ours
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    if near := did_you_mean(path.name, beside):
-        return near
-    ours = OURS.relative_to(Path.cwd()) if OURS.is_relative_to(Path.cwd()) else OURS
-    return did_you_mean(path.name, [p.name for p in OURS.glob("res*")]).replace('"', f'"{ours}/', 1)
+    return did_you_mean(path.name, beside) or ours
 
 
 def find_file(name: str, folder: Path, named_in: Path) -> str:

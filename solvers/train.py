@@ -241,8 +241,8 @@ def check(net: pb.NetParameter, solver: pb.SolverParameter, state: pb.NetState, 
     """Check net and solver before Caffe does; return the blobs that the driver is to fill."""
     validate.check_solver(solver)
     validate.check_net(net, state)
-    test_nets = map(setting.read_net, map(Path, solver.test_net))
-    allowed.check(net, *test_nets, *solver.test_net_param, weights=solver.weights)
+    others = map(setting.read_net, map(Path, solver.test_net))
+    allowed.check(net, *others, *solver.test_net_param, weights=solver.weights)
     fed = inputs.fed_blobs(net, state)
     if not fed and (labels.rate or labels.file):
         raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "

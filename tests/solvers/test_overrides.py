@@ -11,7 +11,7 @@ from solvers import setting as settings
 from solvers.checkpoints import Checkpoints
 from solvers.errors import SolverError
 from solvers.logs import read_log
-from solvers.released import SETTINGS
+from solvers.setting import SETTINGS
 
 INPUT_LAYERS = """layer { name: "d" type: "Input" top: "data" input_param { shape { dim: 16 dim: 3 dim: 32 dim: 32 } } }
 layer { name: "l" type: "Input" top: "label" input_param { shape { dim: 16 } } }

@@ -9,8 +9,7 @@ import tiny
 from solvers import data_layers
 from solvers import setting as settings
 from solvers.errors import SolverError
-
-SETTINGS = Path(__file__).resolve().parents[2] / "prototxt"
+from solvers.setting import SETTINGS
 
 
 def test_reads_a_folder_or_a_solver_file(setting):
