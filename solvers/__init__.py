@@ -1,1 +1,10 @@
 """Run a setting, measure its checkpoints, set it against the published runs: train.py, evaluate.py, compare.py."""
+
+import os
+
+# Caffe's logging and GNU's OpenMP read the environment once, when they are loaded: hence here, before any module can do it.
+os.environ.setdefault("GLOG_minloglevel", "2")  # errors only; 0 shows all that Caffe says
+# Threads that wait for each other spin for a fraction of a millisecond, then sleep. By default they spin for milliseconds, and
+# where another process has a core, they keep the other from the very thread that they wait for (benchmarks/waiting.py).
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "10000"

@@ -1,22 +1,14 @@
 """Caffe itself: imported quietly, and told to compute on the CPU or on a GPU.
 
-Import ``caffe`` from here: glog reads its level once, when the library is loaded.
+Import ``caffe`` from here, for what is said where it is missing. solvers/__init__.py has set the environment that it reads.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-
-os.environ.setdefault("GLOG_minloglevel", "2")  # errors only; 0 shows all that Caffe says
-# Threads that wait for each other spin for a fraction of a millisecond, then sleep. By default they spin for milliseconds, and
-# where another process has a core, they keep the other from the very thread that they wait for (benchmarks/waiting.py).
-# GNU's OpenMP reads this once, when it is loaded.
-if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-    os.environ["GOMP_SPINCOUNT"] = "10000"
 
 try:
     import caffe

@@ -122,8 +122,6 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             if start:
                 checkpoints.restore(solver, start)
             tester = testing.tester_of(solver, folder, args.data, args.test_interval, chosen.solver)
-            if devices:
-                caffe.set_mode_gpu()  # making the tester's net has left it
             batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
         print(setting.describe_net(chosen))

@@ -14,14 +14,13 @@ pb = caffe.proto.caffe_pb2
 
 
 def build(net: pb.NetParameter) -> caffe.Net:
-    """The net in its TEST phase, at the level and stages of its ``state``, on the CPU.
+    """The net in its TEST phase, at the level and stages of its ``state``.
 
     Raises
     ------
     SolverError
         If a Python layer of it cannot be made.
     """
-    caffe.set_mode_cpu()
     with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:  # Caffe reads nets from files only
         file.write(prototext.text(net))
         file.flush()

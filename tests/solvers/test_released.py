@@ -72,9 +72,10 @@ def test_it_trains(monkeypatch, tmp_path):
 
     def load(folder, labels):
         asked.append(labels.config)
+        assert (tmp_path / "res44_usw_beta_8" / "noise_0.4" / "seed_123").is_dir()
         raise SolverError("enough")
 
     monkeypatch.setattr(train, "load_data", load)
     assert train.main(["--released", "lambda0_5/train_Res44_USW_Beta08_lambda1_0.4", "--runs", str(tmp_path)]) == 2
     assert asked == [{"noise": 0.4, "noise_type": "symmetric", "train_data": None}]
-    assert (tmp_path / "res44_usw_beta_8" / "noise_0.4" / "seed_123").is_dir()
+    assert list(tmp_path.iterdir()) == []  # it never began

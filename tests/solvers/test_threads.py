@@ -21,8 +21,9 @@ def as_before():
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run code in a process of its own, with a variable of the environment or without it ("")."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "OPENBLAS_"))}
+    """Run code in a process of its own that inherits nothing about threads and logging, but gets these variables."""
+    inherited = {name: value for name, value in os.environ.items()
+                 if not name.startswith(("OMP_", "GOMP_", "OPENBLAS_", "GLOG_"))}
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=inherited | environment, text=True, capture_output=True,
                           check=True)
 
@@ -31,10 +32,18 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
                                               ({"GOMP_SPINCOUNT": "70"}, "'70'")], ids=["default", "policy", "count"])
 def test_threads_that_wait_soon_sleep_unless_told_otherwise(given, spins):
     """As libgomp itself reports it, once it is loaded."""
-    said = python("import solvers.engine", OMP_DISPLAY_ENV="verbose", **given).stderr
+    said = python("import solvers.train", OMP_DISPLAY_ENV="verbose", **given).stderr
     if "GOMP_SPINCOUNT" not in said:
         pytest.skip("this OpenMP is not GNU's")
     assert f"GOMP_SPINCOUNT = {spins}" in said
+
+
+@pytest.mark.parametrize("module", ["train", "evaluate", "losses", "overrides"])
+def test_what_caffe_reads_is_set_whichever_module_loads_it(module):
+    """It would log each net, and wait as by default."""
+    said = python(f"import os, solvers.{module}, caffe; caffe.Net('prototxt/test_nets/resnet44.prototxt', caffe.TEST);"
+                  "print(os.environ['GOMP_SPINCOUNT'])")
+    assert said.stdout == "10000\n" and "Creating Layer" not in said.stderr
 
 
 def test_as_many_threads_compute_as_were_asked_for(setting):
