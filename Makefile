@@ -8,7 +8,7 @@ ARGS ?=
 # ARGS may hold only options: then the default setting is trained.
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
 
-.PHONY: setup train evaluate compare prepare test test-slow test-upstream test-gpu soak cuda lint lock audit
+.PHONY: setup train evaluate compare report prepare test test-slow test-upstream test-gpu soak cuda lint lock audit
 
 setup:
 	@docker/setup.sh
@@ -16,7 +16,7 @@ setup:
 train: setup
 	$(PYTHON) -m solvers.train $(SETTING) $(ARGS)
 
-evaluate compare: setup
+evaluate compare report: setup
 	$(PYTHON) -m solvers.$@ $(ARGS)
 
 prepare: setup
