@@ -1,10 +1,25 @@
 #!/bin/sh
 # Installs the Debian packages that the given lists name and this machine lacks.
 #   docker/apt.sh docker/apt-build.txt [LIST...]
-# Root gets them installed; anybody else is told the command that does it.
+# Root gets them installed; anybody else is told the command that does it, and so is everybody on Fedora, whose names
+# for them are in docker/dnf-build.txt and so on.
 set -eu
+names() { sed 's/#.*//' "$@" | tr -s ' \n' ' '; }
 cat "$@" >/dev/null  # ends here if one is missing
-wanted=$(sed 's/#.*//' "$@" | tr -s ' \n' ' ')
+if ! command -v dpkg-query >/dev/null && command -v dnf >/dev/null; then
+    missing=
+    for list in "$@"; do
+        list=$(echo "$list" | sed 's/apt-\([a-z]*\.txt\)$/dnf-\1/')
+        [ ! -e "$list" ] || for package in $(names "$list"); do
+            rpm -q --whatprovides "$package" >/dev/null 2>&1 || missing="$missing $package"
+        done
+    done
+    [ -n "$missing" ] || exit 0
+    echo "error: system packages are missing. Install them, then run this again:" >&2
+    echo "    sudo dnf install$missing" >&2
+    exit 2
+fi
+wanted=$(names "$@")
 if ! command -v dpkg-query >/dev/null; then
     echo "note: no dpkg here; this needs what Debian calls: $wanted" >&2
     exit 0

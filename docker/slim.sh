@@ -1,6 +1,7 @@
 #!/bin/sh
-# Leaves of .venv and of Caffe what a run needs: packages of the given lock file, no tests, headers or debugging symbols.
-#   docker/slim.sh requirements.lock        only for the image: a checkout keeps all of it
+# Leaves of .venv and of Caffe what a run needs: packages of the given lock file, no tests, headers or debugging symbols. Writes
+# the names of the Debian packages whose libraries Caffe is linked to; they differ from release to release.
+#   docker/slim.sh requirements.lock libraries.txt        only for the image: a checkout keeps all of it
 set -eu
 cache=${CAFFE_CACHE:?names the folder to clear out}
 VIRTUAL_ENV=.venv docker/uv.sh pip sync -q --require-hashes "$1"
@@ -15,3 +16,10 @@ find .venv/lib "$cache" \( -name '*.a' -o -name '*.pyx' -o -name '*.pxd' \) -exe
 find .venv/lib "$cache"/caffe-* -type f -name '*.so*' ! -path '*.libs/*' -exec strip --strip-unneeded {} +
 strip "$cache"/caffe-*/bin/*
 rm -rf "$cache"/tools-* "$cache"/build.lock
+
+caffe="$(echo "$cache"/caffe-*/bin/caffe "$cache"/caffe-*/python/caffe/_caffe.so "$cache"/caffe-*/lib/libcaffe.so)"
+needed=$(objdump -p $caffe | sed -n 's/^ *NEEDED *//p' | sort -u)
+ldd $caffe | awk '$2 == "=>" { print $1, $3 }' | sort -u | while read -r name file; do
+    echo "$needed" | grep -qxF "$name" || continue
+    dpkg-query -S "$(realpath "$file")" 2>/dev/null | sed 's/:.*//'  # not those of the C library, which every base has
+done | sort -u >"$2"

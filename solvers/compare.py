@@ -9,7 +9,6 @@ Both sides are taken at the same checkpoints, so an unfinished run is held again
 from pathlib import Path
 
 from data_toolkit.errors import DataError
-from data_toolkit.files import write_atomically
 from solvers import curves, results
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.results import Result, percent, points
@@ -53,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         compared = [results.read(run) for run in args.runs]
         if args.plot:
             drawn = [(str(result.run), result.curve, result.released) for result in compared]
-            write_atomically(args.plot, curves.draw_together(drawn))
+            curves.save(args.plot, curves.draw_together(drawn))
     except (SolverError, DataError, OSError) as error:
         return failed(error)
     print(align([HEADER, *(row for result in compared for row in rows(result))]))

@@ -25,6 +25,11 @@ def has_cuda() -> bool:
     return about.is_file() and json.loads(about.read_text()).get("cuda") is True
 
 
+def why_slow() -> str:
+    """Why convolutions on this processor are slower than the CPU engine can make them, in words; "" where they are not."""
+    return caffe._caffe.why_slow()
+
+
 def count_weights(net: caffe.Net) -> int:
     """How many numbers the parameters of a net are."""
     return sum(blob.count for blobs in net.params.values() for blob in blobs)

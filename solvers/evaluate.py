@@ -129,8 +129,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     if any("accuracy" not in results for results in tested):
         return None
     curve = Curve(iterations, [results["accuracy"] for results in tested])
-    png = curves.draw(source.title, curve, source.published, source.solver)
-    write_atomically(source.output / "accuracy_curve.png", png)
+    curves.save(source.output / "accuracy_curve.png", curves.draw(source.title, curve, source.published, source.solver))
     return curve
 
 
@@ -262,9 +261,9 @@ class Measurements:
         self.file, self.data_sha256 = file, data_sha256
         try:
             content = json.loads(file.read_text())
-            known = content["values"] if content["data_sha256"] == data_sha256 else {}
-            self.values = {key: results for key, results in known.items() if isinstance(results, dict)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or damaged: measure
+            known = content["data_sha256"] == data_sha256 and content["values_sha256"] == self._sum(content["values"])
+            self.values = dict(content["values"]) if known else {}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none yet, or damaged: measure
             self.values = {}
 
     def __contains__(self, key: str) -> bool:
@@ -279,7 +278,13 @@ class Measurements:
     def write(self, keys: Collection[str]) -> None:
         """Write those of `keys`; others belong to checkpoints that are gone."""
         values = {key: results for key, results in self.values.items() if key in keys}
-        write_atomically(self.file, json.dumps({"data_sha256": self.data_sha256, "values": values}, indent=1) + "\n")
+        content = {"data_sha256": self.data_sha256, "values_sha256": self._sum(values), "values": values}
+        write_atomically(self.file, json.dumps(content, indent=1) + "\n")
+
+    @staticmethod
+    def _sum(values: dict) -> str:
+        """Tells a changed digit, which is still a number."""
+        return _sha256(json.dumps(values, sort_keys=True).encode())
 
 
 def write(output: Path, keys: dict[int, str], tested: Measurements, trained: Measurements | None = None) -> None:

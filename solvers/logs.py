@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import platform
 import shutil
 import sys
 import time
@@ -12,7 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, get_type_hints
 
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
+from tensorboardX.summary import scalar
 from tqdm import tqdm
 
 from data_toolkit.files import write_atomically
@@ -134,21 +137,37 @@ def _lines(rows: list[tuple]) -> str:
 
 
 class TensorBoard:
-    """What the rows' TAGS name as TensorBoard events; on resume, those after `start` are superseded."""
+    """What the rows' TAGS name as TensorBoard events; on resume, those after `start` are superseded.
+
+    Written by the caller's thread: tensorboardX's own SummaryWriter has another, and waits for ever once the disk is full.
+    """
+
+    FLUSH_SECONDS = 120
 
     def __init__(self, folder: Path, start: int):
         if not start:
             shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        folder.mkdir(exist_ok=True)
+        self._file = RecordWriter(str(folder / f"events.out.tfevents.{time.time():.6f}.{platform.node()}"))
+        self._flushed = -math.inf
+        self._add(file_version="brain.Event:2")
+        if start:
+            self._add(step=start + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, row: Row) -> None:
         for name, tag in row.TAGS.items():
             value = getattr(row, name)
             if not math.isnan(value):
-                self._writer.add_scalar(tag, value, row.iteration)
+                self._add(step=row.iteration, summary=scalar(tag, value))
+        if time.monotonic() - self._flushed > self.FLUSH_SECONDS:
+            self._file.flush()
+            self._flushed = time.monotonic()
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
+
+    def _add(self, **fields: object) -> None:
+        self._file.write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
 class Progress:

@@ -3,7 +3,6 @@
     python -m solvers.plot_dynamics runs/res44_cce/noise_0.4/seed_123 runs/res44_usw_beta_8/noise_0.4/seed_123
 """
 
-import io
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_toolkit.errors import DataError
-from data_toolkit.files import write_atomically
+from solvers import curves
 from solvers.dynamics import FILE, Dynamics
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.logs import read_log
@@ -20,8 +19,8 @@ LEGEND_LINE = 0.2  # inches
 WINDOW = 100  # steps that a point of a curve is the mean of
 
 
-def draw(runs: dict[str, list[Dynamics]]) -> bytes:
-    """Draw runs, each in a colour of its own; a PNG.
+def draw(runs: dict[str, list[Dynamics]]) -> Figure:
+    """Draw runs, each in a colour of its own.
 
     Parameters
     ----------
@@ -48,9 +47,7 @@ def draw(runs: dict[str, list[Dynamics]]) -> bytes:
     figure.legend(loc="outside lower left", frameon=False, fontsize="small")
     for axes in left, right:
         axes.spines[["top", "right"]].set_visible(False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
+    return figure
 
 
 def means(values: np.ndarray, window: int) -> np.ndarray:
@@ -70,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = {str(run): read_log(run / FILE, Dynamics) for run in args.runs}
         if empty := [run for run, values in rows.items() if not values]:
             raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes it where true labels are known")
-        write_atomically(args.output, draw(rows))
+        curves.save(args.output, draw(rows))
     except (SolverError, DataError, OSError, ValueError, KeyError) as error:
         return failed(error)
     print(args.output)

@@ -27,6 +27,31 @@ dnnl::memory Wrap(const dnnl::memory::desc& desc, const float* data) {
   return dnnl::memory(desc, Engine(), const_cast<float*>(data));
 }
 
+// How to make a primitive. oneDNN 2 wants the arguments in an object of their own, which oneDNN 3 no longer has.
+#if DNNL_VERSION_MAJOR >= 3
+template <typename Primitive, typename... Arguments>
+typename Primitive::primitive_desc Describe(const Arguments&... arguments) {
+  return typename Primitive::primitive_desc(Engine(), arguments...);
+}
+
+template <typename Primitive, typename... Arguments>
+typename Primitive::primitive_desc DescribeBackward(const dnnl::convolution_forward::primitive_desc& forward,
+    const Arguments&... arguments) {
+  return typename Primitive::primitive_desc(Engine(), arguments..., forward);
+}
+#else
+template <typename Primitive, typename... Arguments>
+typename Primitive::primitive_desc Describe(const Arguments&... arguments) {
+  return typename Primitive::primitive_desc(typename Primitive::desc(arguments...), Engine());
+}
+
+template <typename Primitive, typename... Arguments>
+typename Primitive::primitive_desc DescribeBackward(const dnnl::convolution_forward::primitive_desc& forward,
+    const Arguments&... arguments) {
+  return typename Primitive::primitive_desc(typename Primitive::desc(arguments...), Engine(), forward);
+}
+#endif
+
 // The primitives are made when they are first wanted: a net that only tests needs no backward ones.
 class OneDnnConvolution : public Convolution::Kernels {
  public:
@@ -56,9 +81,8 @@ class OneDnnConvolution : public Convolution::Kernels {
 
   void BackwardData(const float* dy, const float* w, float* dx) {
     if (!data_) {
-      data_desc_ = dnnl::convolution_backward_data::primitive_desc(
-          dnnl::convolution_backward_data::desc(dnnl::algorithm::convolution_direct, x_, any_w_, y_, strides_,
-              dilations_, pad_, pad_end_), Engine(), ForwardDesc(false));
+      data_desc_ = DescribeBackward<dnnl::convolution_backward_data>(ForwardDesc(false),
+          dnnl::algorithm::convolution_direct, x_, any_w_, y_, strides_, dilations_, pad_, pad_end_);
       data_ = dnnl::convolution_backward_data(data_desc_);
     }
     Run(data_, {{DNNL_ARG_DIFF_DST, Wrap(y_, dy)}, {DNNL_ARG_WEIGHTS, ToLayout(data_desc_.weights_desc(), w)},
@@ -107,23 +131,17 @@ class OneDnnConvolution : public Convolution::Kernels {
     return (out - 1) * stride + (kernel - 1) * dilation + 1 - in - pad;
   }
 
+  // An empty descriptor stands for no bias.
+  dnnl::memory::desc BiasDesc(bool bias) const { return bias ? bias_ : dnnl::memory::desc(); }
+
   dnnl::convolution_forward::primitive_desc ForwardDesc(bool bias) const {
-    typedef dnnl::convolution_forward::desc Desc;
-    const dnnl::prop_kind kind = dnnl::prop_kind::forward_training;
-    const dnnl::algorithm direct = dnnl::algorithm::convolution_direct;
-    return dnnl::convolution_forward::primitive_desc(
-        bias ? Desc(kind, direct, x_, any_w_, bias_, y_, strides_, dilations_, pad_, pad_end_)
-             : Desc(kind, direct, x_, any_w_, y_, strides_, dilations_, pad_, pad_end_),
-        Engine());
+    return Describe<dnnl::convolution_forward>(dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct,
+        x_, any_w_, BiasDesc(bias), y_, strides_, dilations_, pad_, pad_end_);
   }
 
   dnnl::convolution_backward_weights::primitive_desc WeightsDesc(bool bias) const {
-    typedef dnnl::convolution_backward_weights::desc Desc;
-    const dnnl::algorithm direct = dnnl::algorithm::convolution_direct;
-    return dnnl::convolution_backward_weights::primitive_desc(
-        bias ? Desc(direct, x_, any_w_, bias_, y_, strides_, dilations_, pad_, pad_end_)
-             : Desc(direct, x_, any_w_, y_, strides_, dilations_, pad_, pad_end_),
-        Engine(), ForwardDesc(bias));
+    return DescribeBackward<dnnl::convolution_backward_weights>(ForwardDesc(bias),
+        dnnl::algorithm::convolution_direct, x_, any_w_, BiasDesc(bias), y_, strides_, dilations_, pad_, pad_end_);
   }
 
   static void Add(const dnnl::memory& from, float* to) {

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "caffe/engine/convolution_vector.hpp"
 #include "caffe/engine/engine_layers.hpp"
 #include "caffe/layer.hpp"
 #include "caffe/proto/caffe.pb.h"
@@ -19,6 +20,17 @@ bool Enabled() {
   return wanted != "stock" && Caffe::mode() == Caffe::CPU;
 #else
   return false;
+#endif
+}
+
+std::string WhySlow() {
+  if (!Enabled()) return "";
+#ifdef CAFFE_ENGINE_VECTOR
+  if (HasVectors()) return "";
+  return "this processor has no AVX2 and FMA, which the engine's own convolutions need: oneDNN computes all of them, "
+      "several times slower";
+#else
+  return "the engine's own convolutions need GCC and x86-64: oneDNN computes all of them, several times slower";
 #endif
 }
 

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import figures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers import compare, published, results
+from solvers import compare, curves, published, results
 
 ROOT = Path(__file__).resolve().parents[2]
 CCE = {"setting": "res44_cce", "noise": 0.4, "noise_type": "symmetric", "seed": 123}
@@ -181,11 +182,17 @@ def one_line_error(capsys, run):
 
 
 def test_plot_draws_runs_with_and_without_a_published_one(write_run, tmp_path, capsys):
-    run = write_run([(1000, 0.1), (2000, 0.2)])
-    figure = tmp_path / "x.png"
-    assert compare.main([str(run), str(run), "--plot", str(figure)]) == 0
-    assert figure.read_bytes().startswith(b"\x89PNG")
-    assert compare.main([str(run), "--plot", str(figure / "y.png")]) == 2
+    released, ours = published.find("res44_cce", 0.4), [(1000, 0.1), (2000, 0.2)]
+    runs = {"known": write_run(ours, name="known"), "own": write_run(ours[:1], {"setting": "my_net"}, name="own")}
+    file = tmp_path / "x.png"
+    assert compare.main([*map(str, runs.values()), "--plot", str(file)]) == 0
+    expected = curves.draw_together([(str(runs["known"]), published.Curve([1000, 2000], [0.1, 0.2]), released),
+                                     (str(runs["own"]), published.Curve([1000], [0.1]), None)])
+    assert figures.lines(expected.axes[0]) == {
+        str(runs["known"]): ([1000, 2000], [10, 20]), str(runs["own"]): ([1000], [10]),
+        "published: CCE, noise 0.4": ([1000, 2000, 3000], [100 * accuracy for accuracy in released.accuracies[:3]])}
+    figures.assert_shows(file, expected)
+    assert compare.main([str(runs["known"]), "--plot", str(file / "y.png")]) == 2
     assert "cannot write" in capsys.readouterr().err
 
 

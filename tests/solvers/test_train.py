@@ -262,11 +262,12 @@ def test_noise_cannot_reach_a_net_with_its_own_data(hdf5_setting, run, capsys):
     assert "noise_0.4: this net reads its own data" in capsys.readouterr().err
 
 
-def test_a_wrong_label_in_hdf5_data(hdf5_setting, run, capsys):
+@pytest.mark.parametrize("label", [10, -1, float("nan")])
+def test_a_wrong_label_in_hdf5_data(hdf5_setting, run, capsys, label):
     with h5py.File("tiny/images.h5", "r+") as file:
-        file["label"][7] = 10
+        file["label"][7] = label
     assert run(hdf5_setting) == 2
-    assert "images.h5 has the label 10, but layer 'loss' scores 10 classes, 0 to 9" in capsys.readouterr().err
+    assert f"images.h5 has the label {label}, but layer 'loss' scores 10 classes, 0 to 9" in capsys.readouterr().err
 
 
 def test_input_layers_are_fed_as_the_legacy_fields_are(setting, run, folder, tmp_path):

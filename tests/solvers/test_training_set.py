@@ -69,6 +69,29 @@ def test_a_mat_file_is_trained_on(setting, tmp_path, mat):
     assert train.main([*arguments[:-1], "4", "--train-data", str(mat), "--noise", "0.4", "--resume"]) == 2
 
 
+def test_dynamics_where_the_images_are_known(setting, tmp_path, mat, monkeypatch, capsys):
+    """A file without true labels trains; once a set with its images is prepared, new runs have dynamics, old ones go on."""
+    monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
+    data = tmp_path / "data"
+    data.mkdir()
+    arguments = [str(setting()), "--train-data", str(mat), "--data", str(data), "--dynamics-interval", "2"]
+    old, new = ([*arguments, "--runs", str(tmp_path / name)] for name in ("old", "new"))
+    run = f"tiny/data_{mat.stem}/seed_123"
+    assert train.main([*old, "--max-iter", "4"]) == 0
+    assert "true labels are not known" in capsys.readouterr().out
+    assert not (tmp_path / "old" / run / "dynamics.csv").exists()
+
+    clean = tiny.dataset()
+    dataset.save(data / dataset.train_name("symmetric", 0.0, 123), clean, {})
+    matfile.write(mat, clean.images, clean.labels)
+    assert train.main([*old, "--max-iter", "6", "--resume"]) == 0
+    assert "dynamics.csv lacks steps" in capsys.readouterr().out
+    assert train.main([*new, "--max-iter", "4"]) == 0
+    assert train.main([*new, "--max-iter", "6", "--resume"]) == 0
+    rows = (tmp_path / "new" / run / "dynamics.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[:3] for row in rows] == [[step, "16", "0"] for step in "246"]
+
+
 def test_classes_with_few_images_and_too_few_classes(setting, tmp_path, capsys):
     """A class of 3 images gives 8 of a batch, modulo 3; a batch of 16 needs two classes."""
     data = tiny.dataset()
