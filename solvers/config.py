@@ -27,7 +27,8 @@ def read(run: Path) -> dict:
     Raises
     ------
     SolverError
-        If the run's folder has no config.json, or one that is no JSON or has a field of another type, or a number beyond LARGEST.
+        If the run's folder has no config.json, or one that is no JSON, or has a field of another type or a number that is
+        not below LARGEST.
     """
     file = run / FILE
     try:
