@@ -148,9 +148,9 @@ class Predictor:
 
 
 def cores() -> int:
-    """How many cores this process may use: OMP_NUM_THREADS, if it is set."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
+    """How many cores this process may use, by the system and by OMP_NUM_THREADS, if it is set."""
+    given, available = os.environ.get("OMP_NUM_THREADS", ""), len(os.sched_getaffinity(0))
+    return min(int(given), available) if given.isdecimal() and int(given) else available
 
 
 def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:
