@@ -163,7 +163,6 @@ def test_a_chain_of_sums(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     twins.check()
-    assert (twins.ours.blobs["x30"].data == twins.ours.blobs["x0"].data * 2**30).all()
 
 
 @drawn
