@@ -33,8 +33,9 @@ def test_it_draws_runs_with_and_without_noise(tmp_path, capsys):
     figure = plot_dynamics.draw({run: read_log(Path(run) / FILE, Dynamics) for run in runs})
     p, share = map(figures.lines, figure.axes)
     means = [55.0, 155, 255, 355, 450]  # of ten rows each, the last of nine
-    for run, noisy in zip(runs, ([0.1] * 5, [np.nan] * 5), strict=True):
-        for drawn, values in (p[f"{run}, clean"], [0.3] * 5), (p[f"{run}, noisy"], noisy), (share[run], [0.6] * 5):
+    shares = [line.get_data() for line in figure.axes[1].lines[::2]]  # unnamed: their colours are those of p
+    for run, noisy, drawn_share in zip(runs, ([0.1] * 5, [np.nan] * 5), shares, strict=True):
+        for drawn, values in (p[f"{run}, clean"], [0.3] * 5), (p[f"{run}, noisy"], noisy), (drawn_share, [0.6] * 5):
             np.testing.assert_allclose(drawn, (means, values))
     assert share["share of noisy examples"] == ([0, 1], [0, 0])
     figures.assert_shows(output, figure)
