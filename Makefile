@@ -1,66 +1,77 @@
-# The commands people use. Each does first whatever set-up is missing.
-#   make train                                   ResNet-44, DM, CIFAR-100 without label noise
-#   make train ARGS="prototxt/res44_cce --noise 0.4 --max-iter 20"
-#   make test | test-slow | test-upstream | test-sanitized | test-gpu | soak | lint | lock | audit
-#   make cuda                                    Caffe for GPUs, compiled, linked and checked; no GPU is needed
+# The commands people use; `make help` lists them. Each does first whatever set-up is missing.
 PYTHON := .venv/bin/python
 ARGS ?=
-# ARGS may hold only options: then the default setting is trained.
-SETTING := $(if $(filter-out -%,$(firstword $(ARGS))),,prototxt/res44_usw)
+# ARGS may hold only options: then the default setting is trained, unless --released names the run.
+SETTING := $(if $(filter-out -%,$(firstword $(ARGS)))$(filter --released%,$(ARGS)),,prototxt/res44_usw)
 
-.PHONY: setup train evaluate compare prepare test test-slow test-upstream test-sanitized test-gpu soak cuda lint lock audit
+.DEFAULT_GOAL := setup
+.PHONY: help setup train evaluate compare sweep prepare tensorboard test test-slow test-upstream test-sanitized test-gpu soak cuda \
+    lint lock audit
 
-setup:
+help:  ## what each target does
+	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r names text; do \
+	    for name in $$names; do printf '  make %-15s %s\n' "$$name" "$$text"; done; done
+	@echo 'ARGS passes options on: make train ARGS="prototxt/res44_cce --noise 0.4 --max-iter 20"'
+
+setup:  ## .venv with the pinned packages and a Caffe that holds our layers; CAFFE_BUILD=debug: one for gdb
 	@docker/setup.sh
 
-train: setup
+train: setup  ## train the setting ARGS; by default ResNet-44 and DM on CIFAR-100 without label noise
 	$(PYTHON) -m solvers.train $(SETTING) $(ARGS)
 
+evaluate:  ## the checkpoints of the run ARGS on the test images
+compare:  ## the run ARGS beside the published one
 evaluate compare: setup
 	$(PYTHON) -m solvers.$@ $(ARGS)
 
-prepare: setup
+sweep: setup  ## the runs of the sweep file ARGS; by default the 48 released ones
+	$(PYTHON) -m solvers.sweep $(or $(ARGS),sweeps/table1.toml)
+
+prepare: setup  ## CIFAR-100 with the label noise that ARGS says
 	$(PYTHON) data_toolkit/prepare.py $(ARGS)
 
-# Our tests and upstream's pycaffe tests.
-test: setup
+tensorboard: .venv/tensorboard/installed.lock  ## the curves of runs/ on http://localhost:6006; ARGS="--port 7007" for another port
+	.venv/tensorboard/bin/tensorboard --logdir runs $(ARGS)
+
+# In an environment of its own: a run only writes what TensorBoard reads.
+.venv/tensorboard/installed.lock: docker/tensorboard.lock | setup
+	docker/uv.sh venv -q --allow-existing --no-python-downloads --python $(PYTHON) .venv/tensorboard
+	VIRTUAL_ENV=.venv/tensorboard docker/uv.sh pip sync -q --require-hashes $<
+	cp $< $@
+
+test: setup  ## our tests and upstream's pycaffe tests; ARGS=tests/layers/test_weighting.py for one file
 	@docker/apt.sh docker/apt-test.txt
-	$(PYTHON) -m pytest -m "not slow" tests $(ARGS)
+	$(PYTHON) -m pytest -m "not slow" $(ARGS)
 
-test-slow: setup
-	$(PYTHON) -m pytest -m slow tests $(ARGS)
+test-slow: setup  ## the tests that take minutes
+	@docker/apt.sh docker/apt-test.txt docker/apt-slow.txt
+	$(PYTHON) -m pytest -m slow $(ARGS)
 
-# Upstream's CPU C++ tests and those of our layers: 5 minutes to compile, 1 to run.
-test-upstream: setup
+test-upstream: setup  ## upstream's CPU C++ tests and those of our layers: 5 minutes to compile, 1 to run
 	$(PYTHON) docker/build_caffe.py --gtests
 
-# The CPU engine, our layers and their C++ tests under the address and undefined-behaviour sanitisers, and two training steps.
-test-sanitized: setup
+test-sanitized: setup  ## our C++ code and two training steps under the address and undefined-behaviour sanitisers
 	$(PYTHON) docker/sanitized.py
 
-# Two hours of training with kills: memory and files stay in order. ARGS="--minutes 20" for less.
-soak: setup
+test-gpu: setup  ## the tests that need a GPU, ours and upstream's; CAFFE_CUDA must be set
+	$(PYTHON) -m pytest -m gpu $(ARGS)
+	$(PYTHON) docker/build_caffe.py --gtests
+
+soak: setup  ## two hours of training with kills: memory and files stay in order; ARGS="--minutes 20" for less
 	PYTHONPATH=. $(PYTHON) tests/solvers/soak.py $(ARGS)
 
 # CUDA, cuDNN and NCCL are installed into the cache (3 GB). CAFFE_CUDA=/usr/local/cuda takes that toolkit instead,
 # CAFFE_CUDA_ARCHS=86 compiles for that GPU only. Keep CAFFE_CUDA set for later calls of make.
 cuda: export CAFFE_CUDA := $(or $(CAFFE_CUDA),1)
-cuda: setup
+cuda: setup  ## Caffe for GPUs, compiled, linked and checked; no GPU is needed
 	$(PYTHON) docker/check_cuda.py
 
-# Needs a GPU and CAFFE_CUDA in the environment: our tests marked gpu, and upstream's C++ tests on the GPU.
-test-gpu: setup
-	$(PYTHON) -m pytest -m gpu tests $(ARGS)
-	$(PYTHON) docker/build_caffe.py --gtests
-
-lint: setup
+lint: setup  ## ruff and hadolint
 	.venv/bin/ruff check .
 	.venv/bin/hadolint docker/Dockerfile
 
-# Pin the newest packages that pyproject.toml admits, with hashes.
-lock: setup
+lock: setup  ## pin the newest packages that pyproject.toml admits, with hashes
 	@docker/lock.sh
 
-# Known vulnerabilities of the pinned packages. Asks PyPI, so it needs the internet.
-audit: setup
+audit: setup  ## known vulnerabilities of the pinned packages; asks PyPI
 	docker/uv.sh tool run pip-audit@2.10.1 --disable-pip --require-hashes --strict -r requirements-dev.lock

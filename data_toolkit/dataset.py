@@ -31,12 +31,16 @@ class Dataset:
         None where they are not known.
     coarse_labels : (N,) int64 or None
         The superclasses of the true labels, where the source has them.
+    matched : bool
+        Whether the true labels were found by the images (true_labels.py), and not given with the labels. Then the
+        fingerprint is without them, as a later call may find none.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     true_labels: NDArray[np.int64] | None = None
     coarse_labels: NDArray[np.int64] | None = None
+    matched: bool = False
 
     def __post_init__(self):
         if self.images.dtype != np.uint8 or self.images.shape[1:] != (32, 32, 3):
@@ -59,9 +63,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of images and labels, which tells whether a run goes on with the data that it began with."""
+        """SHA-256 of images and given labels, which tells whether a run goes on with the data that it began with."""
         sha = hashlib.sha256()
-        for array in self.images, self.labels, self.true_labels:
+        for array in self.images, self.labels, None if self.matched else self.true_labels:
             if array is not None:
                 sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
@@ -124,8 +128,8 @@ test_path.__test__ = False  # not one of pytest's
 
 
 def load_file(path: Path) -> Dataset:
-    """Any training set: the fast form, or a released or user-made ``*ImageDataCell*.mat``, whose true labels are unknown."""
+    """Any training set: the fast form, or a released or user-made ``*ImageDataCell*.mat``, which seldom has true labels."""
     if Path(path).suffix == ".npz":
         return load(path)[0]
     images, labels = matfile.read(path)
-    return Dataset(images, labels)
+    return Dataset(images, labels, matfile.read_true_labels(path))

@@ -1,5 +1,7 @@
 """MATLAB files as the released experiments have them: `ImageDataCell` and `class_ids`, v7.3 (HDF5) or, to read only, v5.
 
+A file of one's own may have `true_labels` besides, stored as `class_ids` is.
+
 What MATLAB's ``load`` asks of such a file: a 512-byte block in front with MATLAB's header; HDF5 dimensions in reverse
 order, since MATLAB counts columns first; the attribute MATLAB_class on each array; a cell array as references to
 arrays that live in the group ``#refs#`` (MATLAB names it in their attribute H5PATH, but does not ask for that).
@@ -24,6 +26,7 @@ USERBLOCK = 512
 HEADER = (b"MATLAB 7.3 MAT-file, Platform: Python, Created on: Thu Jan  1 00:00:00 1970 HDF5 schema 1.00 .".ljust(116)
           + bytes(8) + b"\x00\x02" + b"IM").ljust(USERBLOCK, b"\x00")
 IMAGE = (3, 32, 32)  # 32 x 32 x 3 in MATLAB
+OPTIONAL = ("true_labels",)
 MAX_IMAGES = 1_000_000  # 3 GB; a small file may declare any number
 
 
@@ -98,21 +101,17 @@ def _variable(file: h5py.File, name: str) -> h5py.Dataset:
     return variable
 
 
-def _labels(values: NDArray) -> NDArray[np.int64]:
+def _labels(values: NDArray, name: str = "class_ids") -> NDArray[np.int64]:
     if values.dtype.kind not in "iuf":
-        raise DataError("class_ids are not numbers")
+        raise DataError(f"{name} are not numbers")
     if values.size != max(values.shape, default=0):
-        raise DataError("class_ids is not an N x 1 array")
+        raise DataError(f"{name} is not an N x 1 array")
     values = values.ravel()
     with np.errstate(invalid="ignore"):  # NaN and the like are found below
         labels = values.astype(np.int64)
     if not np.array_equal(labels, values) or labels.min(initial=0) < 0:
-        raise DataError("class_ids are not all whole numbers from 0 on")
+        raise DataError(f"{name} are not all whole numbers from 0 on")
     return labels
-
-
-def _read_class_ids(file: h5py.File) -> NDArray[np.int64]:
-    return _labels(_variable(file, "class_ids")[()])
 
 
 def _read_images(file: h5py.File) -> NDArray[np.uint8]:
@@ -134,7 +133,7 @@ def _read_v5(path: Path, names: list[str]) -> dict[str, NDArray]:
     """Variables of a file older than v7.3."""
     with open(path, "rb") as file:
         variables = matlab5.load(file, names)
-    if missing := [name for name in names if name not in variables]:
+    if missing := [name for name in names if name not in variables and name not in OPTIONAL]:
         raise DataError(f"has no variable {missing[0]}")
     return variables
 
@@ -165,15 +164,20 @@ def _is_v5(path: Path) -> bool:
 
 def _read_v7_3(path: Path, names: list[str]) -> dict[str, NDArray]:
     """Variables of a file of v7.3, read in a process of its own."""
-    readers = {"ImageDataCell": _read_images, "class_ids": _read_class_ids}
-
     def read() -> dict[str, NDArray]:
         if not h5py.is_hdf5(path):
             raise DataError("is not a MATLAB file of version 5 or 7.3")
         with h5py.File(path, "r") as file:
-            return {name: readers[name](file) for name in names}
+            return {name: _read_images(file) if name == "ImageDataCell" else _labels(_variable(file, name)[()], name)
+                    for name in names if name not in OPTIONAL or name in file}
 
     return isolation.arrays(read)
+
+
+def _read_labels(path: Path, names: list[str]) -> dict[str, NDArray[np.int64]]:
+    if _is_v5(path):
+        return {name: _labels(values, name) for name, values in _read_v5(path, names).items()}
+    return _read_v7_3(path, names)
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -205,6 +209,13 @@ def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def read_labels(path: Path) -> NDArray[np.int64]:
     """Only the labels of such a file, (N,); see `read`."""
     with _naming(path):
-        if _is_v5(path):
-            return _labels(_read_v5(path, ["class_ids"])["class_ids"])
-        return _read_v7_3(path, ["class_ids"])["class_ids"]
+        return _read_labels(path, ["class_ids"])["class_ids"]
+
+
+def read_true_labels(path: Path) -> NDArray[np.int64] | None:
+    """The `true_labels` of such a file, (N,), or None where it has none; see `read`."""
+    with _naming(path):
+        found = _read_labels(path, ["class_ids", "true_labels"])
+        if "true_labels" in found and found["true_labels"].shape != found["class_ids"].shape:
+            raise DataError(f"has {len(found['class_ids'])} class_ids but {len(found['true_labels'])} true_labels")
+        return found.get("true_labels")

@@ -29,6 +29,7 @@ from data_toolkit.files import atomic_writer
 from data_toolkit.noise import RATED, LabelNoise, confusion
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
+ARCHIVE = URL.rpartition("/")[2]
 SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
 
 
@@ -84,9 +85,15 @@ def given_source(source: str | Path | None) -> archives.Source | None:
     return archives.find(Path(given)) if given else None
 
 
+def downloaded_source(output: Path) -> archives.Source | None:
+    """The official binary archive, if an earlier call downloaded it to `output`."""
+    archive = output / ARCHIVE
+    return archives.find(archive) if archive.is_file() else None
+
+
 def get_source(output: Path) -> archives.Source:
     """The official binary archive, downloaded to `output` unless it is there."""
-    archive = output / URL.rpartition("/")[2]
+    archive = output / ARCHIVE
     download.fetch(URL, SHA256, archive)
     return archives.find(archive)
 

@@ -4,6 +4,7 @@
     .venv/bin/python docker/build_caffe.py --gtests     # also compile and run upstream's and our C++ tests
     CAFFE_SOURCE=DIR .venv/bin/python docker/build_caffe.py     # build another checkout of upstream Caffe
     CAFFE_CUDA=1 .venv/bin/python docker/build_caffe.py         # for GPUs, see cuda_toolkit.py
+    CAFFE_BUILD=debug .venv/bin/python docker/build_caffe.py    # for gdb: not optimised, with debugging symbols
 
 The source is the one that caffe-source.txt pins, with patches/ applied, layers/native/ and the CPU engine of
 layers/onednn/ added. The result is installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work
@@ -19,6 +20,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,6 +39,8 @@ DOCKER = ROOT / "docker"
 NATIVE_LAYERS = ROOT / "layers" / "native"
 ENGINE = ROOT / "layers" / "onednn"
 CPP_TESTS = ROOT / "tests" / "layers"
+SCRIPTS = ("classify.py", "detect.py", "draw_net.py")  # of upstream's python/, for .venv/bin
+BUILD_TYPES = {"release": "Release", "debug": "Debug"}  # CAFFE_BUILD -> CMAKE_BUILD_TYPE
 CMAKE_OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     # Upstream's and Boost's warnings are not ours to fix.
@@ -64,8 +68,12 @@ def cache_dir() -> Path:
 
 
 def cmake_options() -> dict[str, str]:
-    """How to build; for GPUs with the toolkit that CAFFE_CUDA asks for, see cuda_toolkit.py."""
-    return CMAKE_OPTIONS | (cuda_toolkit.find(cache_dir()).cmake_options() if cuda_toolkit.wanted() else {})
+    """How to build: as CAFFE_BUILD says, and for GPUs with the toolkit that CAFFE_CUDA asks for, see cuda_toolkit.py."""
+    build = os.environ.get("CAFFE_BUILD") or "release"
+    if build not in BUILD_TYPES:
+        raise BuildError(f"CAFFE_BUILD={build} is unknown: give one of {', '.join(BUILD_TYPES)}")
+    return CMAKE_OPTIONS | {"CMAKE_BUILD_TYPE": BUILD_TYPES[build]} | (
+        cuda_toolkit.find(cache_dir()).cmake_options() if cuda_toolkit.wanted() else {})
 
 
 def output_of(*command: str) -> str:
@@ -297,16 +305,24 @@ def install(cache: Path, prefix: Path) -> None:
 
 
 def put_on_path(prefix: Path) -> None:
-    """Let this interpreter import caffe and our packages with no environment variable, and give it the caffe tool."""
+    """Let this interpreter import caffe and our packages with no environment variable, and put Caffe's tools beside it."""
     site = Path(sysconfig.get_path("purelib"))
     lines = f"{prefix / 'python'}\n{ROOT}\n"
     pth = site / "caffe.pth"
     if not pth.exists() or pth.read_text() != lines:
         pth.write_text(lines)
-    tool = Path(sys.prefix) / "bin" / "caffe"
-    if not tool.is_symlink() or os.readlink(tool) != str(prefix / "bin/caffe"):
-        tool.unlink(missing_ok=True)
-        tool.symlink_to(prefix / "bin/caffe")
+    for tool in (prefix / "bin").iterdir():
+        link = Path(sys.prefix) / "bin" / tool.name
+        if not link.is_symlink() or os.readlink(link) != str(tool):
+            link.unlink(missing_ok=True)
+            link.symlink_to(tool)
+    # These look for their models from where they are, and their first line names no interpreter that has Caffe.
+    for name in SCRIPTS:
+        launcher = Path(sys.prefix) / "bin" / name
+        text = f'#!/bin/sh\nexec "$(dirname "$0")/python" {shlex.quote(str(prefix / "python" / name))} "$@"\n'
+        if not launcher.exists() or launcher.read_text() != text:
+            launcher.write_text(text)
+            launcher.chmod(0o755)
 
 
 def run_gtests(cache: Path, prefix: Path) -> int:

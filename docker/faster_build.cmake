@@ -14,16 +14,21 @@ function(faster_build)
   endforeach()
 
   # Generated code, and code that works once for a net or a batch, is compiled faster than it is optimised.
-  foreach(target ${tools} caffe.bin pycaffe caffeproto)
-    target_compile_options(${target} PRIVATE -O1)
-  endforeach()
-  file(GLOB cold RELATIVE "${CMAKE_SOURCE_DIR}/src/caffe" "${CMAKE_SOURCE_DIR}/src/caffe/*.cpp"
-    "${CMAKE_SOURCE_DIR}/src/caffe/solvers/*.cpp" "${CMAKE_SOURCE_DIR}/src/caffe/layers/*_data_layer.cpp")
-  list(REMOVE_ITEM cold blob.cpp data_transformer.cpp)
-  foreach(file ${cold} layers/lstm_layer.cpp layers/recurrent_layer.cpp layers/rnn_layer.cpp util/blocking_queue.cpp
-      util/db_lmdb.cpp util/hdf5.cpp util/insert_splits.cpp util/signal_handler.cpp util/upgrade_proto.cpp)
-    set_property(SOURCE "${CMAKE_SOURCE_DIR}/src/caffe/${file}" TARGET_DIRECTORY caffe PROPERTY COMPILE_OPTIONS -O1)
-  endforeach()
+  if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+    foreach(target ${tools} caffe.bin pycaffe caffeproto)
+      target_compile_options(${target} PRIVATE -O1)
+    endforeach()
+    file(GLOB cold RELATIVE "${CMAKE_SOURCE_DIR}/src/caffe" "${CMAKE_SOURCE_DIR}/src/caffe/*.cpp"
+      "${CMAKE_SOURCE_DIR}/src/caffe/solvers/*.cpp" "${CMAKE_SOURCE_DIR}/src/caffe/layers/*_data_layer.cpp")
+    list(REMOVE_ITEM cold blob.cpp data_transformer.cpp)
+    foreach(file ${cold} layers/lstm_layer.cpp layers/recurrent_layer.cpp layers/rnn_layer.cpp util/blocking_queue.cpp
+        util/db_lmdb.cpp util/hdf5.cpp util/insert_splits.cpp util/signal_handler.cpp util/upgrade_proto.cpp)
+      set_property(SOURCE "${CMAKE_SOURCE_DIR}/src/caffe/${file}" TARGET_DIRECTORY caffe PROPERTY COMPILE_OPTIONS -O1)
+    endforeach()
+  endif()
+
+  # A debug build has the same file names, which pycaffe and .venv rely on.
+  set_target_properties(caffe caffeproto pycaffe caffe.bin ${tools} test.testbin PROPERTIES DEBUG_POSTFIX "")
 
   # NumPy's headers, copied beside the source tree by build_caffe.py.
   foreach(target caffe pycaffe)

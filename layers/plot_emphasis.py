@@ -55,7 +55,7 @@ def draw(settings: list[str]) -> plt.Figure:
         top = int(density.argmax())
         axes.plot(p[top], density[top], "o", color=line.get_color(), markersize=4)
     axes.set(xlabel="p, the probability given to the label", ylabel="normalised weight", xlim=(0, 1), ylim=(0, None))
-    axes.legend(frameon=False, fontsize="small")
+    figure.legend(loc="outside right center", frameon=False, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

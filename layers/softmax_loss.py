@@ -61,15 +61,15 @@ def class_indices(labels: np.ndarray, shape: tuple[int, ...], axis: int, ignore_
     """
     check_label_count(labels, shape, axis)
     outer, classes, inner = outer_classes_inner(shape, axis)
-    indices = labels.reshape(outer, 1, inner).astype(np.intp)
-    valid = np.not_equal(indices, ignore_label) if ignore_label is not None else np.ones_like(indices, dtype=bool)
-    wrong = valid & ((indices < 0) | (indices >= classes))
+    given = np.trunc(labels.reshape(outer, 1, inner))  # not yet integers: NaN would become one
+    valid = np.not_equal(given, ignore_label) if ignore_label is not None else np.ones_like(given, dtype=bool)
+    wrong = valid & ~((given >= 0) & (given < classes))
     if wrong.any():
         example, _, position = np.argwhere(wrong)[0]
         where = f"example {example}" + (f", position {position}" if inner > 1 else "")
-        raise ValueError(f"label {indices[example, 0, position]} of {where} is outside 0..{classes - 1}, the classes "
+        raise ValueError(f"label {given[example, 0, position]:g} of {where} is outside 0..{classes - 1}, the classes "
                          f"of the scores, and not ignore_label ({ignore_label})")
-    return np.where(valid, indices, 0), valid
+    return np.where(valid, given, 0).astype(np.intp), valid
 
 
 class SoftmaxLoss:

@@ -2,17 +2,21 @@
 
 import io
 import itertools
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_toolkit.files import write_atomically
 from solvers.engine import caffe
 from solvers.published import Curve, PublishedRun
 
 pb = caffe.proto.caffe_pb2
 
+LEGEND_LINE = 0.23  # inches
 
-def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.SolverParameter) -> bytes:
+
+def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.SolverParameter) -> Figure:
     """Draw the curves.
 
     Parameters
@@ -27,8 +31,8 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
 
     Returns
     -------
-    bytes
-        A PNG of 1200 x 750 pixels.
+    Figure
+        1200 pixels wide.
     """
     figure, axes = _axes(title)
     if published is not None:
@@ -39,10 +43,11 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
     for i, drop in enumerate(learning_rate_drops(solver, last)):
         axes.axvline(drop, color="tab:red", linestyle=":", linewidth=1, label=None if i else "learning rate drops")
     axes.set_xlim(0, 1.02 * last)
-    return _png(figure, axes)
+    _finish(axes)
+    return figure
 
 
-def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
+def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> Figure:
     """Draw several runs, as far as they go, each with its published run dashed in the same colour.
 
     Parameters
@@ -51,8 +56,8 @@ def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
 
     Returns
     -------
-    bytes
-        A PNG of 1200 x 750 pixels.
+    Figure
+        1200 pixels wide.
     """
     figure, axes = _axes("test accuracy: ours and, dashed, as published")
     colours: dict[str, str] = {}
@@ -66,11 +71,19 @@ def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> bytes:
                   label=f"published: {published.name}, noise {published.noise}")
         _plot(axes, ours, color=colour, marker=next(markers), markersize=4, label=name)
     axes.set_xlim(left=0)
-    return _png(figure, axes)
+    _finish(axes)
+    return figure
+
+
+def save(file: Path, figure: Figure) -> None:
+    """Write a figure as PNG, whole or not at all; raise DataError if that cannot be done."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    write_atomically(file, png.getvalue())
 
 
 def _axes(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel="iteration", ylabel="test accuracy (%)")
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -82,12 +95,12 @@ def _plot(axes: Axes, curve: Curve, **style) -> None:
     axes.plot(curve.iterations, [100 * accuracy for accuracy in curve.accuracies], **style)
 
 
-def _png(figure: Figure, axes: Axes) -> bytes:
+def _finish(axes: Axes) -> None:
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left", framealpha=0.9)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
+    # Below the axes, where it hides no curve, one name a line, so that none is cut; the figure grows with it.
+    figure, entries = axes.figure, len(axes.get_legend_handles_labels()[1])
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * entries)
+    figure.legend(loc="outside lower left", frameon=False)
 
 
 def learning_rate_drops(solver: pb.SolverParameter, last: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Learning dynamics: the probability that a net gives to clean and to noisy labels, and each side's share of the gradient."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from data_toolkit.dataset import Dataset
 from layers.weighting import Weighting
 from solvers import losses
 from solvers.engine import caffe
+from solvers.logs import read_log
 from solvers.phases import layers_in
 
 pb = caffe.proto.caffe_pb2
@@ -115,3 +117,9 @@ def observer(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, data: D
     scores, label = (net.blobs[name].data for name in loss.bottom[:2])
     one_each = label.size == images and scores.shape[0] == images and scores.size == images * scores.shape[1]
     return Observer(net, loss, data, interval) if one_each else None
+
+
+def is_whole(folder: Path, start: int, interval: int) -> bool:
+    """Whether a run's dynamics.csv has all rows up to step `start`; not so if the true labels were unknown for a while."""
+    rows = [row.iteration for row in read_log(folder / FILE, Dynamics)]
+    return rows[: start // interval] == list(range(interval, start + 1, interval))

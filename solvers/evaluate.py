@@ -2,10 +2,12 @@
 
     python -m solvers.evaluate runs/res44_usw/noise_0.4/seed_123
     python -m solvers.evaluate runs/res44_usw/noise_0.4/seed_123 --train-sets    # also train_accuracy.csv
+    python -m solvers.evaluate RUN --save-train-probabilities train.npy           # for cleanlab: docs/label_errors.md
     python -m solvers.evaluate CIFAR100_ResNet44_V03_lambda1/train_Res44_CCE_0.4  # the released checkpoints
 
-A checkpoint that was measured before, on the same net and data, is not measured again. What is measured of a released
-run folder goes to runs/: the folder itself stays as it is.
+A net that reads its own data is measured by its solver's test nets instead: the means of their accuracies and losses over
+test_iter batches. A checkpoint that was measured before, on the same net and data, is not measured again. What is measured
+of a released run folder goes to runs/: the folder itself stays as it is.
 """
 
 import argparse
@@ -15,32 +17,30 @@ import io
 import json
 import math
 import sys
-import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from google.protobuf.message import DecodeError
-from tqdm import tqdm
+from numpy.typing import NDArray
 
-from data_toolkit import batches, dataset
+from data_toolkit import dataset
+from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from data_toolkit.files import write_atomically
-from solvers import config, curves, prototext, published, setting, validate
+from data_toolkit.files import atomic_writer, write_atomically
+from solvers import classifier, config, curves, prototext, published, setting, test_nets
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe, last_words
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.inputs import IMAGE
+from solvers.inference import Predictor
 from solvers.permissions import NOTHING, Permissions
-from solvers.phases import layers_in
 from solvers.published import Curve, PublishedRun
+from solvers.test_nets import TestNet
 from solvers.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
-TEST = pb.NetState(phase=pb.TEST)
-BATCH = 64
+Results = dict[str, float | list[float]]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder that solvers.train wrote, or one of the released package")
     parser.add_argument("--train-sets", action="store_true",
                         help="measure the training images too, against their given and their true labels")
+    for which, name in ("test", "--save-probabilities"), ("training", "--save-train-probabilities"):
+        parser.add_argument(name, type=Path, metavar="FILE.npy",
+                            help=f"write what the newest checkpoint gives to the {which} images: images x classes, float32, "
+                                 "in the order of the data set")
     Permissions.add_options(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
                         help="where the measurements of a released folder go (default runs)")
@@ -58,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         with last_words(f"{args.run} and what was measured before are as they were"):
-            evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data))
+            evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data),
+                     {"test": args.save_probabilities, "train": args.save_train_probabilities})
     except (SolverError, DataError) as error:
         return failed(error)
     except KeyboardInterrupt:
@@ -66,8 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"),
-             allowed: Permissions = NOTHING) -> Curve:
+def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"), allowed: Permissions = NOTHING,
+             save: dict[str, Path | None] | None = None) -> Curve | None:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
 
     Parameters
@@ -81,61 +86,114 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     runs : Path
         Where the measurements of a released run folder go.
     allowed : Permissions
+    save : dict of str to Path or None
+        Where to write the newest checkpoint's probabilities for the images of "test" and "train".
 
     Returns
     -------
-    Curve
-        Iterations, and accuracies as fractions of the test images.
+    Curve or None
+        Iterations, and accuracies as fractions of the test images; None of a net that tells only losses.
 
     Raises
     ------
     SolverError, data_toolkit.errors.DataError
-        If the run has no checkpoint, its net no probabilities, or the data are missing.
+        If the run has no checkpoint, nothing to measure it by, or the data are missing.
     """
+    save = {name: file for name, file in (save or {}).items() if file}
+    for file in save.values():
+        if not file.absolute().parent.is_dir():
+            raise SolverError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
-    validate.check_net(source.net, TEST)
-    allowed.check(source.net)
+    for net in source.nets:
+        allowed.check(net.param)
     iterations = source.checkpoints.models()
     if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")
-    test = dataset.load_test(data)
-    train = source.labels.load(data) if train_sets else None
-    if train_sets and train.true_labels is None:
-        raise SolverError(f"--train-sets: {source.labels.file} does not tell its images' true labels")
-    net = build(source.net)
-    net_text = prototext.text(source.net).encode()
-    keys = {iteration: _sha256(source.checkpoints.model(iteration).read_bytes(), net_text) for iteration in iterations}
-    source.output.mkdir(parents=True, exist_ok=True)
-    tested = Measurements(source.output / "accuracy.json", test)
-    trained = Measurements(source.output / "train_accuracy.json", train) if train_sets else None
-    loaded = None
-    for iteration, key in keys.items():
-        for measurements, measure in (tested, accuracy), (trained, train_accuracies):
-            if measurements is None or key in measurements:
-                continue
-            if loaded != iteration:
-                load(net, source.checkpoints.model(iteration))
-                loaded = iteration
-            measurements[key] = measure(net, measurements.data)
-        write(source.output, keys, tested, trained)
-        train_line = ", ".join(f"{name} {value:.4f}" for name, value in trained[key].items()) if trained else ""
-        print(line(iteration, tested[key]) + (f"; training: {train_line}" if train_line else ""), flush=True)
-    curve = Curve(iterations, [tested[key] for key in keys.values()])
-    png = curves.draw(source.title, curve, source.published, source.solver)
-    write_atomically(source.output / "accuracy_curve.png", png)
+    if source.is_fed:
+        sets = load_sets(source, data, train_sets, save)
+        with Predictor(source.nets[0].param, sets) as predict:
+            jobs = [Job(source.output / "accuracy.json", sets["test"].fingerprint,
+                        lambda model: {"accuracy": accuracy(predict(model, "test"), sets["test"])})]
+            if train_sets:
+                jobs.append(Job(source.output / "train_accuracy.json", sets["train"].fingerprint,
+                                lambda model: train_accuracies(predict(model, "train"), sets["train"])))
+            tested = measure(source, iterations, jobs)
+            for name, file in save.items():
+                with atomic_writer(file) as written:
+                    np.save(written, predict(source.checkpoints.model(iterations[-1]), name))
+    elif train_sets or save:
+        raise SolverError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
+    else:
+        tested = measure(source, iterations, [Job(source.output / "accuracy.json", test_nets.fingerprint(source.nets),
+                                                  lambda model: test_nets.measure(source.nets, model))])
+    if any("accuracy" not in results for results in tested):
+        return None
+    curve = Curve(iterations, [results["accuracy"] for results in tested])
+    curves.save(source.output / "accuracy_curve.png", curves.draw(source.title, curve, source.published, source.solver))
     return curve
 
 
+class Job(NamedTuple):
+    """Something to measure of each checkpoint.
+
+    Attributes
+    ----------
+    file : Path
+        Where the results are kept.
+    data : str
+        The fingerprint of what is measured on.
+    compute : function
+        From a checkpoint's weights, a file, to its results.
+    """
+
+    file: Path
+    data: str
+    compute: Callable[[Path], Results]
+
+
+def load_sets(source: "Source", data: Path, train_sets: bool, save: Collection[str]) -> dict[str, Dataset]:
+    """The test images, and the training images where they are wanted."""
+    sets = {"test": dataset.load_test(data)}
+    if train_sets or "train" in save:
+        sets["train"] = source.labels.load(data)
+    if train_sets and sets["train"].true_labels is None:
+        raise SolverError(f"--train-sets: {source.labels.file} does not tell its images' true labels")
+    return sets
+
+
+def measure(source: "Source", iterations: list[int], jobs: list[Job]) -> list[Results]:
+    """Do the jobs for each checkpoint, but for what is done; write and print the results. Returns those of the first job."""
+    nets = "".join(prototext.text(net.param) for net in source.nets).encode()
+    models = {iteration: source.checkpoints.model(iteration) for iteration in iterations}
+    keys = {iteration: _sha256(model.read_bytes(), nets) for iteration, model in models.items()}
+    source.output.mkdir(parents=True, exist_ok=True)
+    stored = [Measurements(job.file, job.data) for job in jobs]
+    for iteration, key in keys.items():
+        for job, measurements in zip(jobs, stored, strict=True):
+            if key not in measurements:
+                measurements[key] = job.compute(models[iteration])
+        write(source.output, keys, *stored)
+        tested, *trained = (measurements[key] for measurements in stored)
+        train_line = ", ".join(f"{name} {value:.4f}" for results in trained for name, value in results.items())
+        print(line(iteration, tested) + (f"; training: {train_line}" if train_line else ""), flush=True)
+    return [stored[0][key] for key in keys.values()]
+
+
 class Source(NamedTuple):
-    """What is to be measured: checkpoints, the net from images to probabilities, and what is known of the run."""
+    """What is to be measured: checkpoints, the nets to measure them by, and what is known of the run."""
 
     checkpoints: Checkpoints
-    net: pb.NetParameter
+    nets: list[TestNet]
     solver: pb.SolverParameter
     labels: TrainingSet
     published: PublishedRun | None
     title: str
     output: Path
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether the net is one from images to probabilities, and not one that reads its own data."""
+        return self.nets[0].batches is None
 
 
 def find_source(run: Path, runs: Path) -> Source:
@@ -149,113 +207,28 @@ def find_source(run: Path, runs: Path) -> Source:
     if (run / config.FILE).exists():
         about = config.read(run)
         folders = run.resolve().parent
-        return Source(Checkpoints(run), read_test_net(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
+        return Source(Checkpoints(run), test_nets.read(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
                       TrainingSet.from_config(about), published.match(about),
                       f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run)
     name = published.RUN_FOLDER.fullmatch(run.resolve().name)
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
     chosen = setting.load(run.resolve().parent / name["setting"])
-    net = derive_test_net(chosen.net)
+    nets = [TestNet(classifier.derive(chosen.net))]
     released = next((r for r in published.load_runs()
                      if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
-    return Source(Checkpoints(run), net, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
+    return Source(Checkpoints(run), nets, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
                   f"{chosen.name}, noise {name['noise']}, as released",
                   runs / chosen.name / f"noise_{name['noise']}" / "released")
 
 
-def read_test_net(run: Path) -> pb.NetParameter:
-    """The net from images to probabilities: the run's test.prototxt, else what its train net is without the label."""
-    file = run / "test.prototxt"
-    if file.is_file():
-        return setting.read_net(file)
-    return derive_test_net(setting.read_net(run / "train.prototxt"))
+def accuracy(probabilities: NDArray[np.float32], test: Dataset) -> float:
+    """The fraction of the N images whose largest probability, of (N, C), is at their label."""
+    return float(np.mean(probabilities.argmax(axis=1) == test.labels))
 
 
-def derive_test_net(train: pb.NetParameter) -> pb.NetParameter:
-    """Keep of a train net what follows from its images alone, up to the probabilities ``probs``.
-
-    Raises
-    ------
-    SolverError
-        If it is not fed with images through the blob ``data``, or has no loss to tell its scores by.
-    """
-    net = pb.NetParameter(name=train.name, input=["data"], input_dim=[1, *IMAGE])
-    layers = list(layers_in(train, TEST))
-    inputs = {*train.input, *(top for layer in layers if layer.type == "Input" for top in layer.top)}
-    if "data" not in inputs:
-        raise SolverError("the net reads its own data; solvers.evaluate measures nets that are fed with CIFAR-100")
-    available = {"data"}
-    for layer in layers:
-        if layer.bottom and available.issuperset(layer.bottom):
-            net.layer.add().CopyFrom(layer)
-            available.update(layer.top)
-    if "probs" not in available:
-        scores = [layer.bottom[0] for layer in layers if "label" in layer.bottom and layer.bottom[0] in available]
-        if not scores:
-            raise SolverError("the net has neither the blob 'probs' nor a loss of scores and 'label'")
-        net.layer.add(name="probs", type="Softmax", bottom=[scores[-1]], top=["probs"])
-    return net
-
-
-def build(net: pb.NetParameter) -> caffe.Net:
-    caffe.set_mode_cpu()
-    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:  # Caffe reads nets from files only
-        file.write(prototext.text(net))
-        file.flush()
-        return caffe.Net(file.name, caffe.TEST)
-
-
-def load(net: caffe.Net, file: Path) -> None:
-    """Load a checkpoint's weights into `net`, for all its layers: Caffe leaves a layer that it does not find random."""
-    check_weights(net, file)
-    net.copy_from(str(file))
-
-
-def check_weights(net: caffe.Net, file: Path) -> None:
-    """Raise SolverError unless the file is whole and has the net's weights; Caffe itself would end the process."""
-    try:
-        layers = {layer.name: layer.blobs for layer in pb.NetParameter.FromString(file.read_bytes()).layer}
-    except DecodeError as error:
-        raise SolverError(f"{file} is damaged: {error}") from error
-    if missing := [name for name in net.params if not layers.get(name)]:
-        raise SolverError(f"{file} has no weights for the layers {', '.join(missing)} of the test net")
-    for name, blobs in net.params.items():
-        ours = [tuple(blob.data.shape) for blob in blobs]
-        theirs = [_shape(blob) for blob in layers[name]]
-        if any(shape != other and np.prod(shape) != np.prod(other) for shape, other in zip(ours, theirs, strict=False)) \
-                or len(ours) != len(theirs) or any(len(blob.data) != np.prod(shape) and len(blob.double_data) != np.prod(shape)
-                                                   for blob, shape in zip(layers[name], theirs, strict=True)):
-            raise SolverError(f"{file}: the weights of layer '{name}' have the shapes {theirs}, the test net's {ours}")
-
-
-def _shape(blob: pb.BlobProto) -> tuple[int, ...]:
-    """As Caffe reads it: the old four fields, or any number of dimensions."""
-    if blob.HasField("shape"):
-        return tuple(blob.shape.dim)
-    return blob.num, blob.channels, blob.height, blob.width
-
-
-def predict(net: caffe.Net, images: dataset.Dataset) -> np.ndarray:
-    """The class of the largest probability of each image: (N,) int64. No flip, the middle crop."""
-    output = "probs" if "probs" in net.blobs else net.outputs[0]
-    predicted = []
-    for data, _ in tqdm(batches.test_batches(images, batch_size=BATCH), total=-(-len(images.labels) // BATCH),
-                        unit="batch", leave=False, disable=None):
-        net.blobs["data"].reshape(*data.shape)
-        net.blobs["data"].data[...] = data
-        net.forward()
-        predicted.append(net.blobs[output].data.reshape(len(data), -1).argmax(axis=1))
-    return np.concatenate(predicted)
-
-
-def accuracy(net: caffe.Net, test: dataset.Dataset) -> float:
-    """The fraction of the images whose largest probability is at their label."""
-    return float(np.mean(predict(net, test) == test.labels))
-
-
-def train_accuracies(net: caffe.Net, train: dataset.Dataset) -> dict[str, float]:
-    """Accuracies on the training images, as in Table 9 of arXiv 1905.11233 and on the two parts.
+def train_accuracies(probabilities: NDArray[np.float32], train: Dataset) -> dict[str, float]:
+    """Accuracies on the N training images, as in Table 9 of arXiv 1905.11233 and on the two parts, from (N, C) probabilities.
 
     Returns
     -------
@@ -264,7 +237,7 @@ def train_accuracies(net: caffe.Net, train: dataset.Dataset) -> dict[str, float]
         clean_part: images whose given label is the true one; memorised, recovered: the other images, against their given
         and against their true labels. NaN where there are no such images.
     """
-    predicted = predict(net, train)
+    predicted = probabilities.argmax(axis=1)
     given, true = predicted == train.labels, predicted == train.true_labels
     noisy = train.labels != train.true_labels
     parts = {"corrupted": given, "intact": true, "clean_part": given[~noisy], "memorised": given[noisy],
@@ -272,40 +245,49 @@ def train_accuracies(net: caffe.Net, train: dataset.Dataset) -> dict[str, float]
     return {name: float(right.mean()) if len(right) else math.nan for name, right in parts.items()}
 
 
-def line(iteration: int, value: float) -> str:
-    return f"iter: {iteration}, accuracy: {value:.4f}"
+def line(iteration: int, results: Results) -> str:
+    """A line of accuracy.txt: those results that are one number."""
+    numbers = [f"{name}: {value:.4f}" for name, value in results.items() if not isinstance(value, list)]
+    return ", ".join([f"iter: {iteration}", *numbers])
 
 
 class Measurements:
     """What was measured of checkpoints on some data, in a JSON file, so that it need not be measured again.
 
-    Keys tell a checkpoint's weights and net.
+    Keys tell a checkpoint's weights and nets.
     """
 
-    def __init__(self, file: Path, data: dataset.Dataset):
-        self.file, self.data = file, data
+    def __init__(self, file: Path, data_sha256: str):
+        self.file, self.data_sha256 = file, data_sha256
         try:
             content = json.loads(file.read_text())
-            self.values = dict(content["values"]) if content["data_sha256"] == data.fingerprint else {}
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: measure
+            known = content["data_sha256"] == data_sha256 and content["values_sha256"] == self._sum(content["values"])
+            self.values = dict(content["values"]) if known else {}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none yet, or damaged: measure
             self.values = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self.values
 
-    def __getitem__(self, key: str) -> float | dict[str, float]:
+    def __getitem__(self, key: str) -> Results:
         return self.values[key]
 
-    def __setitem__(self, key: str, value: float | dict[str, float]) -> None:
-        self.values[key] = value
+    def __setitem__(self, key: str, results: Results) -> None:
+        self.values[key] = results
 
     def write(self, keys: Collection[str]) -> None:
         """Write those of `keys`; others belong to checkpoints that are gone."""
-        values = {key: value for key, value in self.values.items() if key in keys}
-        write_atomically(self.file, json.dumps({"data_sha256": self.data.fingerprint, "values": values}, indent=1) + "\n")
+        values = {key: results for key, results in self.values.items() if key in keys}
+        content = {"data_sha256": self.data_sha256, "values_sha256": self._sum(values), "values": values}
+        write_atomically(self.file, json.dumps(content, indent=1) + "\n")
+
+    @staticmethod
+    def _sum(values: dict) -> str:
+        """Tells a changed digit, which is still a number."""
+        return _sha256(json.dumps(values, sort_keys=True).encode())
 
 
-def write(output: Path, keys: dict[int, str], tested: Measurements, trained: Measurements | None) -> None:
+def write(output: Path, keys: dict[int, str], tested: Measurements, trained: Measurements | None = None) -> None:
     """Write accuracy.txt and, where the training images are measured, train_accuracy.csv, as far as they go."""
     known = {iteration: tested[key] for iteration, key in keys.items() if key in tested}
     write_atomically(output / "accuracy.txt", "".join(line(*point) + "\n" for point in known.items()))

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -94,8 +93,8 @@ class Others:
     task : Task
     """
 
-    def __init__(self, gpus: list[int], task: Task, work: Callable | None = None):
-        self.gpus, self.task, self.work = gpus, task, work or train_along
+    def __init__(self, gpus: list[int], task: Task):
+        self.gpus, self.task = gpus, task
         self.connections: list[Connection] = []
         self.ending = threading.Event()
 
@@ -106,7 +105,7 @@ class Others:
             self.processes = []
             for rank in range(1, len(self.gpus)):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=self.work, args=(self.gpus, rank, self.uid, self.task, theirs), daemon=True)
+                process = context.Process(target=train_along, args=(self.gpus, rank, self.uid, self.task, theirs), daemon=True)
                 process.start()
                 theirs.close()
                 self.connections.append(ours)

@@ -101,19 +101,30 @@ def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed
         Naming layer, label and number of outputs.
     """
     layers = list(layers_in(param, state))
-    for layer in layers:
-        if not losses.is_softmax_loss(layer):
-            continue
-        scores, label = layer.bottom[:2]
-        given = losses.parameters(layer)
-        outputs = net.blobs[scores].data.shape[given.get("axis", 1)]
-        for source, labels in _labels(label, layers, fed):
-            wrong = (labels < 0) | (labels >= outputs)
-            if "ignore_label" in given:
-                wrong &= labels != given["ignore_label"]
-            if wrong.any():
-                raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores "
-                                  f"{outputs} classes, 0 to {outputs - 1}")
+    for layer in filter(losses.is_softmax_loss, layers):
+        for source, labels in _labels(layer.bottom[1], layers, fed):
+            _check_labels(source, labels, layer, net)
+
+
+def check_first_batch(net: caffe.Net, param: pb.NetParameter, state: pb.NetState) -> None:
+    """As `check_labels`, of what only Caffe can read: the labels that data layers over databases have just read."""
+    layers = list(layers_in(param, state))
+    read = {top for layer in layers if layer.type in ("Data", "WindowData") for top in layer.top}
+    for layer in filter(losses.is_softmax_loss, layers):
+        label = layer.bottom[1]
+        if label in read:
+            _check_labels(f"the first batch of {label!r}", net.blobs[label].data, layer, net)
+
+
+def _check_labels(source: str, labels: np.ndarray, layer: pb.LayerParameter, net: caffe.Net) -> None:
+    given = losses.parameters(layer)
+    outputs = net.blobs[layer.bottom[0]].data.shape[given.get("axis", 1)]
+    wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
+    if "ignore_label" in given:
+        wrong &= labels != given["ignore_label"]
+    if wrong.any():
+        raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores {outputs} classes, "
+                          f"0 to {outputs - 1}")
 
 
 def _labels(blob: str, layers: list[pb.LayerParameter], fed: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:

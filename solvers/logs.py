@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import platform
 import shutil
 import sys
 import time
@@ -12,13 +13,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, get_type_hints
 
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
+from tensorboardX.summary import scalar
 from tqdm import tqdm
 
 from data_toolkit.files import write_atomically
 from solvers.errors import SolverError
 
 Row = TypeVar("Row", bound=NamedTuple)
+TAIL = 1000  # bytes, in which the last row is found
 
 
 class Step(NamedTuple):
@@ -98,6 +102,30 @@ def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
         raise SolverError(f"{file} is damaged: {error}; without it, the run can only start again") from error
 
 
+def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
+    """The last complete row of such a file, without reading what is before it; None if there is none.
+
+    Raises
+    ------
+    SolverError
+        If it is damaged.
+    """
+    try:
+        with open(file, "rb") as opened:
+            end = opened.seek(0, os.SEEK_END)
+            opened.seek(max(0, end - TAIL))
+            *lines, _torn = opened.read().decode("utf-8", "replace").split("\n")
+    except FileNotFoundError:
+        return None
+    if not lines or end <= TAIL and len(lines) < 2:  # nothing, or only the names of the columns
+        return None
+    types, values = get_type_hints(kind), lines[-1].split(",")
+    try:
+        return kind(*(types[name](value) for name, value in zip(kind._fields, values, strict=True)))
+    except ValueError as error:
+        raise SolverError(f"{file} is damaged: its last row is {lines[-1]!r:.100}") from error
+
+
 def _text(row: Row) -> tuple[str, ...]:
     return tuple(format(value, row.FORMATS.get(name, "")) for name, value in row._asdict().items())
 
@@ -109,21 +137,37 @@ def _lines(rows: list[tuple]) -> str:
 
 
 class TensorBoard:
-    """What the rows' TAGS name as TensorBoard events; on resume, those after `start` are superseded."""
+    """What the rows' TAGS name as TensorBoard events; on resume, those after `start` are superseded.
+
+    Written by the caller's thread: tensorboardX's own SummaryWriter has another, and waits for ever once the disk is full.
+    """
+
+    FLUSH_SECONDS = 120
 
     def __init__(self, folder: Path, start: int):
         if not start:
             shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        folder.mkdir(exist_ok=True)
+        self._file = RecordWriter(str(folder / f"events.out.tfevents.{time.time():.6f}.{platform.node()}"))
+        self._flushed = -math.inf
+        self._add(file_version="brain.Event:2")
+        if start:
+            self._add(step=start + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, row: Row) -> None:
         for name, tag in row.TAGS.items():
             value = getattr(row, name)
             if not math.isnan(value):
-                self._writer.add_scalar(tag, value, row.iteration)
+                self._add(step=row.iteration, summary=scalar(tag, value))
+        if time.monotonic() - self._flushed > self.FLUSH_SECONDS:
+            self._file.flush()
+            self._flushed = time.monotonic()
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
+
+    def _add(self, **fields: object) -> None:
+        self._file.write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
 class Progress:

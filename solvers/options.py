@@ -10,10 +10,10 @@ from solvers.errors import CommandLine
 from solvers.permissions import Permissions
 
 
-def parse(argv: list[str], description: str) -> argparse.Namespace:
-    """Parse the arguments of solvers.train; whatever is wrong with one ends the process with exit code 2."""
-    parser = CommandLine(prog="python -m solvers.train", description=description,
-                         formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(argv: list[str], description: str, parser_class: type[CommandLine] = CommandLine) -> argparse.Namespace:
+    """Parse the arguments of solvers.train; what is wrong with one is the parser's to report, by default with exit code 2."""
+    parser = parser_class(prog="python -m solvers.train", description=description,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", type=Path, nargs="?", help="folder with solver.prototxt, or a solver file")
     parser.add_argument("--released", nargs="+", metavar=("RUN", "NOISE"),
                         help="one of the 48 released runs instead: setting, noise, beta and lambda as it had them")
@@ -40,6 +40,8 @@ def parse(argv: list[str], description: str) -> argparse.Namespace:
                         help="steps from one row of dynamics.csv to the next (default 10)")
     Permissions.add_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
+    parser.add_argument("--wait", action="store_true",
+                        help="wait for the end of another process that trains this run; an error otherwise")
     parser.add_argument("--gpu", metavar="IDS", help="GPUs to train on: 0, or 0,1, or all (default: the CPU)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
                         help="folder of all runs (default runs)")

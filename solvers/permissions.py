@@ -81,6 +81,12 @@ class Permissions:
             for path in names.split(","):
                 self._check_path(path, "the solver")
 
+    def folders_read(self, nets: Iterable[pb.NetParameter]) -> list[Path]:
+        """Those of `folders` that layers of these nets read in."""
+        paths = [_real_path(path) for net in nets for layer in net.layer
+                 for path in (*_paths(layer), *data_layers.listed(layer))]
+        return [folder for folder in self.folders if any(path.is_relative_to(folder) for path in paths)]
+
     def _check_path(self, path: str, where: str) -> None:
         real = _real_path(path)
         if not any(real.is_relative_to(folder) for folder in self.folders):

@@ -3,7 +3,6 @@
     python -m solvers.plot_dynamics runs/res44_cce/noise_0.4/seed_123 runs/res44_usw_beta_8/noise_0.4/seed_123
 """
 
-import io
 import sys
 from pathlib import Path
 
@@ -11,16 +10,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_toolkit.errors import DataError
-from data_toolkit.files import write_atomically
+from solvers import curves
 from solvers.dynamics import FILE, Dynamics
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.logs import read_log
 
+LEGEND_LINE = 0.2  # inches
 WINDOW = 100  # steps that a point of a curve is the mean of
 
 
-def draw(runs: dict[str, list[Dynamics]]) -> bytes:
-    """Draw runs, each in a colour of its own; a PNG.
+def draw(runs: dict[str, list[Dynamics]]) -> Figure:
+    """Draw runs, each in a colour of its own.
 
     Parameters
     ----------
@@ -37,17 +37,17 @@ def draw(runs: dict[str, list[Dynamics]]) -> bytes:
         colour = f"C{number}"
         left.plot(iterations, clean_p, color=colour, label=f"{name}, clean")
         left.plot(iterations, noisy_p, color=colour, linestyle="--", label=f"{name}, noisy")
-        right.plot(iterations, noisy_share, color=colour, label=name)
+        right.plot(iterations, noisy_share, color=colour)
         right.axhline(noisy, color=colour, linestyle=":", linewidth=1,
                       label="share of noisy examples" if number == len(runs) - 1 else None)
     left.set(xlabel="iteration", ylabel="mean p, the probability given to the label", xlim=(0, None), ylim=(0, None))
     right.set(xlabel="iteration", ylabel="noisy examples' share of the gradient", xlim=(0, None), ylim=(0, 1))
+    # Below both, where it hides no curve, one name a line, so that none is cut; the figure grows with it.
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (2 * len(runs) + 1))
+    figure.legend(loc="outside lower left", frameon=False, fontsize="small")
     for axes in left, right:
-        axes.legend(frameon=False, fontsize="small")
         axes.spines[["top", "right"]].set_visible(False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
+    return figure
 
 
 def means(values: np.ndarray, window: int) -> np.ndarray:
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = {str(run): read_log(run / FILE, Dynamics) for run in args.runs}
         if empty := [run for run, values in rows.items() if not values]:
             raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes it where true labels are known")
-        write_atomically(args.output, draw(rows))
+        curves.save(args.output, draw(rows))
     except (SolverError, DataError, OSError, ValueError, KeyError) as error:
         return failed(error)
     print(args.output)

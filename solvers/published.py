@@ -87,8 +87,13 @@ class PublishedRun(Curve):
     def name(self) -> str:
         """The loss as the paper calls it: "CCE-DN" or "DM, lambda 0.5, beta 8"."""
         if self.beta is None:
-            return self.setting.removeprefix("res44_").upper().replace("_", "-")
+            return name_of(self.setting)
         return f"DM, lambda {self.lam:g}, beta {self.beta:g}" if self.beta else "DM, beta 0"
+
+
+def name_of(setting: str) -> str:
+    """The loss of a setting other than DM's as the paper calls it: "CCE-DN" of res44_cce_dn."""
+    return setting.removeprefix("res44_").upper().replace("_", "-")
 
 
 @cache
@@ -117,6 +122,11 @@ def find(setting: str, noise: float, beta: float | None = None, lam: float | Non
     return next((run for run in load_runs() if _key(run.setting, run.noise, run.beta, run.lam) == wanted), None)
 
 
+def is_released(setting: str) -> bool:
+    """Whether the net and solver of a setting, by its name in config.json, are those of the released runs."""
+    return setting.partition("/")[0] in LAMBDAS or setting in {run.setting for run in load_runs()}
+
+
 def match(config: dict) -> PublishedRun | None:
     """The released run to hold against a run of ours, or None.
 
@@ -128,8 +138,7 @@ def match(config: dict) -> PublishedRun | None:
         A run's config.json: "setting", and where they apply "noise", "noise_type", "beta", "lambda", "q", "weighting".
     """
     setting, noise, beta, lam = (config.get(key) for key in ("setting", "noise", "beta", "lambda"))
-    original = setting.partition("/")[0] in LAMBDAS  # a setting of the released package itself
-    if not original and setting not in {run.setting for run in load_runs()} or noise is None:
+    if not is_released(setting) or noise is None:
         return None  # a net of the user's own
     if noise > 0 and config.get("noise_type") not in (None, "symmetric"):
         return None
@@ -137,7 +146,7 @@ def match(config: dict) -> PublishedRun | None:
         return None
     if weighting := config.get("weighting"):  # which may have been chosen for the run, against its setting
         setting = "res44_usw" if weighting == "DM" else f"res44_{weighting.lower()}"
-    elif original:
+    elif "/" in setting:  # of the released package itself
         setting = "res44_cce" if beta is None else "res44_usw"
     exact = find(setting, noise, beta, lam)
     if exact or setting not in DM_DEFAULTS:

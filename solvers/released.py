@@ -72,10 +72,15 @@ def command_name(run: PublishedRun) -> str:
     return short_name(run) if alone else f"{run.exp_folder.rpartition('V03_')[2]}/{short_name(run)}"
 
 
+def in_order() -> list[PublishedRun]:
+    """The 48 runs by setting, lambda and noise."""
+    return sorted(load_runs(), key=lambda run: (run.setting, run.lam or 0, run.noise))
+
+
 def table() -> str:
     """The 48 runs with their accuracies in %."""
     lines = [f"{'--released':34}{'loss':26}{'setting':16}{'best':>7}{'final':>7}{'last 5':>8}{'Table 1':>9}"]
-    for run in sorted(load_runs(), key=lambda run: (run.setting, run.lam or 0, run.noise)):
+    for run in in_order():
         accuracies = (run.best, run.final, run.mean_last_five)
         best, final, last_five = (f"{100 * value:.2f}" for value in accuracies)
         lines.append(f"{command_name(run) + f' {run.noise}':34}{run.name:26}{run.setting:16}{best:>7}{final:>7}"

@@ -50,15 +50,22 @@ def make(folder: Path) -> None:
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a run's folder; raise SolverError if one does. The dead hold no lock."""
+def lock(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from training in a run's folder. The dead hold no lock.
+
+    Where another process has it, wait for that one's end, or raise SolverError.
+    """
     file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             other = os.read(file, 100).decode(errors="replace").strip()
-            raise SolverError(f"{folder}: another process ({other}) trains there: wait for its end, or stop it") from None
+            if not wait:
+                raise SolverError(
+                    f"{folder}: another process ({other}) trains there: wait for its end, or stop it") from None
+            print(f"{folder}: waiting for the end of another process ({other}) that trains there", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         for unfinished in folder.glob(".*.*"):  # a killed process was writing it
             unfinished.unlink()
         os.ftruncate(file, 0)

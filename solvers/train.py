@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from solvers import divergence, dynamics, gpus, inputs, losses, options, rehearsal, released, run, setting, validate
+from solvers import divergence, dynamics, gpus, inputs, losses, options, released, run, setting, test_nets, validate
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
 from solvers.engine import caffe, last_words, seed_layers, why_slow
@@ -30,6 +31,7 @@ from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
 from solvers.permissions import Permissions
 from solvers.phases import train_state
+from solvers.rehearsal import rehearse
 from solvers.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
@@ -65,22 +67,16 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     """
     devices = gpus.choose(args.gpu)
     gpus.prepare(devices)
-    if args.released:
-        released.choose(args)
-    labels = TrainingSet.from_options(args)
-    chosen = setting.load(args.setting)
-    changed = change_losses(chosen.net, args)
-    solver_param = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
+    labels, chosen, changed, solver_param, allowed, fed, folder = plan(args, devices)
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
-    allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
-    fed = check(chosen.net, solver_param, state, labels, allowed)
-    if not devices:
-        rehearsal.rehearse(chosen, solver_param)
+    if args.weighting:
+        os.environ["CAFFE_WEIGHTING"] = args.weighting  # for Python layers of the user's own
+    rehearse(chosen, solver_param, devices)
 
-    folder = run.folder_of(args.runs, chosen.name, changed, labels.name, seed)
     run.make(folder)
-    with run.lock(folder), last_words(f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"):
+    advice = f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"
+    with run.lock(folder, args.wait), last_words(advice):
         checkpoints = Checkpoints(folder, chosen.solver.snapshot or CHECKPOINT_INTERVAL)
         start = starting_point(checkpoints, args.resume)
         if start >= solver_param.max_iter:
@@ -109,20 +105,102 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         print(f"{folder}: {where}", flush=True)
         if not devices and (reason := why_slow()):
             print(f"note: {reason}", flush=True)
-        from_outside = ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
-        go_on = "python -m solvers.train " + shlex.join([*argv, *from_outside, *([] if args.resume else ["--resume"])])
+        go_on = "python -m solvers.train " + shlex.join(
+            [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
         observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
+        if observer and data.matched and not dynamics.is_whole(folder, start, observer.interval):
+            print(f"note: {folder / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
+            observer = None
         check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
         batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
             others.join(solver)
-            return steps(solver, solver_param, batches, check_loss, observer, others, checkpoints, go_on)
+            stopped_by = steps(solver, solver_param, batches, check_loss, observer, others, checkpoints, go_on)
+    if not stopped_by:
+        print(f"iteration {solver_param.max_iter} of {solver_param.max_iter}: done; {how_to_measure(folder, allowed, args)}")
+    return stopped_by
+
+
+def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace) -> str:
+    """The command that measures a finished run, with those of train's options that it needs too; or why none can.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    allowed : Permissions
+        What the net might use while it was trained; evaluate would by itself allow less.
+    args : argparse.Namespace
+    """
+    try:
+        nets = [net.param for net in test_nets.read(folder)]
+    except SolverError as error:
+        return f"its weights are in {Checkpoints(folder).folder} (solvers.evaluate cannot measure them: {error})"
+    options = ["--data", str(args.data)] if args.data != Path("data") else []
+    for module in sorted({layer.python_param.module for net in nets for layer in net.layer} & set(args.allow_module)):
+        options += ["--allow-module", module]
+    for path in allowed.folders_read(nets):
+        if not any(path.is_relative_to(always) for always in (folder.resolve(), args.data.resolve())):
+            options += ["--allow-path", str(path)]
+    return "next: python -m solvers.evaluate " + shlex.join([str(folder), *options])
+
+
+class Plan(NamedTuple):
+    """What the arguments of a run mean.
+
+    Attributes
+    ----------
+    labels : TrainingSet
+    setting : Setting
+        With the options about losses in its net.
+    changed : dict
+        Those of these options that differ from the setting's files.
+    solver : caffe_pb2.SolverParameter
+        From `run.resolve_solver`.
+    allowed : Permissions
+        What the net may use.
+    fed : tuple of str
+        From `inputs.fed_blobs`.
+    folder : Path
+        Of the run.
+    """
+
+    labels: TrainingSet
+    setting: setting.Setting
+    changed: dict
+    solver: pb.SolverParameter
+    allowed: Permissions
+    fed: tuple[str, ...]
+    folder: Path
+
+
+def plan(args: argparse.Namespace, devices: list[int]) -> Plan:
+    """Read and check what a run is to be made from; nothing is written.
+
+    Raises
+    ------
+    SolverError, data_toolkit.errors.DataError
+        If an input is wrong.
+    """
+    if args.released:
+        released.choose(args)
+    labels = TrainingSet.from_options(args)
+    chosen = setting.load(args.setting)
+    changed = change_losses(chosen.net, args)
+    solver = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
+    allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
+    fed = check(chosen.net, solver, train_state(chosen.net, solver), labels, allowed)
+    folder = run.folder_of(args.runs, chosen.name, changed, labels.name, solver.random_seed)
+    return Plan(labels, chosen, changed, solver, allowed, fed, folder)
+
+
+def from_environment(args: argparse.Namespace, changed: dict) -> list[str]:
+    """The option that says what this run took from CAFFE_WEIGHTING, if it did."""
+    return ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
     """Put the options about losses into `net`; return those that change what its file says."""
-    if args.weighting:
-        os.environ["CAFFE_WEIGHTING"] = args.weighting  # for Python layers of the user's own
     changed = losses.override(net, {name: getattr(args, name) for name in ("weighting", "beta", "lambda", "q")})
     if args.layers == "python":
         losses.to_python(net)
@@ -225,7 +303,6 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
                 progress.say(f"{interrupt.signal.name}: stopped after iteration {iteration} of {stop}, which is saved; "
                              f"go on with\n  {go_on}")
                 return interrupt.signal
-    print(f"iteration {stop} of {stop}: done; next: python -m solvers.evaluate {shlex.quote(str(folder))}")
     return None
 
 

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_toolkit import dataset, prepare
+from data_toolkit import dataset, prepare, true_labels
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 from data_toolkit.noise import LabelNoise
@@ -75,7 +75,11 @@ class TrainingSet:
         return f"noise_{self.noise.name}" if self.noise else f"data_{self.file.stem}"
 
     def prepare(self, folder: Path) -> Dataset:
-        """Read it from the folder of the data, made first if it is missing."""
+        """Read it from the folder of the data, made first if it is missing; say whether a file's true labels are known."""
+        if self.file:
+            data, said = self._read_file(folder)
+            print(said, flush=True)
+            return data
         if self.noise:
             prepare.prepare(self.noise, output=folder)
         return self.load(folder)
@@ -89,7 +93,14 @@ class TrainingSet:
             If it is missing or damaged.
         """
         if self.file:
-            return dataset.load_file(self.file)
+            return self._read_file(folder)[0]
         if self.rate is None:
             raise DataError("this run's net read its own data, not CIFAR-100")
         return dataset.load(Path(folder) / dataset.train_name(self.noise_type, self.rate, NOISE_SEED))[0]
+
+    def _read_file(self, folder: Path) -> tuple[Dataset, str]:
+        """The file's data, with the true labels where they are known, and what to say of those."""
+        data = dataset.load_file(self.file)
+        if data.true_labels is None:
+            return true_labels.find(data, folder)
+        return data, f"true labels of {len(data.labels)} images, from {self.file}: label noise {data.noise_rate:.4f}"

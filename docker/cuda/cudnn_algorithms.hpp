@@ -15,16 +15,18 @@ namespace caffe {
 namespace cudnn {
 
 // The choice among `count` results, fastest first, that need at most `limit` bytes.
-template <typename Result, typename Algorithm>
-cudnnStatus_t ChooseAlgorithm(cudnnConvolutionDescriptor_t conv, const Result* results, int count, size_t limit,
+//
+// A result may assume another type of arithmetic than the descriptor's. That is no matter: a layer's three passes share
+// the descriptor, so it keeps its type, and `workspace` asks cuDNN whether the algorithm has a kernel of that type, and
+// how many bytes it takes.
+template <typename Result, typename Workspace, typename Algorithm>
+cudnnStatus_t ChooseAlgorithm(const Result* results, int count, size_t limit, const Workspace& workspace,
                               Algorithm* algorithm) {
-  cudnnMathType_t math;
-  cudnnStatus_t status = cudnnGetConvolutionMathType(conv, &math);
-  if (status != CUDNN_STATUS_SUCCESS) { return status; }
   const Result* chosen = NULL;
   for (const Result* result = results; result != results + count; ++result) {
-    // The layers do not set a math type, so what another one would need or give does not count.
-    const bool usable = result->status == CUDNN_STATUS_SUCCESS && result->memory <= limit && result->mathType == math;
+    size_t bytes = 0;
+    const bool usable = result->status == CUDNN_STATUS_SUCCESS &&
+        workspace(result->algo, &bytes) == CUDNN_STATUS_SUCCESS && bytes <= limit;
     if (usable && result->determinism == CUDNN_DETERMINISTIC) {
       chosen = result;
       break;
@@ -46,8 +48,11 @@ inline cudnnStatus_t cudnnGetConvolutionForwardAlgorithm(
   int count = 0;
   const cudnnStatus_t status = cudnnGetConvolutionForwardAlgorithm_v7(
       handle, x, w, conv, y, 2 * CUDNN_CONVOLUTION_FWD_ALGO_COUNT, &count, results);
+  const auto workspace = [=](cudnnConvolutionFwdAlgo_t algo, size_t* bytes) {
+    return cudnnGetConvolutionForwardWorkspaceSize(handle, x, w, conv, y, algo, bytes);
+  };
   return status != CUDNN_STATUS_SUCCESS ? status
-      : caffe::cudnn::ChooseAlgorithm(conv, results, count, limit, algorithm);
+      : caffe::cudnn::ChooseAlgorithm(results, count, limit, workspace, algorithm);
 }
 
 inline cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm(
@@ -57,8 +62,11 @@ inline cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm(
   int count = 0;
   const cudnnStatus_t status = cudnnGetConvolutionBackwardFilterAlgorithm_v7(
       handle, x, dy, conv, dw, 2 * CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT, &count, results);
+  const auto workspace = [=](cudnnConvolutionBwdFilterAlgo_t algo, size_t* bytes) {
+    return cudnnGetConvolutionBackwardFilterWorkspaceSize(handle, x, dy, conv, dw, algo, bytes);
+  };
   return status != CUDNN_STATUS_SUCCESS ? status
-      : caffe::cudnn::ChooseAlgorithm(conv, results, count, limit, algorithm);
+      : caffe::cudnn::ChooseAlgorithm(results, count, limit, workspace, algorithm);
 }
 
 inline cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm(
@@ -68,8 +76,11 @@ inline cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm(
   int count = 0;
   const cudnnStatus_t status = cudnnGetConvolutionBackwardDataAlgorithm_v7(
       handle, w, dy, conv, dx, 2 * CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT, &count, results);
+  const auto workspace = [=](cudnnConvolutionBwdDataAlgo_t algo, size_t* bytes) {
+    return cudnnGetConvolutionBackwardDataWorkspaceSize(handle, w, dy, conv, dx, algo, bytes);
+  };
   return status != CUDNN_STATUS_SUCCESS ? status
-      : caffe::cudnn::ChooseAlgorithm(conv, results, count, limit, algorithm);
+      : caffe::cudnn::ChooseAlgorithm(results, count, limit, workspace, algorithm);
 }
 
 #endif  // CUDNN_MAJOR >= 8

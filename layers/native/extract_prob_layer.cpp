@@ -27,20 +27,22 @@ template <typename Dtype>
 void ExtractProbLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
     const vector<Blob<Dtype>*>& top) {
   const Dtype* prob = bottom[0]->cpu_data();
-  const Dtype* label = bottom[1]->cpu_data();
   const LossParameter& param = this->layer_param_.loss_param();
+  const Labels<Dtype> labels = {bottom[1]->cpu_data(), classes_,
+      param.has_ignore_label(), param.ignore_label()};
   Dtype* label_prob = top[0]->mutable_cpu_data();
   Dtype* largest = top.size() > 1 ? top[1]->mutable_cpu_data() : NULL;
   for (int i = 0; i < outer_num_; ++i) {
     for (int j = 0; j < inner_num_; ++j) {
       const int at = i * inner_num_ + j;
       const Dtype* first = prob + i * classes_ * inner_num_ + j;
-      const int k = static_cast<int>(label[at]);
-      if (k >= 0 && k < classes_) {
+      const int k = labels.class_at(at);
+      if (k >= 0) {
         label_prob[at] = first[k * inner_num_];
       } else {
-        CHECK(param.has_ignore_label() && k == param.ignore_label())
-            << "Layer '" << this->layer_param_.name() << "': label " << k
+        CHECK(labels.is_ignored(at))
+            << "Layer '" << this->layer_param_.name() << "': label "
+            << labels.label[at]
             << " of example " << i << " is outside 0.." << classes_ - 1
             << ", the classes of its probabilities.";
         label_prob[at] = 0;

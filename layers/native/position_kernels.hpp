@@ -44,9 +44,23 @@ struct Labels {
 
   /// The class of a position, IGNORED, or OUTSIDE of 0 .. classes - 1.
   CAFFE_HOST_DEVICE int at(const int position) const {
-    const int k = static_cast<int>(label[position]);
-    if (has_ignored && k == ignored) { return IGNORED; }
-    return k >= 0 && k < classes ? k : OUTSIDE;
+    return is_ignored(position) ? IGNORED : class_at(position);
+  }
+
+  /// The class of a position, or OUTSIDE.
+  CAFFE_HOST_DEVICE int class_at(const int position) const {
+    const Dtype k = integer(position);
+    return k >= 0 && k < classes ? static_cast<int>(k) : OUTSIDE;
+  }
+
+  CAFFE_HOST_DEVICE bool is_ignored(const int position) const {
+    return has_ignored && integer(position) == ignored;
+  }
+
+  /// The label without its fraction. It is cast to int only where it is known
+  /// to be a class: the cast of NaN is undefined, and 0 on a GPU.
+  CAFFE_HOST_DEVICE Dtype integer(const int position) const {
+    return trunc(label[position]);
   }
 };
 
@@ -120,10 +134,9 @@ CAFFE_HOST_DEVICE void ExtractPosition(const Group& group,
     if (group.rank() == 0) { largest[position] = found; }
   }
   if (group.rank() == 0) {
-    const int k = static_cast<int>(labels.label[position]);
-    label_prob[position] = k >= 0 && k < labels.classes
-        ? prob[first + k * shape.inner]
-        : labels.has_ignored && k == labels.ignored ? Dtype(0) : Dtype(NAN);
+    const int k = labels.class_at(position);
+    label_prob[position] = k >= 0 ? prob[first + k * shape.inner]
+        : labels.is_ignored(position) ? Dtype(0) : Dtype(NAN);
   }
 }
 

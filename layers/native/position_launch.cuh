@@ -1,6 +1,8 @@
 #ifndef CAFFE_POSITION_LAUNCH_CUH_
 #define CAFFE_POSITION_LAUNCH_CUH_
 
+#include <cstdio>
+
 #include "caffe/layers/position_kernels.hpp"
 #include "caffe/util/device_alternate.hpp"
 
@@ -38,6 +40,15 @@ __device__ int FirstPosition() {
 }
 template <int Size>
 __device__ int PositionStep() { return gridDim.x * blockDim.x / Size; }
+
+/// NaN in place of what a label that is no class would give, once the console has said so.
+template <typename Dtype>
+__device__ Dtype WrongLabel(const Labels<Dtype>& labels, const int position) {
+  printf("caffe: label %g of position %d is outside 0..%d, the classes; what it "
+      "gives is NaN\n", static_cast<double>(labels.label[position]), position,
+      labels.classes - 1);
+  return NAN;
+}
 
 const int THREADS_A_BLOCK = 256;
 const int MOST_BLOCKS = 4096;

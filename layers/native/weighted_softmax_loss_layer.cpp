@@ -77,7 +77,7 @@ int WeightedSoftmaxWithLossLayer<Dtype>::label_at(const Labels<Dtype>& labels,
   const int k = labels.at(position);
   CHECK_NE(k, Labels<Dtype>::OUTSIDE + 0) << "Layer '"
       << this->layer_param_.name() << "': label "
-      << static_cast<int>(labels.label[position]) << " of example " << i
+      << labels.label[position] << " of example " << i
       << " is outside 0.." << labels.classes - 1
       << ", the classes of its scores.";
   return k;

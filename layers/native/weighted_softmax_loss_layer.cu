@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <vector>
 
 #include "caffe/layers/position_launch.cuh"
@@ -17,9 +16,7 @@ __global__ void WeightedSoftmaxForward(const ScoreShape shape,
     ForwardPosition(lanes, shape, position, score, labels, weighting, prob,
         weight, value);
     if (lanes.rank() == 0 && labels.at(position) == Labels<Dtype>::OUTSIDE) {
-      printf("caffe: label %d of position %d is outside 0..%d, the classes of "
-          "the scores; the loss is NaN\n", static_cast<int>(
-          labels.label[position]), position, shape.classes - 1);
+      WrongLabel(labels, position);
     }
   }
 }

@@ -2,11 +2,13 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -70,6 +72,17 @@ def test_the_compiler_is_part_of_the_key(build, monkeypatch):
     before = build.inputs_digest()
     monkeypatch.setattr(build, "toolchain", lambda: {"compiler": "another"})
     assert build.inputs_digest() != before
+
+
+def test_a_debug_build_has_a_key_and_a_work_tree_of_its_own(build, monkeypatch):
+    """The work tree's name is a digest of the toolchain."""
+    monkeypatch.delenv("CAFFE_BUILD", raising=False)
+    keys, toolchains = [build.inputs_digest()], [build.toolchain()]
+    for name in "release", "debug":
+        monkeypatch.setenv("CAFFE_BUILD", name)
+        keys.append(build.inputs_digest())
+        toolchains.append(build.toolchain())
+    assert keys[0] == keys[1] != keys[2] and toolchains[0] == toolchains[1] != toolchains[2]
 
 
 # --- the work tree ---------------------------------------------------------------------------------------------------
@@ -140,6 +153,11 @@ def test_another_source_must_be_caffe(tmp_path):
     assert done.stderr == f"error: CAFFE_SOURCE={tmp_path} is not a checkout of Caffe: it has no CMakeLists.txt\n"
 
 
+def test_an_unknown_kind_of_build_is_one_line(tmp_path):
+    done = run_script(CAFFE_BUILD="fast", CAFFE_CACHE=str(tmp_path))
+    assert (done.returncode, done.stderr) == (2, "error: CAFFE_BUILD=fast is unknown: give one of release, debug\n")
+
+
 def test_archive_with_another_checksum_is_refused(build, tmp_path):
     archive = tmp_path / "downloads" / "brocolli-caffe-3.0.0.tar.gz"
     archive.parent.mkdir()
@@ -165,6 +183,26 @@ def test_who_is_not_root_gets_the_apt_command(tmp_path):
                           env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert done.returncode == 2
     assert "    sudo apt-get install --no-install-recommends g++ patch\n" in done.stderr
+
+
+def test_fedora_gets_the_dnf_command(tmp_path):
+    tools = write_tree(tmp_path / "bin", {"dnf": "#!/bin/sh", "rpm": '#!/bin/sh\n[ "$3" = cmake ]'})
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    for tool in ("sh", "sed", "tr", "cat"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    write_tree(tmp_path, {"apt-build.txt": "libglog-dev", "dnf-build.txt": "# a comment\ncmake glog-devel\n"})
+    done = subprocess.run([str(ROOT / "docker/apt.sh"), str(tmp_path / "apt-build.txt")], capture_output=True, text=True,
+                          env={"PATH": str(tools)})
+    assert done.returncode == 2
+    assert done.stderr.endswith("\n    sudo dnf install glog-devel\n")
+
+
+def test_an_interpreter_without_boost_python_is_told_which_one_has_it(build, monkeypatch):
+    monkeypatch.setattr(build, "sys", SimpleNamespace(base_prefix="/opt/python", version_info=(3, 99)))
+    has = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert re.search(rf"Boost.Python is here for Python .*\b{has}\b.*, not for /opt/python/bin/python3.99: .*PYTHON=python3",
+                     build.no_boost_python())
 
 
 # --- the Caffe that it made ------------------------------------------------------------------------------------------
@@ -219,3 +257,72 @@ def test_pre_fixed_normalisation_divides_by_its_number(tmp_path):
         net.blobs["x"].data[...] = [[[[i * j]] for j in range(3)] for i in range(4)]
         values[mode[:20]] = float(net.forward()["loss"])
     assert values["normalization: PRE_F"] == pytest.approx(values["normalization: NONE"] / 2.5, rel=1e-6)
+
+
+# --- Caffe's tools ---------------------------------------------------------------------------------------------------
+
+NET = """name: "small" input: "data" input_dim: 2 input_dim: 3 input_dim: 32 input_dim: 32
+layer { name: "scores" type: "InnerProduct" bottom: "data" top: "scores"
+  inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+layer { name: "probs" type: "Softmax" bottom: "scores" top: "probs" }
+"""
+
+
+@pytest.fixture
+def small(tmp_path) -> Path:
+    """A folder with a net, its weights and an image of another size than the net's."""
+    import caffe
+    import numpy as np
+    import skimage.io
+
+    (tmp_path / "net.prototxt").write_text(NET)
+    caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).save(str(tmp_path / "net.caffemodel"))
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    skimage.io.imsave(tmp_path / "image.png", pixels)
+    return tmp_path
+
+
+def tool(name: str, *arguments: str, cwd: Path) -> None:
+    """Run a tool as its users do, without anything in the environment that may help it."""
+    done = subprocess.run([Path(sys.prefix) / "bin" / name, *arguments], cwd=cwd, capture_output=True, text=True,
+                          env={"PATH": os.environ["PATH"]})
+    assert done.returncode == 0, done.stderr
+
+
+def test_tools_beside_the_interpreter(small):
+    import numpy as np
+
+    tool("caffe", "time", "-model", "net.prototxt", "-iterations", "1", cwd=small)
+    tool("upgrade_net_proto_text", "net.prototxt", "new.prototxt", cwd=small)
+    tool("classify.py", "--model_def", "new.prototxt", "--pretrained_model", "net.caffemodel", "--mean_file", "",
+         "--images_dim", "36,36", "image.png", "probabilities.npy", cwd=small)
+    probabilities = np.load(small / "probabilities.npy")
+    assert probabilities.shape == (1, 10) and probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.skipif(not shutil.which("dot"), reason="draw_net.py needs Graphviz's dot")
+def test_draw_net(small):
+    tool("draw_net.py", "net.prototxt", "net.svg", cwd=small)
+    assert "InnerProduct" in (small / "net.svg").read_text()
+
+
+def test_every_program_of_caffe_is_on_the_path():
+    from caffe import _caffe
+
+    programs = Path(_caffe.__file__).parents[2] / "bin"
+    assert len(list(programs.iterdir())) >= 7
+    for program in programs.iterdir():
+        assert (Path(sys.prefix) / "bin" / program.name).resolve() == program.resolve()
+
+
+def test_the_detector_crops_windows_with_their_context(small):
+    """A window of 30 x 30 and a pixel of context on each side fill the net's 32 x 32."""
+    import caffe
+    import numpy as np
+
+    detector = caffe.Detector(str(small / "net.prototxt"), str(small / "net.caffemodel"), context_pad=1)
+    file, window = str(small / "image.png"), np.array([10, 12, 39, 41])
+    image = caffe.io.load_image(file)
+    np.testing.assert_array_equal(detector.crop(image, window), image[9:41, 11:43])
+    [found] = detector.detect_windows([(file, [window])])
+    assert found["prediction"].shape == (10,) and found["prediction"].sum() == pytest.approx(1)

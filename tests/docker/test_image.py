@@ -49,7 +49,8 @@ class Project:
         self.folder, self.owner = folder, owner
         self.name = f"test-{uuid.uuid4().hex[:8]}"
         self.environment = os.environ | {"CIFAR100_SOURCE": str(source)}
-        shutil.copytree(ROOT / "prototxt", folder / "prototxt")
+        for name in ("prototxt", "sweeps"):
+            shutil.copytree(ROOT / name, folder / name)
         for name in ("data", "runs"):
             (folder / name).mkdir()
         self.chown(owner)
@@ -125,7 +126,7 @@ def test_is_small_and_runs_as_nobody_special(image):
 def test_has_neither_compilers_nor_tests(image):
     listed = docker("run", "--rm", IMAGE, "sh", "-c", "command -v gcc g++ cc c++ cmake nvcc pip pytest; ls")
     assert listed.stdout.split() == ["LICENSE", "README.md", "data", "data_toolkit", "docker", "layers", "prototxt",
-                                     "published", "runs", "solvers"]
+                                     "published", "runs", "solvers", "sweeps"]
 
 
 def test_stop_saves_and_the_run_goes_on_outside_and_inside(trainer):
@@ -171,6 +172,13 @@ def test_runs_are_evaluated_and_compared(trainer):
     assert done.returncode == 0 and (trainer.folder / RUN / "accuracy_curve.png").exists(), done.stderr
     done = trainer.run("compare", RUN)
     assert done.returncode == 0 and "Table 1" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_sweep_does_what_is_missing(trainer):
+    (trainer.folder / "sweeps/one.toml").write_text('max_iter = 1\n[[runs]]\nsetting = "prototxt/res44_usw"\n')
+    done = trainer.run("sweep", "sweeps/one.toml")
+    assert done.returncode == 0 and f"{RUN.relative_to('runs')}: done, test accuracy " in done.stdout, done.stderr
+    assert trainer.run("sweep", "sweeps/one.toml").stdout == "nothing to do: all runs are done\n"
 
 
 def test_an_absolute_path_in_the_container_does_not_bind_the_run(trainer):

@@ -49,11 +49,11 @@ def net(file: Path, prototxt: str):
     return caffe.Net(str(file), caffe.TRAIN)
 
 
-def run_apart(file: Path, prototxt: str, label: int = 0) -> subprocess.CompletedProcess:
+def run_apart(file: Path, prototxt: str, label: float = 0) -> subprocess.CompletedProcess:
     """Both passes in a process of their own, for nets that make Caffe abort: every label is `label`."""
     file.write_text(prototxt)
     code = ("import sys, caffe; net = caffe.Net(sys.argv[1], caffe.TRAIN); "
-            "net.blobs['label'].data[...] = int(sys.argv[2]); net.forward(); net.backward()")
+            "net.blobs['label'].data[...] = float(sys.argv[2]); net.forward(); net.backward()")
     return subprocess.run([sys.executable, "-c", code, str(file), str(label)], capture_output=True, text=True)
 
 

@@ -67,7 +67,47 @@ def test_extract_prob_equals_the_cpus(net):
         caffe.set_mode_gpu()
 
 
-def test_a_wrong_label_makes_the_loss_nan(loss_net):
-    net = loss_net(faces.loss("native", "WeightedSoftmaxWithLoss", {"weighting": "MAE"}))
-    value, _ = faces.run(net, np.zeros((4, 3), np.float32), np.array([0, 1, 3, 2])[:, None])
-    assert np.isnan(value)
+@pytest.mark.parametrize("label", [3, -1, 1e10, np.nan])
+@pytest.mark.parametrize("kind", ["WeightedSoftmaxWithLoss", "SoftmaxWithLoss"])
+def test_a_wrong_label_makes_the_loss_nan_and_has_no_gradient(loss_net, kind, label):
+    """Stock Caffe's kernel would read and write beyond its blobs."""
+    if kind == "SoftmaxWithLoss":
+        loss = faces.layer("native", kind, faces.LOSS_BOTTOMS[:2], ("loss",), {})
+    else:
+        loss = faces.loss("native", kind, {"weighting": "MAE"})
+    value, gradient = faces.run(loss_net(loss), np.zeros((4, 3), np.float32), np.array([0, 1, label, 2])[:, None])
+    assert np.isnan(value) and not gradient[2].any()
+
+
+@pytest.mark.parametrize("top", ["accuracy", "accuracy classes"])
+def test_a_wrong_label_makes_the_accuracy_nan(net, top):
+    accuracy = net(faces.inputs(scores=(4, 3), label=(4,)) + faces.layer(
+        "native", "Accuracy", ("scores", "label"), tuple(top.split()), {}, "accuracy_param { ignore_label: 255 }"))
+    accuracy.blobs["scores"].data[...] = np.eye(4, 3)
+    for labels, expected in (([0, 1, 2, 255], 1), ([0, 2, 1, 255], 1 / 3), ([0, 1, 7, 2], np.nan), ([np.nan] * 4, np.nan)):
+        accuracy.blobs["label"].data[...] = labels
+        np.testing.assert_allclose(accuracy.forward()["accuracy"], expected)
+
+
+@pytest.mark.parametrize("shape", [(8, 64, 16, 16), (4, 3, 32, 32)])
+def test_convolutions_keep_float32(net, shape):
+    """TF32 would be off by about 3e-4 of the norm."""
+    convolution = net("force_backward: true\n" + faces.inputs(data=shape) + faces.layer(
+        "native", "Convolution", ("data",), ("top",), {}, "convolution_param { num_output: 64 kernel_size: 3 pad: 1 "
+        "weight_filler { type: 'msra' } }"))
+    random = np.random.default_rng(0)
+    data, gradient = random.normal(size=shape), random.normal(size=(shape[0], 64, *shape[2:]))
+
+    def passes() -> list[np.ndarray]:
+        convolution.clear_param_diffs()
+        convolution.blobs["data"].data[...] = data
+        convolution.forward()
+        convolution.blobs["top"].diff[...] = gradient
+        convolution.backward()
+        weights = convolution.params["Convolution"][0]
+        return [np.float64(array) for array in (convolution.blobs["top"].data, convolution.blobs["data"].diff, weights.diff)]
+
+    on_gpu = passes()
+    caffe.set_mode_cpu()
+    for found, expected in zip(on_gpu, passes(), strict=True):
+        assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)

@@ -6,6 +6,7 @@ import faces
 import pytest
 
 LOSS, CHOICE = "UnifiedWeightLoss", "WeightedSoftmaxWithLoss"
+NAN, INT_MIN = float("nan"), -2**31  # which NaN becomes on x86 where it is made an int
 
 
 def loss_case(name, native, python, kind=LOSS, parameters=(), label=0, scores=(1, 2), labels=(1,), **layer):
@@ -33,6 +34,10 @@ def extract_prob(face: str) -> str:
     loss_case("label too large", "Layer 'UnifiedWeightLoss': label 2 of example 0 is outside 0..1",
               "UnifiedWeightLoss: label 2 of example 0 is outside 0..1", label=2),
     loss_case("label negative", "label -1 of example 0", "label -1 of example 0", label=-1),
+    loss_case("label NaN", "label nan of example 0 is outside 0..1", "label nan of example 0 is outside 0..1", label=NAN),
+    loss_case("label NaN, INT_MIN ignored", "label nan of example 0", "label nan of example 0", label=NAN,
+              parameters={"ignore_label": INT_MIN}),
+    loss_case("label no int", "label 1e+10 of example 0", "label 1e+10 of example 0", label=1e10),
     loss_case("too many labels", "The data and label should have the same first dimension",
               "needs 1 labels, one a position, but the labels have shape (2,)", labels=(2,)),
     loss_case("too few labels", "Number of labels must match number of predictions", "needs 3 labels",
@@ -45,6 +50,9 @@ def extract_prob(face: str) -> str:
     pytest.param(extract_prob, 7, {"native": "Layer 'ExtractProb': label 7 of example 0 is outside 0..1",
                                    "python": "ExtractProb: label 7 of example 0 is outside 0..1"},
                  id="label too large for ExtractProb"),
+    pytest.param(extract_prob, NAN, {"native": "Layer 'ExtractProb': label nan of example 0 is outside 0..1",
+                                     "python": "ExtractProb: label nan of example 0 is outside 0..1"},
+                 id="label NaN for ExtractProb"),
 ])
 def test_fatal(face, net, tmp_path, prototxt, label, messages):
     expect(face, net, tmp_path, prototxt(face), label, messages[face])
@@ -71,7 +79,7 @@ def test_force_backward_asks_python_for_too_much(net):
         forced.backward()
 
 
-def expect(face: str, net, tmp_path, prototxt: str, label: int, message: str) -> None:
+def expect(face: str, net, tmp_path, prototxt: str, label: float, message: str) -> None:
     """Both passes of this net fail with this message."""
     if face == "native":
         result = faces.run_apart(tmp_path / "net.prototxt", prototxt, label)

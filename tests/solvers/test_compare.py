@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import figures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers import compare, published
+from solvers import compare, curves, published, results
 
 ROOT = Path(__file__).resolve().parents[2]
 CCE = {"setting": "res44_cce", "noise": 0.4, "noise_type": "symmetric", "seed": 123}
@@ -30,6 +31,12 @@ def write_run(tmp_path):
     return write
 
 
+def compared(run):
+    """Rows and notes of the printed table."""
+    result = results.read(run)
+    return compare.rows(result), list(result.notes)
+
+
 def points(released, shift=0.0):
     return [(i, a + shift) for i, a in zip(released.iterations, released.accuracies, strict=True)]
 
@@ -37,7 +44,7 @@ def points(released, shift=0.0):
 def test_finished_run(write_run):
     released = published.find("res44_cce", 0.4)
     run = write_run(points(released, shift=0.01))
-    rows, notes = compare.compare(run)
+    rows, notes = compared(run)
     assert notes == []
     assert rows == [
         [str(run), "30,000", "best", "54.15", "53.15", "+1.00", "53.2", "+0.95"],
@@ -49,14 +56,14 @@ def test_finished_run(write_run):
 @pytest.mark.parametrize("released", published.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
 def test_a_released_run_equals_itself(write_run, released):
     config = {"setting": released.setting, "noise": released.noise, "beta": released.beta, "lambda": released.lam}
-    rows, notes = compare.compare(write_run(points(released), config))
+    rows, notes = compared(write_run(points(released), config))
     assert notes == [] and [row[5] for row in rows] == ["+0.00"] * 3
 
 
 def test_unfinished_run_is_held_against_the_same_iterations(write_run):
     released = published.find("res44_cce", 0.4)
     run = write_run(points(released)[:7])
-    rows, notes = compare.compare(run)
+    rows, notes = compared(run)
     seven = released.accuracies[:7]
     assert [row[4] for row in rows] == [f"{100 * v:.2f}" for v in (max(seven), seven[-1], sum(seven[2:]) / 5)]
     assert rows[0][6:] == ["53.2", "-"]
@@ -66,18 +73,18 @@ def test_unfinished_run_is_held_against_the_same_iterations(write_run):
 
 def test_checkpoints_between_the_released_ones_are_left_out(write_run):
     released = published.find("res44_cce", 0.4)
-    rows, notes = compare.compare(write_run([*points(released)[:2], (2345, 0.9)]))
+    rows, notes = compared(write_run([*points(released)[:2], (2345, 0.9)]))
     assert rows[0][1] == "2,345" and [row[5] for row in rows] == ["+0.00"] * 3 and len(notes) == 1
 
 
 def test_no_checkpoint_in_common(write_run):
-    rows, notes = compare.compare(write_run([(20, 0.0112)]))
+    rows, notes = compared(write_run([(20, 0.0112)]))
     assert [row[3:6] for row in rows] == [["1.12", "-", "-"]] * 3
     assert "at 20 of 30,000 steps; compared at 0 of" in notes[0]
 
 
 def test_nothing_released(write_run):
-    rows, notes = compare.compare(write_run([(1000, 0.5)], {"setting": "my_net", "noise": None}))
+    rows, notes = compared(write_run([(1000, 0.5)], {"setting": "my_net", "noise": None}))
     assert [row[4:] for row in rows] == [["-", "-", "", ""]] * 3
     assert "no released run has its loss" in notes[0]
 
@@ -85,7 +92,7 @@ def test_nothing_released(write_run):
 def test_another_beta_than_the_released_is_said(write_run):
     released = published.find("res44_usw", 0.4, beta=8)
     config = CCE | {"setting": "res44_usw", "beta": 6, "lambda": 0.5}
-    rows, notes = compare.compare(write_run(points(released), config))
+    rows, notes = compared(write_run(points(released), config))
     assert len(notes) == 1 and "beta 8 was released" in notes[0] and rows[0][5:] == ["+0.00", "61.0", "+0.00"]
 
 
@@ -108,7 +115,7 @@ def test_reads_what_evaluate_writes(tmp_path_factory, points):
     path = tmp_path_factory.mktemp("run") / "accuracy.txt"
     written = sorted(points.items())
     path.write_text("".join(f"iter: {iteration}, accuracy: {value / 1e4:.4f}\n" for iteration, value in written))
-    assert compare.read_accuracy(path) == published.Curve(sorted(points), [value / 1e4 for _, value in written])
+    assert results.read_accuracy(path) == published.Curve(sorted(points), [value / 1e4 for _, value in written])
 
 
 LINE = "iter: 1000, accuracy: 0.1234\n"
@@ -175,11 +182,17 @@ def one_line_error(capsys, run):
 
 
 def test_plot_draws_runs_with_and_without_a_published_one(write_run, tmp_path, capsys):
-    run = write_run([(1000, 0.1), (2000, 0.2)])
-    figure = tmp_path / "x.png"
-    assert compare.main([str(run), str(run), "--plot", str(figure)]) == 0
-    assert figure.read_bytes().startswith(b"\x89PNG")
-    assert compare.main([str(run), "--plot", str(figure / "y.png")]) == 2
+    released, ours = published.find("res44_cce", 0.4), [(1000, 0.1), (2000, 0.2)]
+    runs = {"known": write_run(ours, name="known"), "own": write_run(ours[:1], {"setting": "my_net"}, name="own")}
+    file = tmp_path / "x.png"
+    assert compare.main([*map(str, runs.values()), "--plot", str(file)]) == 0
+    expected = curves.draw_together([(str(runs["known"]), published.Curve([1000, 2000], [0.1, 0.2]), released),
+                                     (str(runs["own"]), published.Curve([1000], [0.1]), None)])
+    assert figures.lines(expected.axes[0]) == {
+        str(runs["known"]): ([1000, 2000], [10, 20]), str(runs["own"]): ([1000], [10]),
+        "published: CCE, noise 0.4": ([1000, 2000, 3000], [100 * accuracy for accuracy in released.accuracies[:3]])}
+    figures.assert_shows(file, expected)
+    assert compare.main([str(runs["known"]), "--plot", str(file / "y.png")]) == 2
     assert "cannot write" in capsys.readouterr().err
 
 

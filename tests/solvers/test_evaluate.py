@@ -5,15 +5,21 @@ import re
 import subprocess
 import sys
 
+import figures
 import numpy as np
 import pytest
 import tiny
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from data_toolkit import batches
-from solvers import evaluate
+from solvers import classifier, curves, evaluate, prototext, published, weights
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
+from solvers.published import Curve
+from solvers.training_set import TrainingSet
+
+pb = caffe.proto.caffe_pb2
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ def test_accuracy_is_the_share_of_right_labels(trained):
 
 def test_only_new_or_changed_checkpoints_are_measured(trained, monkeypatch):
     measure, measured = evaluate.accuracy, []
-    monkeypatch.setattr(evaluate, "accuracy", lambda net, test: measured.append(1) or measure(net, test))
+    monkeypatch.setattr(evaluate, "accuracy", lambda *given: measured.append(1) or measure(*given))
     evaluate.evaluate(trained, None)
     evaluate.evaluate(trained, None)
     assert len(measured) == 3
@@ -67,11 +73,11 @@ def test_interrupted_evaluation_keeps_what_is_done(trained, monkeypatch):
     measure = evaluate.accuracy
     results = iter([measure, KeyboardInterrupt])
 
-    def interrupted(net, test):
+    def interrupted(probabilities, test):
         step = next(results)
         if step is KeyboardInterrupt:
             raise KeyboardInterrupt
-        return step(net, test)
+        return step(probabilities, test)
 
     monkeypatch.setattr(evaluate, "accuracy", interrupted)
     assert evaluate.main([str(trained)]) == 130
@@ -96,13 +102,34 @@ def test_accuracy_curve(setting, run, folder, monkeypatch, setting_name):
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset())
     run(setting(setting_name), "--max-iter", 2)
     run_folder = folder.parents[2] / setting_name / "noise_0.0" / "seed_123"
-    evaluate.evaluate(run_folder, None)
-    assert (run_folder / "accuracy_curve.png").read_bytes().startswith(b"\x89PNG")
+    curve = evaluate.evaluate(run_folder, None)
+    released = published.find("res44_usw", 0.0, beta=6) if setting_name == "res44_usw" else None
+    solver = prototext.read(run_folder / "solver.prototxt", pb.SolverParameter())
+    expected = curves.draw(f"{setting_name}, noise 0.0, seed 123", curve, released, solver)
+    assert len(figures.lines(expected.axes[0])) == (1 if released is None else 3)
+    figures.assert_shows(run_folder / "accuracy_curve.png", expected)
+
+
+def test_the_drawn_lines_are_the_numbers():
+    ours, released = Curve([1000, 2000], [0.25, 0.5]), published.find("res44_cce", 0.4)
+    solver = pb.SolverParameter(lr_policy="multistep", stepvalue=[15000, 22000, 40000])
+    figure = curves.draw("a title", ours, released, solver)
+    [axes] = figure.axes
+    assert axes.get_title() == "a title"
+    assert figures.lines(axes) == {
+        "ours (best 50.00 %)": ([1000, 2000], [25, 50]),
+        "published: CCE (best 53.15 %)": (released.iterations, [100 * accuracy for accuracy in released.accuracies]),
+        "learning rate drops": ([15000, 15000], [0, 1])}
+    assert [line.get_xdata()[0] for line in axes.lines[2:]] == [15000, 22000]
+    assert axes.get_xlim()[1] > 30000 and axes.get_ylim()[0] == 0
+    assert figure.get_figwidth() * figure.dpi == 1200
+    FigureCanvasAgg(figure).draw()
+    [legend] = figure.legends
+    assert legend.get_window_extent().y1 < axes.get_window_extent().y0  # it hides no curve
 
 
 def test_learning_rate_drops():
-    pb = caffe.proto.caffe_pb2
-    drops = evaluate.curves.learning_rate_drops
+    drops = curves.learning_rate_drops
     assert drops(pb.SolverParameter(lr_policy="multistep", stepvalue=[15000, 22000]), 20000) == [15000]
     assert drops(pb.SolverParameter(lr_policy="step", stepsize=10), 35) == [10, 20, 30]
     assert drops(pb.SolverParameter(lr_policy="fixed"), 35) == []
@@ -144,3 +171,30 @@ def test_a_net_that_caffe_ends_the_process_over(setting, run, folder):
     assert "Check failed: " in reason
     assert error == (f"error: Caffe refuses to go on, for the reason above: {folder} and what was measured before are as they "
                      "were")
+
+
+def test_probabilities_are_those_of_the_newest_checkpoint_in_the_order_of_the_images(trained, tmp_path, monkeypatch):
+    """Of the test and the training images; a checkpoint that was measured before is measured no more."""
+    monkeypatch.setattr(TrainingSet, "load", lambda self, data: tiny.dataset(images=170))
+    test, train = tmp_path / "test.npy", tmp_path / "train.npy"
+    assert evaluate.main([str(trained)]) == 0
+    monkeypatch.setattr(evaluate, "accuracy", lambda *_: pytest.fail("measured again"))
+    assert evaluate.main([str(trained), "--save-probabilities", str(test), "--save-train-probabilities", str(train)]) == 0
+    assert not (trained / "train_accuracy.csv").exists()
+    net = weights.build(classifier.read(trained))
+    weights.load(net, Checkpoints(trained).model(10))
+    for file, images in (test, 150), (train, 170):
+        data = np.concatenate([data for data, _ in batches.test_batches(tiny.dataset(images=images))])
+        net.blobs["data"].reshape(*data.shape)
+        net.blobs["data"].data[...] = data
+        found = np.load(file)
+        assert found.dtype == np.float32 and found.shape == (images, 10)
+        np.testing.assert_allclose(found, net.forward()["probs"], rtol=1e-5)
+
+
+def test_probabilities_that_cannot_be_written(trained, tmp_path, capsys):
+    for file in tmp_path / "nowhere" / "x.npy", trained:
+        assert evaluate.main([str(trained), "--save-probabilities", str(file)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and f"cannot write {file}" in error
+    assert not (tmp_path / "nowhere").exists() and trained.is_dir()

@@ -1,5 +1,6 @@
 """Several GPUs: what can be said without one. The processes and their batches run on the CPU; only NCCL is left out."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,42 +9,53 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ranks
 import tiny
 
 from data_toolkit.batches import BatchMaker
 from solvers import gpus
 from solvers.checkpoints import Checkpoints
+from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.logs import read_log
 
+pb = caffe.proto.caffe_pb2
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def train_on_two_ranks(source: Path, runs: Path, *options: object, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, ranks.__file__, source, "--runs", runs, *options]
+    command = [sys.executable, Path(__file__).with_name("ranks.py"), source, "--runs", runs, *options]
     return subprocess.Popen(list(map(str, command)), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment)
+                            env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment, start_new_session=True)
 
 
 def finished(process: subprocess.Popen) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return process.returncode, out, err
 
 
-def test_ranks_take_batches_in_turn(setting, tmp_path, folder):
+def test_ranks_take_batches_in_turn_and_resume_from_the_checkpoint(setting, tmp_path, folder):
     source, runs = setting(), tmp_path / "runs"
     assert finished(train_on_two_ranks(source, runs, "--max-iter", 5))[0] == 0
     make = BatchMaker(tiny.dataset(), 123, classes_per_batch=2)
     seen = [list(map(int, line.split())) for line in (folder / "rank_1.txt").read_text().splitlines()]
-    for step, indices in enumerate(seen[:5], 1):  # it may have prepared a sixth
+    assert len(seen) in (5, 6)  # it may have prepared a sixth
+    for step, indices in enumerate(seen, 1):
         np.testing.assert_array_equal(indices, make(2 * step).indices)
     assert [row.iteration for row in read_log(folder / "log.csv")] == [1, 2, 3, 4, 5]
+    assert json.loads((folder / "rank_1.json").read_text())["iteration"] == 0
+    saved = pb.NetParameter.FromString(Checkpoints(folder).model(5).read_bytes())
     # The images that one rank would see in ten steps; resumed, those of the steps after.
-    (folder / "rank_1.txt").unlink()
     assert finished(train_on_two_ranks(source, runs, "--max-iter", 7, "--resume"))[0] == 0
     first = (folder / "rank_1.txt").read_text().splitlines()[0]
     np.testing.assert_array_equal(list(map(int, first.split())), make(12).indices)
+    # Step and weights (momentum comes along with them) before NCCL would give it those of the first rank.
+    begun = json.loads((folder / "rank_1.json").read_text())
+    assert begun["iteration"] == 5
+    assert begun["weights"] == {layer.name: [list(blob.data) for blob in layer.blobs] for layer in saved.layer if layer.blobs}
 
 
 def test_another_number_of_gpus_on_resume_is_refused(setting, tmp_path, run, capsys):
@@ -57,7 +69,7 @@ def test_a_signal_ends_all_ranks(setting, tmp_path, folder):
     process = train_on_two_ranks(setting(), tmp_path / "runs", "--max-iter", 1000000)
     while "iteration" not in (line := process.stdout.readline()):
         assert line, process.stderr.read()
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # as a terminal or Slurm does: the first rank decides for all
     code, out, err = finished(process)
     assert code == 143, err
     assert f"stopped after iteration {Checkpoints(folder).newest()}" in out

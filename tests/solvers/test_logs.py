@@ -1,11 +1,13 @@
-"""log.csv, and what is printed where there is no terminal."""
+"""log.csv, TensorBoard's events, and what is printed where there is no terminal."""
 
+import struct
 from typing import NamedTuple
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from solvers.errors import SolverError
-from solvers.logs import CsvLog, Progress, Step, read_log
+from solvers.logs import CsvLog, Progress, Step, TensorBoard, read_log
 
 
 def write(file, start, iterations):
@@ -69,3 +71,42 @@ def test_lines_without_a_terminal(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"iteration {n}/9" for n in (1, 4, 7, 9)]
     assert lines[0] == "iteration 1/9: loss 4.6052, lr 0.1, 64.0 images/s, 0:00:32 left"
+
+
+def events(folder):
+    """The events in a folder of TensorBoard, in the order in which it reads them."""
+    for file in sorted(folder.iterdir()):
+        content = file.read_bytes()
+        while content:
+            length = struct.unpack_from("Q", content)[0]
+            assert len(content) >= length + 16  # length, its CRC, the event and its CRC
+            yield Event.FromString(content[12: 12 + length])
+            content = content[length + 16:]
+
+
+def test_tensorboard_supersedes_what_came_after_the_checkpoint(tmp_path):
+    for start, iterations in (0, [1, 2, 3]), (2, [3, 4]):
+        board = TensorBoard(tmp_path / "board", start)
+        for iteration in iterations:
+            board.write(Step(iteration, 1 / iteration, 0.1, iteration))
+        board.close()
+    expected = []
+    for iteration in (1, 2, 3, "restart", 3, 4):
+        expected += [("restart", 3)] if iteration == "restart" else [
+            ("loss", iteration, pytest.approx(1 / iteration)), ("learning_rate", iteration, pytest.approx(0.1))]
+    found = []
+    for event in events(tmp_path / "board"):
+        if event.session_log.status == SessionLog.START:
+            found.append(("restart", event.step))
+        found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+    assert found == expected
+
+
+def test_tensorboard_on_a_full_disk_is_an_error_at_once(tmp_path, monkeypatch):
+    """SummaryWriter lost its thread there and then waited for it for ever."""
+    board = TensorBoard(tmp_path / "board", 0)
+    monkeypatch.setattr(board._file, "_writer", open("/dev/full", "wb"))
+    with pytest.raises(OSError, match="No space left"):
+        board.write(Step(1, 1.0, 0.1, 1))
+    with pytest.raises(OSError, match="No space left"):
+        board.close()

@@ -1,10 +1,13 @@
 """The figure of learning dynamics."""
 
+from pathlib import Path
+
+import figures
 import numpy as np
 
 from solvers import plot_dynamics
 from solvers.dynamics import FILE, Dynamics
-from solvers.logs import CsvLog
+from solvers.logs import CsvLog, read_log
 
 
 def write(folder, noisy):
@@ -26,8 +29,15 @@ def test_it_draws_runs_with_and_without_noise(tmp_path, capsys):
     output = tmp_path / "x.png"
     runs = [write(tmp_path / "a", 100), write(tmp_path / "b", 0)]
     assert plot_dynamics.main([*runs, "--output", str(output)]) == 0
-    assert output.read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == f"{output}\n"
+    figure = plot_dynamics.draw({run: read_log(Path(run) / FILE, Dynamics) for run in runs})
+    p, share = map(figures.lines, figure.axes)
+    means = [55.0, 155, 255, 355, 450]  # of ten rows each, the last of nine
+    for run, noisy in zip(runs, ([0.1] * 5, [np.nan] * 5), strict=True):
+        for drawn, values in (p[f"{run}, clean"], [0.3] * 5), (p[f"{run}, noisy"], noisy), (share[run], [0.6] * 5):
+            np.testing.assert_allclose(drawn, (means, values))
+    assert share["share of noisy examples"] == ([0, 1], [0, 0])
+    figures.assert_shows(output, figure)
 
 
 def test_a_run_without_dynamics(tmp_path, capsys):

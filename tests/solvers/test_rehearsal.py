@@ -1,12 +1,18 @@
 """Nets that Caffe ends its process over are refused in one line, and the process that trains lives on."""
 
+import faulthandler
+import os
 import random
 import re
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
-from tiny import BODY, CCE, INPUT, write_setting
+from tiny import BODY, CCE, INPUT, datum, lmdb_net, write_lmdb, write_setting
 
-from solvers import rehearsal, run, setting, train
+from data_toolkit import isolation
+from solvers import gpus, prototext, rehearsal, run, setting, train
+from solvers.engine import caffe
 from solvers.errors import SolverError
 
 
@@ -40,6 +46,26 @@ def test_a_net_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
         rehearse(tmp_path / "images", INPUT.replace("16", "80000") + BODY + CCE)
 
 
+@pytest.mark.parametrize("child", ["fork", "new process"])
+def test_a_wrong_label_in_the_first_batch(tmp_path, monkeypatch, child):
+    """Of a database, which only Caffe reads; found by each kind of child, on the CPU."""
+    if child == "new process":
+        monkeypatch.setattr(rehearsal, "_in_fork", lambda run, said: rehearsal._in_new_process(run, said, ()))
+    for name, labels in (("good", [0, 9]), ("bad", [3, 10])):
+        write_lmdb(tmp_path / f"{name}_db", [datum(label=label) for label in labels * 8])
+    rehearse(tmp_path / "good", lmdb_net(tmp_path / "good_db"))
+    with pytest.raises(SolverError, match="^the first batch of 'label' has the label 10, but layer 'loss' scores 10 "):
+        rehearse(tmp_path / "bad", lmdb_net(tmp_path / "bad_db"))
+
+
+@pytest.mark.skipif(gpus.has_cuda(), reason="this Caffe knows GPUs")
+def test_a_net_is_rehearsed_on_the_gpu_it_will_train_on(tmp_path):
+    """Here the rehearsal can only say that there is none."""
+    chosen = setting.load(write_setting(tmp_path / "tiny", net=INPUT + BODY + CCE))
+    with pytest.raises(SolverError, match="^Caffe refuses .*: Cannot use GPU in CPU-only Caffe"):
+        rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, [3]), [3])
+
+
 def test_the_memory_of_this_machine_is_told():
     assert 1 << 20 < rehearsal.available_memory() < 1 << 50
 
@@ -64,10 +90,42 @@ def mutated(net: str, chance: random.Random) -> str:
     return net
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_mutated_nets_are_refused_or_made(tmp_path, seed):
-    net = mutated(INPUT + BODY + CCE, random.Random(seed))
-    try:
-        rehearse(tmp_path / "tiny", net)
-    except (SolverError) as error:
-        assert str(error).count("\n") == 0
+def caffe_lives(chosen: setting.Setting, memory: int) -> bool:
+    """Whether a process outlives that Caffe makes the setting's solver in it, with this much memory."""
+    solver = run.resolve_solver(chosen.solver, None, 10, [])
+    solver.train_net = str(chosen.folder / "train.prototxt")
+    file = chosen.folder / "whole.prototxt"
+    file.write_text(prototext.text(solver))
+    child = os.fork()
+    if not child:
+        try:
+            faulthandler.disable()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            isolation.limit_memory(memory)
+            caffe.get_solver(str(file))
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def mutated_setting(folder: Path, seed: int) -> setting.Setting:
+    """A setting with a mutated net that still parses."""
+    chance = random.Random(seed)
+    write_setting(folder)
+    while True:
+        (folder / "train.prototxt").write_text(mutated(INPUT + BODY + CCE, chance))
+        try:
+            return setting.load(folder)
+        except SolverError:
+            pass
+
+
+@pytest.mark.parametrize("seed", range(60))  # Caffe takes a quarter of them
+def test_mutated_nets_are_refused_where_caffe_ends_the_process(tmp_path, monkeypatch, seed):
+    memory = 1 << 30
+    monkeypatch.setattr(rehearsal, "available_memory", lambda: memory)
+    chosen = mutated_setting(tmp_path / "tiny", seed)
+    refused = nullcontext() if caffe_lives(chosen, memory) else pytest.raises(
+        SolverError, match=rf"^Caffe refuses {re.escape(str(chosen.folder))}: [^\n]+$")
+    with refused:
+        rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, []))

@@ -17,6 +17,7 @@ import tiny
 from skimage.io import imsave
 
 from data_toolkit.batches import BatchFeeder
+from solvers import evaluate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.logs import read_log
@@ -206,16 +207,67 @@ def test_a_net_that_reads_image_files(setting, run, folder, tmp_path, capsys):
     assert "images.txt has the label 10" in capsys.readouterr().err
 
 
+def measured_as_train_says(out: str) -> int:
+    """The exit code of the command that a finished training ends with."""
+    said = out.splitlines()[-1]
+    assert "next: python -m solvers.evaluate " in said, said
+    return evaluate.main(shlex.split(said.partition("solvers.evaluate ")[2]))
+
+
+def test_a_finished_training_says_how_to_measure_it(setting, run, tmp_path, monkeypatch, capsys):
+    """With the options without which evaluate would refuse, or look for the data elsewhere."""
+    looked = []
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: looked.append(data) or tiny.dataset(images=20))
+    (tmp_path / "my_layers.py").write_text("""import caffe
+class Copy(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top): top[0].data[...] = bottom[0].data
+    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = """layer { name: "copy" type: "Python" bottom: "data" top: "copy"
+      python_param { module: "my_layers" layer: "Copy" } }\n"""
+    body = tiny.BODY.replace('bottom: "data"', 'bottom: "copy"')
+    data = tmp_path / "the data"
+    assert run(setting(net=tiny.INPUT + own + body + tiny.CCE), "--max-iter", 2, "--data", data,
+               "--allow-module", "my_layers", "--allow-module", "unused") == 0
+    out = capsys.readouterr().out
+    assert "unused" not in out
+    assert measured_as_train_says(out) == 0
+    assert looked == [data]
+
+
+@pytest.mark.parametrize("test_net", [None, "with data of its own", "fed"])
+def test_train_and_evaluate_agree_on_nets_with_their_own_data(hdf5_setting, run, folder, monkeypatch, capsys, test_net):
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=20))
+    nets = {"with data of its own": tiny.hdf5_net("tiny/list.txt").replace(" include { phase: TRAIN }", ""), "fed": tiny.TEST}
+    if test_net:
+        (hdf5_setting / "test.prototxt").write_text(nets[test_net])
+    assert run(hdf5_setting, "--max-iter", 2) == 0
+    out = capsys.readouterr().out
+    if test_net == "fed":
+        assert measured_as_train_says(out) == 0
+        return
+    assert "next: " not in out
+    assert evaluate.main([str(folder), "--allow-path", str(hdf5_setting)]) == 2
+    refusal = capsys.readouterr().err.strip().removeprefix("error: ")
+    assert "the net reads its own data" in refusal
+    assert out.splitlines()[-1] == (f"iteration 2 of 2: done; its weights are in {folder / 'checkpoints1'} "
+                                    f"(solvers.evaluate cannot measure them: {refusal})")
+
+
 def test_noise_cannot_reach_a_net_with_its_own_data(hdf5_setting, run, capsys):
     assert run(hdf5_setting, "--noise", 0.4) == 2
     assert "noise_0.4: this net reads its own data" in capsys.readouterr().err
 
 
-def test_a_wrong_label_in_hdf5_data(hdf5_setting, run, capsys):
+@pytest.mark.parametrize("label", [10, -1, float("nan")])
+def test_a_wrong_label_in_hdf5_data(hdf5_setting, run, capsys, label):
     with h5py.File("tiny/images.h5", "r+") as file:
-        file["label"][7] = 10
+        file["label"][7] = label
     assert run(hdf5_setting) == 2
-    assert "images.h5 has the label 10, but layer 'loss' scores 10 classes, 0 to 9" in capsys.readouterr().err
+    assert f"images.h5 has the label {label}, but layer 'loss' scores 10 classes, 0 to 9" in capsys.readouterr().err
 
 
 def test_input_layers_are_fed_as_the_legacy_fields_are(setting, run, folder, tmp_path):

@@ -8,8 +8,9 @@ import tiny
 
 from data_toolkit import dataset, matfile
 from data_toolkit.dataset import Dataset
-from solvers import evaluate, options, train
+from solvers import classifier, evaluate, options, train
 from solvers.errors import SolverError
+from solvers.inference import Predictor
 from solvers.training_set import TrainingSet
 
 
@@ -68,6 +69,29 @@ def test_a_mat_file_is_trained_on(setting, tmp_path, mat):
     assert train.main([*arguments[:-1], "4", "--train-data", str(mat), "--noise", "0.4", "--resume"]) == 2
 
 
+def test_dynamics_where_the_images_are_known(setting, tmp_path, mat, monkeypatch, capsys):
+    """A file without true labels trains; once a set with its images is prepared, new runs have dynamics, old ones go on."""
+    monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
+    data = tmp_path / "data"
+    data.mkdir()
+    arguments = [str(setting()), "--train-data", str(mat), "--data", str(data), "--dynamics-interval", "2"]
+    old, new = ([*arguments, "--runs", str(tmp_path / name)] for name in ("old", "new"))
+    run = f"tiny/data_{mat.stem}/seed_123"
+    assert train.main([*old, "--max-iter", "4"]) == 0
+    assert "true labels are not known" in capsys.readouterr().out
+    assert not (tmp_path / "old" / run / "dynamics.csv").exists()
+
+    clean = tiny.dataset()
+    dataset.save(data / dataset.train_name("symmetric", 0.0, 123), clean, {})
+    matfile.write(mat, clean.images, clean.labels)
+    assert train.main([*old, "--max-iter", "6", "--resume"]) == 0
+    assert "dynamics.csv lacks steps" in capsys.readouterr().out
+    assert train.main([*new, "--max-iter", "4"]) == 0
+    assert train.main([*new, "--max-iter", "6", "--resume"]) == 0
+    rows = (tmp_path / "new" / run / "dynamics.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[:3] for row in rows] == [[step, "16", "0"] for step in "246"]
+
+
 def test_classes_with_few_images_and_too_few_classes(setting, tmp_path, capsys):
     """A class of 3 images gives 8 of a batch, modulo 3; a batch of 16 needs two classes."""
     data = tiny.dataset()
@@ -100,16 +124,15 @@ def test_train_sets(setting, run, folder, tmp_path, monkeypatch, capsys):
     assert header == "iteration,corrupted,intact,clean_part,memorised,recovered"
     assert [line.split(",")[0] for line in lines] == ["4", "8"]
     assert "; training: corrupted 0." in capsys.readouterr().out
-    net = evaluate.build(evaluate.read_test_net(folder))
-    evaluate.load(net, folder / "checkpoints1" / "checkpoints_iter_8.caffemodel")
-    predicted = evaluate.predict(net, noisy)
+    with Predictor(classifier.read(folder), {"noisy": noisy}) as predict:
+        predicted = predict(folder / "checkpoints1" / "checkpoints_iter_8.caffemodel", "noisy").argmax(axis=1)
     wrong = labels != clean.labels
     expected = [(predicted == labels).mean(), (predicted == clean.labels).mean(), (predicted == labels)[~wrong].mean(),
                 (predicted == labels)[wrong].mean(), (predicted == clean.labels)[wrong].mean()]
     assert [float(value) for value in lines[-1].split(",")[1:]] == expected
     # the parts make up the whole
     assert expected[0] == pytest.approx((expected[2] * (~wrong).sum() + expected[3] * wrong.sum()) / len(wrong))
-    monkeypatch.setattr(evaluate, "predict", lambda net, images: pytest.fail("measured again"))
+    monkeypatch.setattr(Predictor, "__call__", lambda *_: pytest.fail("measured again"))
     evaluate.evaluate(folder, None, train_sets=True)
 
 

@@ -10,6 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import errno
 import itertools
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -134,8 +135,13 @@ def fail() -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+def fill_disk() -> None:
+    """No file may grow from now on."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
 def main(argv: list[str]) -> int:
-    for name, act in ("KILL_AT_WRITE", kill), ("FAIL_AT_WRITE", fail):
+    for name, act in ("KILL_AT_WRITE", kill), ("FAIL_AT_WRITE", fail), ("FULL_AT_WRITE", fill_disk):
         if name in os.environ:
             at_write(int(os.environ[name]), act)
     train.load_data = lambda folder, labels: dataset()

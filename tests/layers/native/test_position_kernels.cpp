@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -206,21 +207,31 @@ TEST_P(PositionKernelsTest, TestExtractProbEqualsTheCpuPass) {
   }
 }
 
-TEST_P(PositionKernelsTest, TestAWrongLabelMakesTheLossNaN) {
-  std::vector<float> wrong(shape_.positions(), 0);
-  wrong.back() = shape_.classes;
-  const Labels<float> labels = {wrong.data(), shape_.classes, false, 0};
+// NaN, infinities and what no int holds are wrong, too, even where the int that a cast makes of NaN on x86 is ignored.
+TEST_P(PositionKernelsTest, TestAWrongLabelMakesTheLossAndItsProbabilityNaN) {
+  const float infinity = std::numeric_limits<float>::infinity();
   const Weighting<float> weighting = {LossParameter_Weighting_CCE, 0.7f, 1, 1};
-  std::vector<float> prob(scores_.count()), diff(scores_.count(), -1);
-  std::vector<double> weight(wrong.size()), value(wrong.size());
   const float* score = scores_.cpu_data();
   const int last = shape_.positions() - 1;
-  RunWarp(shape_.lanes(), [&](const HostLanes& lanes) {
-    ForwardPosition(lanes, shape_, last, score, labels, weighting, prob.data(), weight.data(), value.data());
-    BackwardPosition(lanes, shape_, last, prob.data(), labels, weighting, 1.0f, diff.data());
-  });
-  EXPECT_TRUE(std::isnan(weight[last]));
-  EXPECT_EQ(diff[shape_.first(last)], 0);
+  for (const float label : {float(shape_.classes), -1.f, NAN, -NAN, infinity, -infinity, 3e9f, -3e9f, 1e30f}) {
+    for (const bool ignore : {false, true}) {
+      std::vector<float> wrong(shape_.positions(), 0);
+      wrong.back() = label;
+      const Labels<float> labels = {wrong.data(), shape_.classes, ignore, std::numeric_limits<int>::min()};
+      std::vector<float> prob(scores_.count()), diff(scores_.count(), -1), label_prob(wrong.size());
+      std::vector<double> weight(wrong.size()), value(wrong.size());
+      RunWarp(shape_.lanes(), [&](const HostLanes& lanes) {
+        ForwardPosition(lanes, shape_, last, score, labels, weighting, prob.data(), weight.data(), value.data());
+        BackwardPosition(lanes, shape_, last, prob.data(), labels, weighting, 1.0f, diff.data());
+        ExtractPosition<float>(lanes, shape_, last, score, labels, label_prob.data(), NULL);
+      });
+      EXPECT_EQ(labels.at(last), Labels<float>::OUTSIDE + 0) << label;
+      EXPECT_TRUE(std::isnan(weight[last])) << label;
+      EXPECT_TRUE(std::isnan(value[last])) << label;
+      EXPECT_TRUE(std::isnan(label_prob[last])) << label;
+      EXPECT_EQ(diff[shape_.first(last)], 0) << label;
+    }
+  }
 }
 
 TEST_P(PositionKernelsTest, TestOneScoreThatIsNaNMakesTheLossNaN) {

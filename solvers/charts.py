@@ -1,0 +1,93 @@
+"""The charts of a report, as Vega specifications without data: the page puts in what its reader chooses.
+
+Colours are the names of variables of the page's style sheet, so that the charts follow its light and dark themes; runs
+are told apart by the shape of their marks too.
+"""
+
+import altair as alt
+import vl_convert
+
+# As many colours as the style sheet has; a shape for each further round of them.
+COLOURS = [f"var(--series-{number})" for number in range(8)]
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right"]
+DASHES = {"solid": [1, 0], "dashed": [6, 4]}
+REFERENCE = {"strokeDash": [2, 3], "color": "currentColor", "opacity": 0.6}  # what curves are held against
+HEIGHT = 240
+
+
+def looks(count: int) -> list[tuple[str, str]]:
+    """The colour and the shape of each of `count` weightings: no two have both before there are 65."""
+    return [(COLOURS[i % len(COLOURS)], SHAPES[(i + i // len(COLOURS)) % len(SHAPES)]) for i in range(count)]
+
+
+def curves(count: int, highest: float) -> dict:
+    """Test accuracy in % over iterations; dashed, as released. Data: `ours`, `released`, `drops`.
+
+    Parameters
+    ----------
+    count : int
+        How many weightings there are. The data name them by number, from 0, which decides their colour and shape.
+    highest : float
+        The end of the accuracy's axis, so that charts beside each other can be compared.
+    """
+    y = alt.Y("accuracy:Q", title="test accuracy (%)", scale=alt.Scale(domain=[0, highest]))
+    drops = alt.Chart(alt.NamedData("drops")).mark_rule(**REFERENCE).encode(x=_iterations())
+    released = alt.Chart(alt.NamedData("released")).mark_line(strokeDash=DASHES["dashed"], strokeWidth=1.5).encode(
+        x=_iterations(), y=y, color=_colour(count), detail="run:N")
+    tooltip = [alt.Tooltip("run:N"), alt.Tooltip("iteration:Q", format=","), alt.Tooltip("accuracy:Q", format=".2f")]
+    return _vega(drops + released + _series("ours", count, tooltip, x=_iterations(), y=y, detail="run:N"))
+
+
+def dynamics(count: int, title: str, highest: float) -> dict:
+    """A mean over training batches; solid for clean examples, dashed for noisy ones. Data: `dynamics`, `level`.
+
+    `level` holds the share of the noisy examples, for a dotted line; none where it does not apply.
+    """
+    dash = alt.StrokeDash("kind:N", legend=None, scale=alt.Scale(domain=["clean", "noisy"], range=list(DASHES.values())))
+    tooltip = [alt.Tooltip("run:N"), alt.Tooltip("kind:N"), alt.Tooltip("iteration:Q", format=","),
+               alt.Tooltip("value:Q", format=".3f")]
+    level = alt.Chart(alt.NamedData("level")).mark_rule(**REFERENCE).encode(y="value:Q")
+    y = alt.Y("value:Q", title=title, scale=alt.Scale(domain=[0, highest]))
+    return _vega(level + _series("dynamics", count, tooltip, x=_iterations(), y=y, detail="run:N", strokeDash=dash))
+
+
+def emphasis(count: int) -> dict:
+    """How much weight a loss gives an example, by p. Data: `emphasis`."""
+    x = alt.X("p:Q", title="p, the probability given to the label", scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("density:Q", title="normalised weight", scale=alt.Scale(zero=True))
+    tooltip = [alt.Tooltip("loss:N"), alt.Tooltip("p:Q"), alt.Tooltip("density:Q", format=".2f")]
+    return _vega(_series("emphasis", count, tooltip, x=x, y=y, detail="loss:N"))
+
+
+def _series(data: str, count: int, tooltip: list[alt.Tooltip], **encoding: object) -> alt.LayerChart:
+    """A line for each run, with marks at those of its points that are `marked`."""
+    chart = alt.Chart(alt.NamedData(data))
+    line = chart.mark_line(strokeWidth=2).encode(color=_colour(count), **encoding)
+    marks = chart.transform_filter("datum.marked").mark_point(filled=True, size=45, opacity=1).encode(
+        x=encoding["x"], y=encoding["y"], color=_colour(count), shape=_shape(count), tooltip=tooltip)
+    return line + marks
+
+
+def _iterations() -> alt.X:
+    axis = alt.Axis(format="~s", tickCount=6)
+    return alt.X("iteration:Q", title="iteration", axis=axis, scale=alt.Scale(nice=False, zero=True))
+
+
+def _colour(count: int) -> alt.Color:
+    colours = [colour for colour, _ in looks(count)]
+    return alt.Color("row:N", legend=None, scale=alt.Scale(domain=list(range(count)), range=colours))
+
+
+def _shape(count: int) -> alt.Shape:
+    shapes = [shape for _, shape in looks(count)]
+    return alt.Shape("row:N", legend=None, scale=alt.Scale(domain=list(range(count)), range=shapes))
+
+
+def _vega(chart: alt.LayerChart) -> dict:
+    text = {"labelColor": "currentColor", "titleColor": "currentColor", "domainColor": "currentColor",
+            "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15, "titleFontWeight": "normal",
+            "labelFont": "inherit", "titleFont": "inherit", "labelFontSize": 12, "titleFontSize": 13}
+    chart = chart.properties(width="container", height=HEIGHT).configure(
+        background="transparent", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), aria=False).configure_axis(
+        **text).configure_view(stroke=None)
+    return vl_convert.vegalite_to_vega(chart.to_dict())

@@ -1,0 +1,211 @@
+"""The probabilities that a checkpoint's net gives to images, computed by one process a core.
+
+Processes of one thread each do more than one process with a thread a core (benchmarks/evaluation.py): threads wait for
+each other at every layer, and the longer where other work has one of the cores; processes take the next images when they
+are free.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import connection, get_context
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from data_toolkit import batches
+from data_toolkit.dataset import Dataset
+from solvers import weights
+from solvers.engine import caffe, last_words
+from solvers.errors import SolverError
+
+pb = caffe.proto.caffe_pb2
+
+BATCH = 64
+PART = 4 * BATCH  # images that a process takes at once
+MOST_PROCESSES = 8  # each holds the images and a net; more cores give each of them more threads
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Predictor:
+    """Computes probabilities; a context manager.
+
+    Parameters
+    ----------
+    net : caffe_pb2.NetParameter
+        From the blob ``data`` to the blob ``probs``, or to its first output.
+    sets : dict of str to Dataset
+        The images, by any name.
+
+    Raises
+    ------
+    SolverError
+        If the net cannot be made.
+    """
+
+    def __init__(self, net: pb.NetParameter, sets: dict[str, Dataset]):
+        self.net = weights.build(net)  # what Caffe has against the net, it says here and once
+        self._param, self._sets = net, sets
+        self._open = ExitStack()
+        self._workers: dict[connection.Connection, object] = {}
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    def __call__(self, model: Path, name: str) -> NDArray[np.float32]:
+        """The probabilities of all images of a set, in its order.
+
+        Parameters
+        ----------
+        model : Path
+            A checkpoint's weights.
+        name : str
+            Of the set.
+
+        Returns
+        -------
+        (N, C) float32
+
+        Raises
+        ------
+        SolverError
+            If the weights are damaged or not this net's, or a process is killed.
+        """
+        weights.check_weights(self.net, model)
+        total = len(self._sets[name].labels)
+        with tqdm(total=total, unit="image", leave=False, disable=None) as bar:
+            rows = None
+            for start, part in self._parts(model, name, total):
+                if rows is None:
+                    rows = np.empty((total, part.shape[1]), np.float32)
+                rows[start : start + len(part)] = part
+                bar.update(len(part))
+        return rows
+
+    def _parts(self, model: Path, name: str, total: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The probabilities of PART images at a time, with the first one's place, in any order."""
+        starts = iter(range(0, total, PART))
+        if cores() == 1:
+            self.net.copy_from(str(model))
+            yield from ((start, probabilities(self.net, self._sets[name], start)) for start in starts)
+            return
+        if not self._workers:
+            self._start()
+        busy = {}
+        for worker, start in zip(self._workers, starts, strict=False):
+            busy[worker] = start
+            self._send(worker, (model, name, start))
+        while busy:
+            for worker in connection.wait(busy):
+                part = self._receive(worker)
+                yield busy.pop(worker), part
+                if (start := next(starts, None)) is not None:
+                    busy[worker] = start
+                    self._send(worker, (model, name, start))
+
+    def _start(self) -> None:
+        spawn, number, param = get_context("spawn"), min(cores(), MOST_PROCESSES), self._param.SerializeToString()
+        with _environment(dict.fromkeys(THREADS, str(cores() // number))), _blocked(signal.SIGINT):
+            for _ in range(number):
+                ours, theirs = spawn.Pipe()
+                process = spawn.Process(target=_work, args=(theirs, param, self._sets), daemon=True)
+                process.start()
+                theirs.close()
+                self._workers[ours] = process
+                self._open.callback(process.join)
+                self._open.callback(process.terminate)
+                self._open.callback(ours.close)
+
+    def _send(self, worker: connection.Connection, task: tuple[Path, str, int]) -> None:
+        try:
+            worker.send(task)
+        except OSError:
+            self._raise_end(worker)
+
+    def _receive(self, worker: connection.Connection) -> NDArray[np.float32]:
+        try:
+            part = worker.recv()
+        except (EOFError, OSError):
+            self._raise_end(worker)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+    def _raise_end(self, worker: connection.Connection) -> NoReturn:
+        process = self._workers[worker]
+        process.join()
+        if process.exitcode == 2:  # its last words are said
+            raise SystemExit(2) from None
+        raise SolverError(f"a process that computes probabilities ended with {process.exitcode}: is there too little memory? "
+                          "OMP_NUM_THREADS=1 does with one process") from None
+
+
+def cores() -> int:
+    """How many cores this process may use: OMP_NUM_THREADS, if it is set."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
+
+
+def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:
+    """Those of PART images from `start` on: (PART or what is left, C) float32. No flip, the middle crop."""
+    part = Dataset(images.images[start : start + PART], images.labels[start : start + PART])
+    output = "probs" if "probs" in net.blobs else net.outputs[0]
+    rows = []
+    for data, _ in batches.test_batches(part, batch_size=BATCH):
+        net.blobs["data"].reshape(*data.shape)
+        net.blobs["data"].data[...] = data
+        net.forward()
+        rows.append(net.blobs[output].data.reshape(len(data), -1).copy())
+    return np.concatenate(rows)
+
+
+def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset]) -> None:
+    """One of the processes: computes what it is sent until the parent is gone."""
+    loaded = None
+    with last_words("nothing more is measured"):
+        try:
+            net = weights.build(pb.NetParameter.FromString(param))
+            while True:
+                model, name, start = parent.recv()
+                try:
+                    if model != loaded:
+                        net.copy_from(str(model))
+                        loaded = model
+                    answer = probabilities(net, sets[name], start)
+                except Exception as error:  # of a Python layer
+                    answer = error
+                parent.send(answer)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            pass
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Environment variables that processes started within get."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """A signal that processes started within never see: Ctrl-C is for their parent, which ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,136 @@
+"""One page of what runs reached: a table like Table 1 of the paper, curves, learning dynamics, and each run's particulars.
+
+    python -m solvers.report runs/ results/ -o report.html
+
+The page is a single file that needs no network. It shows every run folder below those named; of the same experiment in
+several places, the one that went farthest.
+"""
+
+import base64
+import hashlib
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from data_toolkit.errors import DataError
+from data_toolkit.files import write_atomically
+from solvers import config, report_data, results, tables
+from solvers.errors import CommandLine, SolverError, failed
+from solvers.results import Result, percent, points
+
+PAGE = Path(__file__).parent / "report_page"
+SHOWN_AT_FIRST = 4  # weightings in the charts
+
+
+def find(folders: Iterable[Path]) -> Iterator[Path]:
+    """The run folders in and below folders, each once.
+
+    Raises
+    ------
+    SolverError
+        If one of the folders is not there.
+    """
+    seen = set()
+    for top in folders:
+        if not top.is_dir():
+            raise SolverError(f"{top}: no such folder")
+        for path, folders_in, files in os.walk(top):
+            folders_in.sort()
+            if config.FILE in files:
+                folders_in.clear()  # what is in a run belongs to it
+                if (real := os.path.realpath(path)) not in seen:
+                    seen.add(real)
+                    yield Path(path)
+
+
+def read_all(runs: Iterable[Path]) -> tuple[list[Result], list[str]]:
+    """The runs that can be shown, and a line on each other one."""
+    kept, remarks = {}, []
+    for run in runs:
+        try:
+            result = results.read(run)
+        except SolverError as error:
+            remarks.append(f"not shown: {error}")
+            continue
+        key = (result.loss, result.noise, result.seed)
+        other = kept.get(key)
+        if other is None or result.steps > other.steps:
+            kept[key] = result
+        if other is not None:
+            shown, left = kept[key], other if kept[key] is result else result
+            remarks.append(f"not shown: {left.run}: {shown.run} is the same experiment and has {shown.steps:,} steps, not "
+                           f"fewer than its {left.steps:,}")
+    return list(kept.values()), remarks
+
+
+def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
+    """The page, as UTF-8.
+
+    Names and texts of run folders are anybody's: the template escapes them, JSON has no character that HTML could take
+    for a tag, and the page's own policy lets nothing run but the scripts that were put into it here, and nothing load.
+    """
+    try:
+        import jinja2
+        import vl_convert
+        from markupsafe import Markup
+
+        from solvers import charts
+    except ImportError as missing:
+        raise SolverError(f"a report needs the packages of the extra `report` ({missing}): make setup installs them") from None
+
+    noises, rows = tables.tabulate(shown)
+    dynamics = {result.run: report_data.read_dynamics(result) for result in shown}
+    data = report_data.data_of(noises, rows, dynamics)
+    accuracies = [value for run in (*data["runs"], *data["released"]) for value in run["accuracies"]]
+    p = [value or 0 for found in dynamics.values() if found for value in (*found["clean_p"], *found["noisy_p"])]
+    data["charts"] = {
+        "accuracy": charts.curves(len(rows), 10 * math.ceil((max(accuracies) + 1) / 10)),
+        "probability": charts.dynamics(len(rows), "mean p of the label", math.ceil(10 * max(p, default=1) + 0.1) / 10),
+        "share": charts.dynamics(len(rows), "share of the gradient", 1),
+        "emphasis": charts.emphasis(len(rows)),
+    }
+    data["shown"] = SHOWN_AT_FIRST
+    scripts = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), (PAGE / "report.js").read_text()]
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, undefined=jinja2.StrictUndefined,
+                                     trim_blocks=True, lstrip_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    page = environment.get_template("report.html").render(
+        title=title, count=len(shown), noises=noises, rows=rows, measures=list(results.MEASURES), cell=tables.cell,
+        remarks=remarks, csv=tables.as_csv(noises, rows),
+        latex={measure: tables.as_latex(noises, rows, measure) for measure in results.MEASURES},
+        facts={result.run: report_data.particulars(result, dynamics[result.run]) for result in shown},
+        percent=percent, points=points, looks=charts.looks(len(rows)), data=data,
+        style=Markup((PAGE / "report.css").read_text()),
+        scripts=[Markup(script) for script in scripts], hashes=[_csp_hash(script) for script in scripts])
+    return page.encode("utf-8", "replace")
+
+
+def _csp_hash(script: str) -> str:
+    """What a Content-Security-Policy calls an inline script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = CommandLine(prog="python -m solvers.report", description=__doc__.splitlines()[0])
+    parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+", help="run folders, or folders with some below")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default %(default)s")
+    parser.add_argument("--title", default="Example weighting under label noise", help="default %(default)r")
+    args = parser.parse_args(arguments)
+    try:
+        shown, remarks = read_all(find(args.folders))
+        if not shown:
+            raise SolverError(f"no measured run in {', '.join(map(str, args.folders))}: solvers.evaluate measures one; "
+                              + "; ".join(remarks[:3]))
+        write_atomically(args.output, render(shown, remarks, args.title))
+    except (SolverError, DataError, OSError) as error:
+        return failed(error)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    print(f"{args.output}: {len(shown)} runs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

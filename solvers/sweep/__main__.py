@@ -1,0 +1,216 @@
+"""Train and evaluate many runs: those of a sweep file, such as the 48 released ones.
+
+    python -m solvers.sweep sweeps/table1.toml --dry-run     # which runs, how many are done, the time to come
+    python -m solvers.sweep sweeps/table1.toml               # do what is missing; the same again goes on
+    python -m solvers.sweep sweeps/table1.toml --scheduler tcp://192.0.2.7:8786
+    python -m solvers.sweep sweeps/table1.toml --slurm partition=long,walltime=1-00:00:00
+
+All that is known of a run is in its folder, so the same command does what is missing, whatever happened before. Ctrl-C
+lets the runs save and end. docs/sweeps.md tells more.
+"""
+
+import argparse
+import contextlib
+import io
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from dask.system import CPU_COUNT
+from distributed import Client
+from rich.filesize import decimal
+
+from data_toolkit import prepare
+from data_toolkit.errors import DataError
+from solvers import gpus, options, rehearsal
+from solvers import run as run_folder
+from solvers.errors import CommandLine, SolverError, failed
+from solvers.sweep import clusters, follow, planned, probe, runs_file, sbatch
+from solvers.sweep.planned import PlannedRun
+from solvers.sweep.probe import Cost
+from solvers.sweep.progress import Progress, duration, time_to_come
+from solvers.sweep.work import Task
+
+THREADS = 2  # of a run, where cores allow: ResNet-44 makes 1.9 times as many steps on two as on one
+WORKER_MEMORY = 300 << 20  # bytes
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0; 1 if runs failed; 2 after an error; 130, 143 or 138 after a signal."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parse(argv)
+    try:
+        return sweep(args, argv)
+    except (SolverError, DataError, OSError) as error:
+        return failed(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = CommandLine(prog="python -m solvers.sweep", description=__doc__,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="the sweep file, e.g. sweeps/smoke.toml")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs, how many are done and the time to come")
+    parser.add_argument("--jobs", type=options.steps, metavar="N",
+                        help="runs at once (default: as many as cores, memory or --gpu allow; with --slurm all)")
+    parser.add_argument("--threads", type=options.steps, metavar="N",
+                        help="that a run computes on (default: the cores, divided by the runs at once)")
+    parser.add_argument("--gpu", metavar="IDS", help="GPUs, one for each run at once: 0, or 0,1, or all (default: the CPU)")
+    parser.add_argument("--retries", type=lambda text: options.whole(text, 0, 1000), default=2, metavar="N",
+                        help="how often a run that failed is tried again (default 2)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--scheduler", metavar="ADDRESS",
+                       help="of dask, e.g. tcp://192.0.2.7:8786: its workers make the runs, on a file system that all share")
+    where.add_argument("--slurm", metavar="OPTIONS",
+                       help="make the runs in jobs of Slurm, e.g. partition=long,walltime=1-00:00:00,gres=gpu:1")
+    parser.add_argument("--sbatch", action="store_true", help="with --slurm: print a job array for sbatch, and submit nothing")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (default runs)")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
+                        help="folder of the data (default data); made from CIFAR100_SOURCE or a download if missing")
+    args = parser.parse_args(argv)
+    if args.jobs and args.scheduler:
+        parser.error("--jobs: with --scheduler, the workers say how many runs they make at once (dask worker --nthreads)")
+    if args.sbatch and not args.slurm:
+        parser.error("--sbatch needs the options of the jobs, e.g. --slurm partition=long,walltime=1-00:00:00")
+    return args
+
+
+def sweep(args: argparse.Namespace, argv: list[str]) -> int:
+    """Do as the arguments say; return the exit code."""
+    slurm = clusters.slurm_options(args.slurm) if args.slurm else None
+    runs = planned.plan(runs_file.read(args.file), args.runs, args.data)
+    missing = [run for run in runs if not run.done()]
+    if args.gpu and (args.scheduler or slurm):  # which this machine need not have
+        devices = args.gpu.split(",")
+    else:
+        devices = list(map(str, gpus.choose(args.gpu)))
+    costs = measure(missing, args.threads, steps=0 if devices or args.scheduler else probe.STEPS)
+    jobs, threads = share(missing, costs, args, devices)
+    needed = planned.bytes_needed(missing, {shape: cost.weights for shape, cost in costs.items()}, args.runs)
+    if args.dry_run:
+        print(listing(runs, costs, jobs, threads, needed))
+        return 0
+    if not missing:
+        print("nothing to do: all runs are done")
+        return 0
+    if args.sbatch:
+        print(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs), tuple(devices), args.data))
+        return 0
+    for run in missing:
+        run_folder.make(run.folder)
+    prepare_data(missing, args.data)
+    if args.scheduler:
+        workers = clusters.existing(args.scheduler)
+    elif slurm:
+        workers = clusters.slurm(slurm, jobs, threads, memory_of_job(costs), args.runs.resolve() / "slurm")
+    else:
+        workers = clusters.local(jobs)
+    mark = follow.mark(args.runs)
+
+    def task(run: PlannedRun, sweep: str) -> Task:
+        return follow.task_of(run, sweep, mark, args.runs, args.data, threads, tuple(devices))
+
+    return carry_out(workers, Progress(runs, costs, jobs), missing, task, args.retries,
+                     "python -m solvers.sweep " + shlex.join(argv))
+
+
+def measure(runs: list[PlannedRun], threads: int | None, steps: int) -> dict[str, Cost]:
+    """The cost of the runs, by `PlannedRun.shape`; what such a net cannot do is reported with where the file says it."""
+    costs: dict[str, Cost] = {}
+    for run in runs:
+        if run.shape not in costs:
+            try:
+                costs[run.shape] = probe.measure(run.plan.setting, run.plan.solver, threads, steps)
+            except SolverError as error:
+                raise SolverError(f"{run.where}: {error}") from error
+    return costs
+
+
+def share(runs: list[PlannedRun], costs: dict[str, Cost], args: argparse.Namespace,
+          devices: list[str]) -> tuple[int, int | None]:
+    """How many runs are made at once, and on how many threads each; with --scheduler both are its workers' to say (0, None).
+
+    On this machine: a run for each GPU, or one for each THREADS cores, if there is memory for them; all cores are shared out.
+    """
+    if args.scheduler:
+        return 0, args.threads
+    if args.slurm:
+        return args.jobs or len(runs), args.threads or THREADS
+    memory = rehearsal.available_memory()
+    jobs = args.jobs or len(devices) or max(1, CPU_COUNT // (args.threads or THREADS))
+    if not args.jobs and memory is not None and costs:
+        jobs = min(jobs, max(1, memory // max(cost.memory for cost in costs.values())))
+    jobs = max(1, min(jobs, len(runs)))
+    return jobs, args.threads or max(1, CPU_COUNT // jobs)
+
+
+def memory_of_job(costs: dict[str, Cost]) -> int:
+    """Bytes that a job of Slurm asks for: the most that a run takes, a quarter more, and its worker's."""
+    return max(cost.memory for cost in costs.values()) * 5 // 4 + WORKER_MEMORY
+
+
+def listing(runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, threads: int | None, needed: int) -> str:
+    """What --dry-run prints."""
+    width = max(len(run.name) for run in runs)
+    lines, missing = [], []
+    for run in runs:
+        done, measured = run.done(), run.accuracy()
+        state = "done" if done else f"{run.saved():,} of {run.steps:,} steps" if run.saved() else "to do"
+        lines.append(f"{run.name:{width}}  {state}" + (f", test accuracy {100 * measured[1]:.2f} %" if measured else ""))
+        missing += [] if done else [run]
+    to_come = time_to_come(missing, costs, jobs)
+    steps = sum(run.steps - run.saved() for run in missing)
+    lines.append(f"{len(runs)} runs: {len(runs) - len(missing)} done, {len(missing)} to do: {steps:,} steps, "
+                 + (f"{duration(to_come)} with {jobs} at once" if jobs and to_come is not None else "time not known yet")
+                 + (f" on {threads} threads each" if threads else "") + f", {decimal(needed)} to write")
+    return "\n".join(lines)
+
+
+def prepare_data(runs: list[PlannedRun], folder: Path) -> None:
+    """Make the training sets of the runs that are missing, once: else each of the first runs would."""
+    for labels in {run.plan.labels.name: run.plan.labels for run in runs if run.plan.fed and run.plan.labels.noise}.values():
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            prepare.prepare(labels.noise, output=folder)
+        if not said.getvalue().startswith("already there"):
+            print(said.getvalue(), end="", flush=True)
+
+
+def carry_out(workers: AbstractContextManager[Client], progress: Progress, missing: list[PlannedRun],
+              task: Callable[[PlannedRun, str], Task], retries: int, command: str) -> int:
+    """Let workers do the runs that are missing; return the exit code.
+
+    Parameters
+    ----------
+    workers : context manager of a distributed.Client
+    progress : Progress
+    missing : list of PlannedRun
+    task : function
+        What a worker gets, of a run and the sweep's own name.
+    retries : int
+    command : str
+        To go on with, for whoever stops it.
+    """
+    with workers as client:
+        workers_now = sum(client.nthreads().values())
+        if not workers_now:
+            print("no workers yet; waiting for them", flush=True)
+        progress.jobs = progress.jobs or workers_now
+        with progress:
+            failures, stopped_by = follow.Follower(client, task, retries, progress).follow(missing)
+    if failures:
+        print(follow.report(failures, len(missing), retries), file=sys.stderr)
+    if stopped_by:
+        print(f"{stopped_by.name}: stopped; what was trained is saved; go on with\n  {command}")
+        return 128 + stopped_by
+    if failures:
+        return 1
+    print(f"all runs are done; next: python -m solvers.compare {shlex.quote(str(missing[0].folder))}"
+          + (" ..." if len(missing) > 1 else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

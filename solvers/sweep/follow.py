@@ -1,0 +1,171 @@
+"""Hand the runs of a sweep to workers and follow them to their ends: what is done, what is tried again, what fails."""
+
+import shlex
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from distributed import Client, Future
+
+from data_toolkit.files import write_atomically
+from solvers.errors import SolverError
+from solvers.interrupt import Interrupt
+from solvers.sweep import work
+from solvers.sweep.planned import PlannedRun
+from solvers.sweep.progress import Progress
+
+TICK = 0.5  # seconds between two looks at the runs
+STOP_AGAIN = 5.0  # seconds: a worker may have joined in the meantime
+
+
+class Failure(NamedTuple):
+    """A run that was given up, and its last words."""
+
+    run: PlannedRun
+    words: str
+
+
+def mark(runs: Path) -> str:
+    """What the file that tells this folder of runs from others says; made if it is not there."""
+    file = runs / work.MARK
+    if not file.is_file():
+        write_atomically(file, uuid.uuid4().hex)
+    return file.read_text()
+
+
+class Follower:
+    """Follows the runs of one sweep.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    make_task : function
+        The task of a run, given the sweep's own name.
+    retries : int
+        How often a run is tried again after a failure; one that has got on in the meantime is tried as often again.
+    progress : Progress
+    """
+
+    def __init__(self, client: Client, make_task: Callable[[PlannedRun, str], work.Task], retries: int, progress: Progress):
+        self.client, self.make_task, self.retries, self.progress = client, make_task, retries, progress
+        self.name = f"sweep-{uuid.uuid4().hex[:12]}"
+        self.futures: dict[Future, PlannedRun] = {}
+        self.tries: dict[str, int] = {}
+        self.saved: dict[str, int] = {}
+        self.failures: list[Failure] = []
+        self.submitted = 0
+
+    def follow(self, runs: list[PlannedRun]) -> tuple[list[Failure], int | None]:
+        """Bring the runs to their ends; return those that failed, and the signal that stopped the sweep, if one did.
+
+        Raises
+        ------
+        SolverError
+            If the scheduler is gone, or a worker cannot do any of the runs.
+        """
+        self.client.subscribe_topic(self.name, self._heard)
+        with Interrupt() as interrupt:
+            try:
+                for run in runs:
+                    self.saved[run.name], self.tries[run.name] = run.saved(), 0
+                    self._submit(run)
+                while self.futures and not interrupt.signal:
+                    self._look()
+                    self.progress.show()
+                    time.sleep(TICK)
+            finally:
+                self._stop(interrupt)
+        return self.failures, interrupt.signal
+
+    def _submit(self, run: PlannedRun) -> None:
+        self.submitted += 1
+        future = self.client.submit(work.work, self.make_task(run, self.name), pure=False, retries=0,
+                                    key=f"{run.name} {self.name} {self.submitted}", priority=-self.submitted)
+        self.futures[future] = run
+
+    def _look(self) -> None:
+        """See to the runs that have ended."""
+        if self.client.status != "running":
+            raise SolverError("the scheduler is gone, and its workers with it: their runs save and end; the same command goes "
+                              "on with them")
+        for future in [future for future in self.futures if future.done()]:
+            run = self.futures.pop(future)
+            ended = self._ended(future)
+            if ended.misplaced:
+                raise SolverError(ended.words)
+            if ended.code == 0:
+                self.progress.done(run)
+            elif ended.stopped:
+                self.progress.waits(run)
+                self._submit(run)
+            else:
+                self._failed(run, ended.words)
+
+    def _ended(self, future: Future) -> work.Ended:
+        if future.status == "finished":
+            return future.result()
+        error = future.exception() if future.status == "error" else "the scheduler has forgotten it"
+        if isinstance(error, ImportError):
+            return work.Ended(2, f"a worker cannot import this project ({error}): start it with {work.ROOT}/.venv/bin/dask "
+                              "worker", misplaced=True)
+        return work.Ended(1, f"the worker failed: {error}")
+
+    def _failed(self, run: PlannedRun, words: str) -> None:
+        saved = run.saved()
+        self.tries[run.name] = 1 if saved > self.saved[run.name] else self.tries[run.name] + 1
+        self.saved[run.name] = saved
+        if self.tries[run.name] > self.retries:
+            self.failures.append(Failure(run, words))
+            self.progress.failed(run, words)
+        else:
+            self.progress.again(run, words, self.tries[run.name], self.retries)
+            self._submit(run)
+
+    def _heard(self, event: tuple) -> None:
+        """A worker has begun with a run. Called in another thread."""
+        _, message = event
+        if message["action"] == work.STARTED:
+            self.progress.started(message["run"], message["host"])
+
+    def _stop(self, interrupt: Interrupt) -> None:
+        """Let what still runs save and end."""
+        if self.futures and self.client.status == "running":
+            self.progress.stopping(interrupt.signal)
+        told = float("-inf")
+        while self.futures and self.client.status == "running":
+            if time.monotonic() - told >= STOP_AGAIN:
+                told = time.monotonic()
+                # Those that no worker has taken yet would wait for one.
+                taken = {key for keys in self.client.processing().values() for key in keys}
+                for future in [future for future in self.futures if future.key not in taken]:
+                    future.cancel()
+                    del self.futures[future]
+                self.client.run(work.stop, self.name, on_error="ignore")
+            for future in [future for future in self.futures if future.done()]:
+                del self.futures[future]
+            time.sleep(TICK / 5)
+
+
+def task_of(run: PlannedRun, sweep: str, mark: str, runs: Path, data: Path, threads: int | None,
+            gpus: tuple[str, ...]) -> work.Task:
+    """A run as its worker gets it."""
+    return work.Task(sweep, run.name, str(work.ROOT), str(Path.cwd()), str(runs.resolve()), str(run.folder.resolve()), mark,
+                     tuple(run.arguments), tuple(evaluate_arguments(run, data)), threads, gpus)
+
+
+def evaluate_arguments(run: PlannedRun, data: Path) -> list[str]:
+    """Of solvers.evaluate, for a run; what its net may do is as its training was told."""
+    pairs = zip(run.arguments, run.arguments[1:], strict=False)
+    allowed = [text for pair in pairs if pair[0] in ("--allow-module", "--allow-path") for text in pair]
+    return [str(run.folder), "--data", str(data), *allowed]
+
+
+def report(failures: list[Failure], runs: int, retries: int) -> str:
+    """What is said of runs that failed."""
+    often = f", each {retries + 1} times in a row" if retries else ""
+    lines = [f"{len(failures)} of {runs} runs failed{often}:"]
+    for run, words in failures:
+        lines += [f"  {run.name}: {words}", f"    {shlex.quote(str(run.folder / work.OUTPUT))}"]
+    return "\n".join(lines)

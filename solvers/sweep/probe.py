@@ -1,0 +1,100 @@
+"""What a run takes: a few of its steps are made in a process of its own, and measured.
+
+    python -m solvers.sweep.probe FOLDER STEPS     # the process: FOLDER has the run's solver.prototxt
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from solvers import rehearsal
+from solvers.engine import caffe, count_weights
+from solvers.errors import SolverError
+from solvers.run import Run
+from solvers.setting import Setting
+
+pb = caffe.proto.caffe_pb2
+
+STEPS = 2
+DATA = 400 << 20  # bytes: CIFAR-100 and the batches that are prepared ahead, which the probe does without
+
+
+class Cost(NamedTuple):
+    """What a run takes.
+
+    Attributes
+    ----------
+    weights : int
+        Parameters of the net.
+    images : int
+        In a batch.
+    seconds : float or None
+        Of a step; None where none was made.
+    memory : int
+        Bytes.
+    """
+
+    weights: int
+    images: int
+    seconds: float | None
+    memory: int
+
+
+def environment(threads: int | None) -> dict[str, str]:
+    """The environment of a process that computes on so many threads; None leaves that to the environment there is."""
+    if threads is None:
+        return dict(os.environ)
+    return os.environ | {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS")}
+
+
+def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, steps: int = STEPS) -> Cost:
+    """The cost of a run on this machine's CPU.
+
+    Parameters
+    ----------
+    setting : Setting
+    solver : caffe_pb2.SolverParameter
+        From `run.resolve_solver`.
+    threads : int or None
+    steps : int
+        To be timed, after one that allocates; with 0 no step is made, and the memory is that of the nets alone.
+
+    Raises
+    ------
+    SolverError
+        If the nets cannot be made, or do not fit into memory.
+    """
+    rehearsal.rehearse(setting, solver)
+    with tempfile.TemporaryDirectory() as folder:
+        Run(Path(folder), setting, solver, {}).write()
+        done = subprocess.run([sys.executable, "-m", __name__, folder, str(steps)], env=environment(threads),
+                              capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        raise SolverError(f"{setting.folder} cannot make a step: {said[-1]}")
+    cost = Cost(**json.loads(done.stdout.splitlines()[-1]))
+    return cost._replace(images=cost.images * solver.iter_size)
+
+
+def main(folder: str, steps: str) -> None:
+    """The process: print the cost as JSON."""
+    solver = caffe.get_solver(str(Path(folder) / "solver.prototxt"))
+    seconds = None
+    if int(steps):
+        solver.step(1)
+        start = time.perf_counter()
+        solver.step(int(steps))
+        seconds = (time.perf_counter() - start) / int(steps)
+    images = next(iter(solver.net.blobs.values())).data.shape[0]
+    memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + DATA
+    print(json.dumps(Cost(count_weights(solver.net), images, seconds, memory)._asdict()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

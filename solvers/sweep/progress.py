@@ -1,0 +1,177 @@
+"""How far a sweep is: one live table on a terminal, else a line where something happens and one every ten minutes."""
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from signal import Signals
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from solvers.sweep.planned import PlannedRun
+from solvers.sweep.probe import Cost
+
+TAIL = 4096  # bytes of a log: a hundred rows
+QUIET = 600.0  # seconds between two lines about progress
+
+
+class Pace(NamedTuple):
+    """Where a run is: its step, and seconds a step (None where too few are known)."""
+
+    step: int
+    seconds: float | None
+
+
+def pace(run: PlannedRun) -> Pace:
+    """Read it from the end of the run's log.csv."""
+    try:
+        with open(run.folder / "log.csv", "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            rows = [line.split(b",") for line in file.read().split(b"\n")[:-1]]
+        steps = [(int(row[0]), float(row[3])) for row in rows if len(row) == 4 and row[0].isdigit()]
+    except (OSError, ValueError):
+        steps = []
+    if not steps:
+        return Pace(0, None)
+    made = steps[-1][0] - steps[0][0]
+    return Pace(steps[-1][0], (steps[-1][1] - steps[0][1]) / made if made else None)
+
+
+class Progress:
+    """What is known of the runs, and how it is shown: a context manager.
+
+    Parameters
+    ----------
+    runs : list of PlannedRun
+        All of the sweep.
+    costs : dict
+        Cost by `PlannedRun.shape`.
+    jobs : int
+        How many runs are made at once.
+    console : rich.console.Console, optional
+    """
+
+    def __init__(self, runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, console: Console | None = None):
+        self.runs, self.costs, self.jobs = {run.name: run for run in runs}, costs, jobs
+        self.console = console or Console(soft_wrap=True, highlight=False)
+        self.lock = threading.Lock()
+        self.running: dict[str, str] = {}  # name: host
+        self.finished = {run.name for run in runs if run.done()}
+        self.given_up: set[str] = set()
+        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        self.told = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live:
+            self.live.update(Text(self.summary()), refresh=True)
+            self.live.stop()
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def started(self, name: str, host: str) -> None:
+        """A worker has begun with a run, which may have ended since."""
+        with self.lock:
+            if name in self.finished:
+                return
+            self.running[name] = host
+        if not self.live:  # the table shows it
+            saved = self.runs[name].saved()
+            self.say(f"{name}: " + (f"goes on at step {saved}" if saved else "begins") + f" on {host}")
+
+    def done(self, run: PlannedRun) -> None:
+        with self.lock:
+            self.running.pop(run.name, None)
+            self.finished.add(run.name)
+        measured = run.accuracy()
+        self.say(f"{run.name}: done" + (f", test accuracy {100 * measured[1]:.2f} %" if measured else ""))
+
+    def waits(self, run: PlannedRun) -> None:
+        """A run is not being made any more."""
+        with self.lock:
+            self.running.pop(run.name, None)
+
+    def again(self, run: PlannedRun, words: str, tries: int, retries: int) -> None:
+        self.waits(run)
+        self.say(f"{run.name}: {words}: trying again ({tries} of {retries})")
+
+    def failed(self, run: PlannedRun, words: str) -> None:
+        self.waits(run)
+        self.given_up.add(run.name)
+        self.say(f"{run.name}: failed: {words}")
+
+    def stopping(self, signal: Signals | None) -> None:
+        why = signal.name if signal else "error"
+        self.say(f"{why}: what runs finishes its step and saves; a second signal ends them at once")
+
+    def show(self) -> None:
+        """Say how far all is, where it is time to."""
+        if self.live:
+            self.live.update(self.table(), refresh=True)
+        elif time.monotonic() - self.told >= QUIET:
+            self.told = time.monotonic()
+            self.say(self.summary())
+
+    def table(self) -> Table:
+        """The runs that are being made, and a line about all."""
+        table = Table(caption=self.summary(), caption_justify="left", box=None, pad_edge=False)
+        table.add_column("run", overflow="ellipsis", no_wrap=True)
+        for name in ("step", "images/s", "left", "test accuracy", "on"):
+            table.add_column(name, justify="left" if name == "on" else "right", no_wrap=True)
+        with self.lock:
+            running = dict(self.running)
+        for name, host in running.items():
+            run, at, measured = self.runs[name], pace(self.runs[name]), self.runs[name].accuracy()
+            table.add_row(
+                name, f"{at.step:,}/{run.steps:,}", f"{self.costs[run.shape].images / at.seconds:.0f}" if at.seconds else "",
+                duration((run.steps - at.step) * at.seconds) if at.seconds else "",
+                f"{100 * measured[1]:.2f} % at {measured[0]:,}" if measured else "", host)
+        return table
+
+    def summary(self) -> str:
+        """One line: how many runs are where, and the time to come."""
+        counts = {"done": len(self.finished), "running": len(self.running), "failed": len(self.given_up)}
+        counts["waiting"] = len(self.runs) - sum(counts.values())
+        said = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "done")
+        to_come = self.seconds_to_come()
+        return f"{len(self.runs)} runs: {said}" + (f"; {duration(to_come)} left" if to_come else "")
+
+    def seconds_to_come(self) -> float | None:
+        """Until all that is not given up is trained; None where no step has been timed yet."""
+        left = [run for name, run in self.runs.items() if name not in self.finished | self.given_up]
+        return time_to_come(left, self.costs, self.jobs)
+
+
+def time_to_come(left: Iterable[PlannedRun], costs: dict[str, Cost], jobs: int) -> float | None:
+    """Seconds that runs take, `jobs` of them at once; None where no step has been timed.
+
+    A run whose log tells its pace goes on at it; the others at the pace of those with the same net, or of the probe.
+    """
+    at = {run: pace(run) for run in left}
+    known: dict[str, list[float]] = {}
+    for run, where in at.items():
+        if where.seconds is not None:
+            known.setdefault(run.shape, []).append(where.seconds)
+    seconds = []
+    for run, where in at.items():
+        others = statistics.median(known[run.shape]) if run.shape in known else costs[run.shape].seconds
+        if where.seconds is None and others is None:
+            return None
+        seconds.append((run.steps - where.step) * (where.seconds or others))
+    return max(sum(seconds) / max(1, jobs), max(seconds, default=0))
+
+
+def duration(seconds: float) -> str:
+    """`2 days, 3:04:05`."""
+    return str(timedelta(seconds=round(seconds)))

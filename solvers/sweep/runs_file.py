@@ -1,0 +1,165 @@
+"""A sweep file: which runs belong to a sweep, as TOML.
+
+    max_iter = 20                         # for all runs
+
+    [[runs]]                              # a grid: each combination of its lists is a run
+    setting = "prototxt/res44_*"
+    noise = [0.0, 0.4]
+    seed = [123, 124]
+
+    [[runs]]
+    released = ["CCE* 0.4", "GCE 0.4"]    # as --list-released prints them
+
+The keys are the options of solvers.train, with _ for -. docs/sweeps.md tells more.
+"""
+
+import fnmatch
+import glob
+import itertools
+import re
+import tomllib
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from layers.did_you_mean import did_you_mean
+from solvers import options, released
+from solvers.errors import CommandLine, SolverError
+from solvers.published import PublishedRun, load_runs
+
+# Options of solvers.train about all runs of a sweep, or about one process: the command line says them.
+NOT_IN_FILES = ("list_released", "resume", "wait", "gpu", "runs", "data")
+TOGETHER = ("allow_module", "allow_path")  # options that one run may have several of: their lists are no grid
+
+
+class Entry(NamedTuple):
+    """A run of a sweep file: where the file says it, and what it says, as arguments of solvers.train."""
+
+    where: str
+    arguments: list[str]
+
+
+class _Parser(CommandLine):
+    """Raises what is wrong with an option."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SolverError(message)
+
+
+def read(file: Path) -> list[Entry]:
+    """The runs of a sweep file, grid by grid; setting or name varies slowest, then the first list of the grid.
+
+    Raises
+    ------
+    SolverError
+        If the file cannot be read, is no TOML, or has a key, a type or a value that solvers.train does not take; it names
+        file, grid and key.
+    """
+    common = _parse(file)
+    grids = common.pop("runs", None)
+    if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
+        raise SolverError(f"{file}: it names no runs: write [[runs]], and below it what they are, e.g. "
+                          'setting = "prototxt/res44_usw"')
+    lists = {key: _values(key, value, str(file)) for key, value in common.items()}
+    entries = []
+    for number, grid in enumerate(grids, start=1):
+        where = f"{file}, [[runs]] {number}"
+        entries += _expand(lists | {key: _values(key, value, where) for key, value in grid.items()}, where)
+    return entries
+
+
+def _parse(file: Path) -> dict:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise SolverError(f"there is no sweep file {file}{did_you_mean(file.name, siblings)}") from None
+    except OSError as error:
+        raise SolverError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
+        raise SolverError(f"{file} is not TOML: {error}") from error
+
+
+def _values(key: str, value: object, where: str) -> list[list[str]]:
+    """What a key may be in the runs of a grid: for each possibility the arguments of solvers.train."""
+    known = _known()
+    if key in NOT_IN_FILES:
+        raise SolverError(f"{where}: {key} does not belong in a sweep file: it is about all runs, or about one process")
+    if key not in known:
+        raise SolverError(f"{where}: there is no option {key!r}{did_you_mean(key, known)} (one of {', '.join(known)})")
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise SolverError(f"{where}: {key} is an empty list, which makes no run")
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, str | int | float):
+            raise SolverError(f"{where}: {key}: expected text, a number or a list of them, found {item!r}")
+    texts = [str(item) for item in values]
+    option = f"--{key.replace('_', '-')}"
+    if key in TOGETHER:
+        return [[argument for text in texts for argument in (option, text)]]
+    if key == "setting":
+        return [[setting] for text in texts for setting in _settings(text, where)]
+    if key == "released":
+        found = [(released.command_name(run), str(run.noise)) for text in texts for run in _released(text, where)]
+        return [[option, *run] for run in dict.fromkeys(found)]  # globs may overlap
+    return [[f"{option}={text}"] if text.startswith("-") else [option, text] for text in texts]  # -1e-3 looks like an option
+
+
+def _settings(pattern: str, where: str) -> list[str]:
+    """The settings that a path or a glob names; a path as it is, for solvers.train to judge."""
+    if not glob.has_magic(pattern):
+        return [pattern]
+    found = [path for path in sorted(glob.glob(pattern)) if glob.glob(f"{glob.escape(path)}/*solver*.prototxt")]
+    if not found:
+        raise SolverError(f"{where}: setting: no folder with a solver matches {pattern!r}")
+    return found
+
+
+def _released(pattern: str, where: str) -> list[PublishedRun]:
+    """The released runs that a name or a glob names, in the order of --list-released."""
+    try:
+        if not glob.has_magic(pattern):
+            name, _, noise = pattern.rpartition(" ")
+            return [released.find(name, noise) if re.fullmatch(r"[\d.]+", noise) and name else released.find(pattern)]
+    except SolverError as error:
+        raise SolverError(f"{where}: {_keys(str(error))}") from error
+    found = [run for run in released.in_order() if any(fnmatch.fnmatch(name, pattern.lower()) for name in _names(run))]
+    if not found:
+        raise SolverError(f"{where}: released: no released run matches {pattern!r}"
+                          f"{did_you_mean(pattern, [name for run in load_runs() for name in _names(run)])}; "
+                          "python -m solvers.train --list-released shows all 48")
+    return found
+
+
+def _names(run: PublishedRun) -> list[str]:
+    """What a glob is held against, in lower case: name and noise, the name being any of those that --released takes."""
+    return [f"{name} {run.noise}" for name in (*released.names(run), released.command_name(run).lower())]
+
+
+def _expand(lists: dict[str, list[list[str]]], where: str) -> list[Entry]:
+    """The runs of one grid."""
+    if "setting" not in lists and "released" not in lists:
+        raise SolverError(f"{where}: it has neither setting nor released, so nothing to train")
+    subjects = {key: lists[key] for key in ("setting", "released") if key in lists}
+    entries = []
+    for combination in itertools.product(*(subjects | lists).values()):
+        arguments = list(itertools.chain(*combination))
+        try:
+            options.parse(arguments, "", _Parser)
+        except SolverError as error:
+            raise SolverError(f"{where}: {_keys(str(error))}") from error
+        entries.append(Entry(where, arguments))
+    return entries
+
+
+def _keys(message: str) -> str:
+    """A message about options, about keys instead: "argument --noise-type: ..." becomes "noise_type: ..."."""
+    names = "|".join(sorted((name.replace("_", "-") for name in _known()), reverse=True))  # noise-type before noise
+    message = re.sub(rf"(?:argument )?--({names})\b", lambda found: found[1].replace("-", "_"), message)
+    if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+        message += did_you_mean(choice[1], re.findall(r"[\w.]+", choice[2]))
+    return message
+
+
+def _known() -> list[str]:
+    """The options of solvers.train that are keys."""
+    return [name for name in vars(options.parse(["any"], "")) if name not in NOT_IN_FILES]

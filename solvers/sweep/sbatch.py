@@ -1,0 +1,60 @@
+"""A sweep as a plain job array of Slurm: for clusters where nothing may run beside the jobs."""
+
+import math
+import shlex
+import sys
+from pathlib import Path
+
+from solvers.sweep import follow
+from solvers.sweep.clusters import SlurmOptions
+from solvers.sweep.planned import PlannedRun
+
+
+def script(options: SlurmOptions, runs: list[PlannedRun], jobs: int, threads: int, memory: int, gpus: tuple[str, ...],
+           data: Path) -> str:
+    """The script, for sbatch.
+
+    Parameters
+    ----------
+    options : SlurmOptions
+    runs : list of PlannedRun
+        An element of the array each.
+    jobs : int
+        At most so many at once.
+    threads, memory : int
+        Cores and bytes of a job; the options' mem has precedence.
+    gpus : tuple of str
+        The first is the one that a job computes on.
+    data : Path
+        Folder of the data.
+    """
+    directives = {"job-name": "sweep", "array": f"0-{len(runs) - 1}%{jobs}", "ntasks": "1",
+                  "cpus-per-task": str(threads), "mem": f"{math.ceil(memory / 2**20)}M", "output": "sweep-%A_%a.out",
+                  "open-mode": "append", "requeue": None}
+    directives |= {"time" if name == "walltime" else name: value for name, value in options.directives.items()}
+    # To the job's steps and not to this shell: they save, and the job is put into the queue again.
+    directives["signal"] = f"TERM@{options.margin}"
+    header = "\n".join(f"#SBATCH --{name}" + (f"={value}" if value else "") for name, value in directives.items())
+    gpu = ["--gpu", gpus[0]] if gpus else []
+    cases = "\n".join(
+        f"{number}) run {shlex.join(follow.evaluate_arguments(run, data))} -- {shlex.join([*run.arguments, *gpu])} ;;"
+        for number, run in enumerate(runs))
+    return f"""#!/bin/bash
+{header}
+# {len(runs)} runs of solvers.sweep, one each. Submit it with sbatch; the sweep's command tells afterwards what is missing.
+# Prepare the data first (data_toolkit/prepare.py), or each of the first jobs does.
+cd {shlex.quote(str(Path.cwd()))} || exit
+export OMP_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads}
+run() {{  # ARGUMENTS OF EVALUATE... -- ARGUMENTS OF TRAIN...
+    local evaluate=()
+    while [ "$1" != -- ]; do evaluate+=("$1"); shift; done
+    shift
+    srun {shlex.quote(sys.executable)} -m solvers.train "$@" --resume --wait
+    code=$?
+    if [ $code = 143 ]; then exec scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"; fi
+    [ $code = 0 ] || exit $code
+    srun {shlex.quote(sys.executable)} -m solvers.evaluate "${{evaluate[@]}}"
+}}
+case $SLURM_ARRAY_TASK_ID in
+{cases}
+esac"""

@@ -1,0 +1,144 @@
+"""The nets by which solvers.evaluate measures a run: one fed with CIFAR-100, or the test nets of its solver."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from solvers import classifier, data_layers, prototext, setting, validate, weights
+from solvers.engine import caffe
+from solvers.errors import SolverError
+from solvers.phases import layers_in
+
+pb = caffe.proto.caffe_pb2
+
+
+class TestNet(NamedTuple):
+    """A net to measure by.
+
+    Attributes
+    ----------
+    param : caffe_pb2.NetParameter
+        With phase, level and stages in its ``state``.
+    batches : int or None
+        How many batches of its own data are tested: the solver's test_iter. None for a net from images to probabilities.
+    """
+
+    __test__ = False  # not one of pytest's
+
+    param: pb.NetParameter
+    batches: int | None = None
+
+
+def read(run: Path) -> list[TestNet]:
+    """The nets of a run folder. Whatever it raises is why solvers.evaluate cannot measure the run.
+
+    A run that is fed with images, or has a test.prototxt, has one net, its classifier. Else they are its solver's test
+    nets, in Caffe's order.
+
+    Raises
+    ------
+    SolverError
+        If there is none, a number of batches is missing, or `validate.check_net` refuses a net.
+    """
+    train = setting.read_net(run / "train.prototxt")
+    if (run / "test.prototxt").is_file() or _is_fed(train):
+        return [TestNet(classifier.read(run))]
+    solver = prototext.read(run / "solver.prototxt", pb.SolverParameter())
+    params = [*solver.test_net_param, *map(setting.read_net, map(Path, solver.test_net))]
+    if solver.HasField("net"):  # it makes the others
+        params += [train] * max(1 if not params else 0, len(solver.test_iter) - len(params))
+    if not params:
+        raise SolverError("the net reads its own data, and the solver names none to test: write net or test_net in place of "
+                          "train_net")
+    nets = []
+    for number, param in enumerate(params):
+        net = pb.NetParameter()
+        net.CopyFrom(param)
+        net.state.phase = pb.TEST
+        if number < len(solver.test_state):
+            net.state.MergeFrom(solver.test_state[number])
+        if not any(layer.type in data_layers.PARAMETERS or not layer.bottom for layer in layers_in(net, net.state)):
+            raise SolverError("the net reads its own data, but none in its TEST phase: give it a data layer with "
+                              "include { phase: TEST }, or the solver a test_net")
+        validate.check_net(net, net.state)
+        if number >= len(solver.test_iter) or solver.test_iter[number] < 1:
+            raise SolverError(f"{run / 'solver.prototxt'} has no test_iter for this net's data: add test_iter: N, the "
+                              "batches that are all its images")
+        nets.append(TestNet(net, solver.test_iter[number]))
+    return nets
+
+
+def _is_fed(net: pb.NetParameter) -> bool:
+    return bool(net.input) or any(layer.type == "Input" for layer in net.layer)
+
+
+def measure(nets: Iterable[TestNet], model: Path) -> dict[str, float | list[float]]:
+    """What a checkpoint's weights reach: the means over all batches of the nets' accuracies and losses.
+
+    Each net begins anew with the first of its data, so that every checkpoint is measured on the same.
+
+    Returns
+    -------
+    dict
+        By the names of `measured_tops`; a list where a top has several values, as accuracies by class. Those of a second
+        net and further ones begin with its number: 1:accuracy.
+
+    Raises
+    ------
+    SolverError
+        If a net has no such top, or the weights are not its own.
+    """
+    results = {}
+    for number, (param, count) in enumerate(nets):
+        caffe.set_random_seed(0)
+        net = weights.build(param)
+        weights.load(net, model)
+        names = measured_tops(param, net)
+        if not names:
+            raise SolverError("the net has neither an accuracy nor a loss in its TEST phase")
+        sums = {top: np.zeros(net.blobs[top].data.size) for top in names}
+        for _ in range(count):
+            net.forward()
+            for top, total in sums.items():
+                total += net.blobs[top].data.reshape(-1)
+        for top, total in sums.items():
+            means = [float(value) for value in total / count]
+            results[f"{number}:{names[top]}" if number else names[top]] = means[0] if len(means) == 1 else means
+    return results
+
+
+def measured_tops(param: pb.NetParameter, net: caffe.Net) -> dict[str, str]:
+    """The outputs of a net that are accuracies, then those that are losses, and the names under which they are reported.
+
+    The first accuracy is called just that, whatever its top is: by that name solvers.compare finds it.
+    """
+    accuracies, losses = [], []
+    for layer in layers_in(param, param.state):
+        kind = layer.python_param.layer if layer.type == "Python" else layer.type
+        tops = [top for top in layer.top if top in net.outputs]
+        if kind == "Accuracy":
+            accuracies += tops
+        elif kind.endswith("Loss") or any(layer.loss_weight):
+            losses += [top for top in tops if net.blobs[top].data.size == 1]  # not the probabilities of a softmax loss
+    names = {top: re.sub(r"[^\w.-]", "_", top) for top in accuracies + losses}
+    first = next((top for top in accuracies if net.blobs[top].data.size == 1), None)
+    return names | ({first: "accuracy"} if first else {})
+
+
+def fingerprint(nets: Iterable[TestNet]) -> str:
+    """SHA-256 of what tells whether the nets would still be tested on the same: batches, and files with size and time."""
+    sha = hashlib.sha256()
+    for param, count in nets:
+        sha.update(f"{count}\n".encode())
+        for layer in layers_in(param, param.state):
+            source = data_layers.source(layer)
+            for path in [source, *data_layers.listed(layer)] if source else []:
+                state = os.stat(path) if os.path.exists(path) else None
+                about = (path, state.st_size, state.st_mtime_ns) if state and not os.path.isdir(path) else (path,)
+                sha.update(repr(about).encode())
+    return sha.hexdigest()

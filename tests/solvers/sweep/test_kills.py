@@ -1,0 +1,132 @@
+"""smoke.toml on workers of their own, killed at random moments: the accuracies are those of a sweep that nobody disturbed."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, Place
+
+KILLS = 20
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """A scheduler of dask; yields its address."""
+    file = tmp_path / "scheduler.json"
+    process = start("dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", file)
+    while not file.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    yield json.loads(file.read_text())["address"]
+    process.terminate()
+    process.wait()
+
+
+class Worker:
+    """A worker for two runs at once, which comes back when it is killed."""
+
+    def __init__(self, scheduler: str):
+        self.scheduler = scheduler
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen:
+        return start("dask_worker", self.scheduler, "--nthreads", 2, "--no-nanny", "--memory-limit", 0, "--no-dashboard")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process = self.start()
+
+
+@pytest.fixture
+def worker(scheduler):
+    worker = Worker(scheduler)
+    yield worker
+    worker.process.terminate()
+    worker.process.wait()
+
+
+def start(module: str, *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", f"distributed.cli.{module}", *map(str, arguments)], cwd=ROOT,
+                            env=Place.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def at_work(place: Place) -> list[int]:
+    """The processes that train or evaluate in this place."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if {"solvers.train", "solvers.evaluate"} & set(command) and any(str(place.runs) in part for part in command):
+            found.append(process.pid)
+    return found
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(smoke, scheduler, worker, tmp_path):
+    place = Place(tmp_path, smoke.file, smoke.data)
+    options = ("--scheduler", scheduler, "--threads", 1, "--retries", 100)
+    chance = random.Random(0)
+    process, sweeps = place.start(*options), 1
+    for number in range(KILLS):
+        kind = ("command", "worker", "trainer")[number % 3]
+        if number % 4:  # else whenever it is: while it starts, too
+            wait_for(lambda process=process: at_work(place) or process.poll() is not None)
+        time.sleep(chance.uniform(0, smoke.seconds / 3))
+        if process.poll() is not None:  # all is done before the next kill: once more, from nothing
+            check(place, smoke, process)
+            place.runs.rename(tmp_path / f"sweep_{sweeps}")
+            process, sweeps = place.start(*options), sweeps + 1
+            wait_for(lambda: at_work(place))
+        if kind == "command":
+            process.kill()
+            process.communicate()
+            process = place.start(*options)
+        elif kind == "worker":
+            worker.kill()
+        else:
+            wait_for(lambda: at_work(place))
+            with contextlib.suppress(ProcessLookupError, IndexError):  # it has ended by itself in this moment
+                os.kill(chance.choice(at_work(place)), signal.SIGKILL)
+    process.wait(timeout=3600)
+    check(place, smoke, process)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def check(place: Place, smoke: Place, process: subprocess.Popen) -> None:
+    """A sweep has ended well, with the accuracies and the losses of the undisturbed one, each step once."""
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert place.accuracies() == smoke.accuracies()
+    for run in smoke.accuracies():
+        ours, theirs = ([row.split(",")[:2] for row in Path(where.runs, run, "log.csv").read_text().splitlines()]
+                        for where in (place, smoke))
+        assert ours == theirs and len(ours) == 21
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_behind_on_the_workers(smoke, scheduler, worker, tmp_path):
+    place = Place(tmp_path, smoke.file, smoke.data)
+    process = place.start("--scheduler", scheduler, "--threads", 1)
+    while len(at_work(place)) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert not at_work(place)
+    assert worker.process.poll() is None

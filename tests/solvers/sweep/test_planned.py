@@ -1,0 +1,158 @@
+"""What a sweep knows before it starts: space, cores, memory, time to come, and what Slurm is told."""
+
+import argparse
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from solvers.errors import SolverError
+from solvers.published import load_runs
+from solvers.sweep import __main__ as command
+from solvers.sweep import clusters, planned, runs_file, sbatch
+from solvers.sweep.probe import Cost
+from solvers.sweep.progress import Pace, pace, time_to_come
+
+SMOKE = Path(__file__).resolve().parents[3] / "sweeps/smoke.toml"
+COST = Cost(weights=672_273, images=256, seconds=0.5, memory=1 << 30)
+
+
+@pytest.fixture
+def smoke(tmp_path):
+    """The runs of smoke.toml, of which nothing is done."""
+    return planned.plan(runs_file.read(SMOKE), tmp_path / "runs", tmp_path / "data")
+
+
+def test_runs_with_the_same_net_but_for_the_loss_cost_the_same(tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text('[[runs]]\nreleased = "*"\n')
+    assert len({run.shape for run in planned.plan(runs_file.read(file), tmp_path, tmp_path)}) == 1
+    assert len(load_runs()) == 48
+
+
+def test_no_room(smoke, tmp_path, monkeypatch):
+    weights = {smoke[0].shape: COST.weights}
+    needed = planned.bytes_needed(smoke, weights, tmp_path / "runs")
+    written = 2 * (2 * 4 * COST.weights)  # weights and momentum, once
+    assert written < needed < 5 * written
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 1))
+    said = r"2 runs are going to write (\d+\.\d MB) of checkpoints and logs, and \1 are free: make room"
+    with pytest.raises(SolverError, match=said):
+        planned.bytes_needed(smoke, weights, tmp_path / "runs")
+
+
+def arguments(**given: object) -> argparse.Namespace:
+    return argparse.Namespace(**{"jobs": None, "threads": None, "scheduler": None, "slurm": None} | given)
+
+
+@given(st.integers(1, 64), st.integers(1, 60), st.integers(0, 1 << 37), st.integers(0, 8), st.none() | st.integers(1, 16),
+       st.none() | st.integers(1, 16))
+def test_cores_and_memory_are_shared_out(cores, count, memory, gpus, jobs, threads):
+    runs = [SimpleNamespace()] * count
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "CPU_COUNT", cores)
+        patch.setattr("solvers.rehearsal.available_memory", lambda: memory)
+        at_once, each = command.share(runs, {"": COST}, arguments(jobs=jobs, threads=threads), ["0"] * gpus)
+    assert 1 <= at_once <= count and each >= 1
+    if jobs:
+        assert at_once == min(jobs, count)
+    else:
+        assert at_once == 1 or at_once * COST.memory <= memory
+        if gpus:
+            assert at_once <= gpus
+        else:
+            assert at_once == 1 or at_once * each <= cores
+    if threads:
+        assert each == threads
+    elif at_once <= cores:
+        assert cores - at_once < at_once * each <= cores  # no core is left over that would give each one more
+
+
+def test_pace_is_read_from_the_end_of_a_log(smoke):
+    run = smoke[0]
+    assert pace(run) == Pace(0, None)
+    run.folder.mkdir(parents=True)
+    rows = [f"{step},5.1,0.1,{10 * step if step < 500 else 5000 + 0.5 * (step - 500):.3f}" for step in range(1, 1001)]
+    (run.folder / "log.csv").write_text("\n".join(["iteration,loss,lr,seconds", *rows]) + "\n1001,5.")
+    assert pace(run) == Pace(1000, 0.5)
+
+
+def test_time_to_come(smoke):
+    assert time_to_come(smoke, {smoke[0].shape: COST}, 1) == 2 * 20 * 0.5
+    assert time_to_come(smoke, {smoke[0].shape: COST}, 2) == 20 * 0.5
+    assert time_to_come(smoke, {smoke[0].shape: COST}, 50) == 20 * 0.5  # a run is not split
+    assert time_to_come(smoke, {smoke[0].shape: COST._replace(seconds=None)}, 1) is None
+    smoke[0].folder.mkdir(parents=True)
+    (smoke[0].folder / "log.csv").write_text("iteration,loss,lr,seconds\n1,5,0.1,2.0\n6,5,0.1,12.0\n")
+    assert time_to_come(smoke, {smoke[0].shape: COST}, 1) == (14 + 20) * 2.0  # the other is as fast
+
+
+@pytest.mark.parametrize(("walltime", "seconds"), [
+    ("2", 120), ("90", 5400), ("10:30", 630), ("08:00:00", 28800), ("1-0", 86400), ("1-12:30", 131400),
+    ("2-01:02:03", 176523)])
+def test_time_limits_in_slurms_forms(walltime, seconds):
+    assert clusters.slurm_options(f"walltime={walltime}").walltime == seconds
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("partition=long", "give the time limit of a job too"),
+    ("walltime=soon", "walltime=soon is not a time limit"),
+    ("walltime=00:00:30", "less than a minute"),
+    ("walltime=1,partition", "'partition' is not of the form partition=long"),
+    ("walltime=1,partition=", "is not of the form"),
+    ("walltime=1,partition=a b", "is not of the form"),
+    ("walltime=1,qos=x\n#SBATCH --wrap=y", "is not of the form"),
+    ("time=1", "time is the sweep's to say; give walltime="),
+    ("walltime=1,walltime=2", "walltime is there twice"),
+])
+def test_bad_slurm_options(text, message):
+    with pytest.raises(SolverError) as error:
+        clusters.slurm_options(text)
+    assert message in str(error.value)
+
+
+def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_path):
+    """Run by bash, with an srun that notes what it is told."""
+    options = clusters.slurm_options("partition=long,walltime=08:00:00,gres=gpu:1")
+    script = sbatch.script(options, smoke, 2, 4, 3 << 30, ("0",), tmp_path / "my data")
+    assert {"#SBATCH --partition=long", "#SBATCH --time=08:00:00", "#SBATCH --gres=gpu:1", "#SBATCH --array=0-1%2",
+            "#SBATCH --cpus-per-task=4", "#SBATCH --mem=3072M", "#SBATCH --signal=TERM@300"} <= set(script.splitlines())
+    for name, text in {"srun": '[ "$3" = solvers.train ] && code=$CODE; printf "%s\\n" "$@" ""; exit $code',
+                       "scontrol": 'printf "%s\\n" "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    for number, run in enumerate(smoke):
+        def said(code: int, number=number) -> tuple[list[str], int]:
+            done = subprocess.run(["bash", "-c", script], text=True, capture_output=True, env={
+                "PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_JOB_ID": "7",
+                "CODE": str(code)})
+            assert not done.stderr
+            return [part.split("\n") for part in done.stdout.strip().split("\n\n")], done.returncode
+
+        train, evaluate = said(0)[0]
+        assert train[1:] == ["-m", "solvers.train", *run.arguments, "--gpu", "0", "--resume", "--wait"]
+        assert evaluate[1:] == ["-m", "solvers.evaluate", str(run.folder), "--data", str(tmp_path / "my data")]
+        assert said(143)[0][1] == ["requeue", f"7_{number}"]
+        assert len(said(2)[0]) == 1 and said(2)[1] == 2
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--jobs", "0"], "argument --jobs: '0' is not a whole number from 1"),
+    (["--retries", "-1"], "argument --retries: '-1' is not a whole number from 0 to 1000"),
+    (["--scheduler", "tcp://a:1", "--jobs", "2"], "--jobs: with --scheduler, the workers say"),
+    (["--scheduler", "tcp://a:1", "--slurm", "walltime=1"], "argument --slurm: not allowed with argument --scheduler"),
+    (["--sbatch"], "--sbatch needs the options of the jobs"),
+    (["--slurm", "partition=long"], "give the time limit of a job too"),
+    (["--gpu", "0"], "this Caffe was built for the CPU only"),
+])
+def test_bad_options(options, message, capsys, tmp_path):
+    try:
+        code = command.main([str(SMOKE), "--runs", str(tmp_path), *options])
+    except SystemExit as exit:
+        code = exit.code
+    error = capsys.readouterr().err
+    assert code == 2 and error.startswith("error: ") and error.count("\n") == 1 and message in error
+    assert not list(tmp_path.iterdir())
