@@ -36,8 +36,8 @@ struct Window {
   }
 
   int InputRows(int output_rows) const { return (output_rows - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1; }
-  long GroupSize() const { return InputRows(rows) * line; }               // floats of the padded rows of a group
-  long ImageSize() const { return (s.ih + 2L * s.pad_h) * line; }         // and of all of an image
+  long GroupSize() const { return InputRows(rows) * line; }        // floats of a group's padded rows
+  long ImageSize() const { return (s.ih + 2L * s.pad_h) * line; }  // and of an image's
   long PixelStride() const { return long(s.stride_w) * s.ic; }
   Runs runs() const { return Runs{static_cast<int>(offsets.size()), run, offsets.data()}; }
 

@@ -328,7 +328,8 @@ TEST(EngineConvolutionTest, TestSameBits) {
 
 // Two solvers may step at the same time, each in its thread.
 TEST(EngineConvolutionTest, TestTwoAtOnce) {
-  for (const ConvShape& s : {Shape(2, 5, 7, 19, 21, 3, 1, 1), Shape(2, 16, 16, 19, 21, 3, 1, 1), Shape(2, 3, 8, 19, 21, 3, 2, 1)}) {
+  for (const ConvShape& s : {Shape(2, 5, 7, 19, 21, 3, 1, 1), Shape(2, 16, 16, 19, 21, 3, 1, 1),
+           Shape(2, 3, 8, 19, 21, 3, 2, 1)}) {
     if (!Convolution::Supports(s)) continue;
     SCOPED_TRACE(::testing::Message() << s);
     const Case c(s);
