@@ -5,8 +5,8 @@ ARGS ?=
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS)))$(filter --released%,$(ARGS)),,prototxt/res44_usw)
 
 .DEFAULT_GOAL := setup
-.PHONY: help setup train evaluate compare sweep prepare tensorboard test test-slow test-upstream test-sanitized test-gpu soak cuda \
-    lint lock audit
+.PHONY: help setup train evaluate compare report sweep prepare tensorboard test test-slow test-upstream test-sanitized test-gpu soak \
+    cuda lint lock audit
 
 help:  ## what each target does
 	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r names text; do \
@@ -21,7 +21,8 @@ train: setup  ## train the setting ARGS; by default ResNet-44 and DM on CIFAR-10
 
 evaluate:  ## the checkpoints of the run ARGS on the test images
 compare:  ## the run ARGS beside the published one
-evaluate compare: setup
+report:  ## the runs ARGS on one page, as in ARGS="runs/ -o report.html"
+evaluate compare report: setup
 	$(PYTHON) -m solvers.$@ $(ARGS)
 
 sweep: setup  ## the runs of the sweep file ARGS; by default the 48 released ones

@@ -6,6 +6,7 @@ The two take turns: a process of one thread for each core, and one process with 
 are enlarged and cropped, to probabilities.
 """
 
+import atexit
 import sys
 import tempfile
 from pathlib import Path
@@ -30,10 +31,11 @@ def measure(name: str):
     images = Dataset(random.integers(0, 256, (IMAGES, 32, 32, 3), np.uint8), np.arange(IMAGES) % 100)
     net = pb.NetParameter.FromString(generate.resnet(44, 100, 64, "resnet44").SerializeToString())
     built = weights.build(net)
-    folder = tempfile.mkdtemp()
-    model = Path(folder) / "random.caffemodel"
-    built.save(str(model))
     if name == MANY:
+        folder = tempfile.TemporaryDirectory()
+        atexit.register(folder.cleanup)
+        model = Path(folder.name) / "random.caffemodel"
+        built.save(str(model))
         predict = Predictor(net, {"test": images})
         return lambda: predict(model, "test")
     return lambda: np.concatenate([probabilities(built, images, start) for start in range(0, IMAGES, PART)])

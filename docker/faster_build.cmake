@@ -1,4 +1,4 @@
-# Included at the start of Caffe's own CMake project (CMAKE_PROJECT_INCLUDE): half the time to compile, and command lines that
+# Included at the start of Caffe's own CMake project (CMAKE_PROJECT_INCLUDE): less time to compile, and command lines that
 # do not name the checkout, so that all checkouts of one machine share a work tree.
 function(faster_build)
   # Nearly every file includes these headers, which take longer to read than what it adds to them.

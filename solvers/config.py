@@ -6,6 +6,7 @@ from pathlib import Path
 from solvers.errors import SolverError
 
 FILE = "config.json"
+LARGEST = 1e12  # of the numbers: JSON has any size, and Python's has infinity and NaN too
 # The fields that others read. All but the first may be missing or null.
 FIELDS = {
     "setting": (str, 'a name such as "res44_usw"'),
@@ -26,7 +27,8 @@ def read(run: Path) -> dict:
     Raises
     ------
     SolverError
-        If the run's folder has no config.json, or one that is no JSON or has a field of another type.
+        If the run's folder has no config.json, or one that is no JSON, or has a field of another type or a number that is
+        not below LARGEST.
     """
     file = run / FILE
     try:
@@ -37,6 +39,7 @@ def read(run: Path) -> dict:
         raise SolverError(f"{file}: not JSON: {error}") from None
     for name, (kind, example) in FIELDS.items():
         value = config.get(name) if isinstance(config, dict) else None
-        if not (isinstance(value, kind) or value is None and name != "setting"):
-            raise SolverError(f'{file}: expected "{name}": {example}, found {value!r}')
+        fits = isinstance(value, kind) and (kind is str or abs(value) < LARGEST)  # NaN is not
+        if not (fits or value is None and name != "setting"):
+            raise SolverError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config

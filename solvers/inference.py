@@ -92,7 +92,7 @@ class Predictor:
     def _parts(self, model: Path, name: str, total: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The probabilities of PART images at a time, with the first one's place, in any order."""
         starts = iter(range(0, total, PART))
-        if threads.count() == 1:
+        if cores() == 1:
             self.net.copy_from(str(model))
             yield from ((start, probabilities(self.net, self._sets[name], start)) for start in starts)
             return
@@ -111,8 +111,8 @@ class Predictor:
                     self._send(worker, (model, name, start))
 
     def _start(self) -> None:
-        spawn, number, param = get_context("spawn"), min(threads.count(), MOST_PROCESSES), self._param.SerializeToString()
-        with _environment(dict.fromkeys(THREADS, str(threads.count() // number))), _blocked(signal.SIGINT):
+        spawn, number, param = get_context("spawn"), min(cores(), MOST_PROCESSES), self._param.SerializeToString()
+        with _environment(dict.fromkeys(THREADS, str(cores() // number))), _blocked(signal.SIGINT):
             for _ in range(number):
                 ours, theirs = spawn.Pipe()
                 process = spawn.Process(target=_work, args=(theirs, param, self._sets), daemon=True)
@@ -145,6 +145,11 @@ class Predictor:
             raise SystemExit(2) from None
         raise SolverError(f"a process that computes probabilities ended with {process.exitcode}: is there too little memory? "
                           "--threads 1 does with one process") from None
+
+
+def cores() -> int:
+    """How many cores this process may use: as many as it has threads, but no more than there are."""
+    return min(threads.count(), len(os.sched_getaffinity(0)))
 
 
 def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:

@@ -60,8 +60,8 @@ def read_all(runs: Iterable[Path]) -> tuple[list[Result], list[str]]:
             kept[key] = result
         if other is not None:
             shown, left = kept[key], other if kept[key] is result else result
-            remarks.append(f"not shown: {left.run}: {shown.run} is the same experiment and has {shown.steps:,} steps, not "
-                           f"fewer than its {left.steps:,}")
+            remarks.append(f"not shown: {left.run} ({left.steps:,} steps): the same loss, noise and seed as {shown.run} "
+                           f"({shown.steps:,} steps)")
     return list(kept.values()), remarks
 
 
@@ -87,7 +87,7 @@ def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
     p = [value or 0 for found in dynamics.values() if found for value in (*found["clean_p"], *found["noisy_p"])]
     data["charts"] = {
         "accuracy": charts.curves(len(rows), 10 * math.ceil((max(accuracies) + 1) / 10)),
-        "probability": charts.dynamics(len(rows), "mean p of the label", math.ceil(10 * max(p, default=1) + 0.1) / 10),
+        "probability": charts.dynamics(len(rows), "mean p of the label", math.ceil(10 * max([*p, 0.05])) / 10),
         "share": charts.dynamics(len(rows), "share of the gradient", 1),
         "emphasis": charts.emphasis(len(rows)),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from layers.weighting import Weighting
-from solvers import curves, losses, prototext
+from solvers import curves, losses, prototext, published
 from solvers.dynamics import FILE as DYNAMICS
 from solvers.dynamics import Dynamics
 from solvers.engine import caffe
@@ -74,7 +74,8 @@ def weighting_of(result: Result) -> Weighting | None:
 def drops_of(result: Result) -> list[int]:
     """The iterations at which the learning rate drops; those of its setting where a run does not bring its solver along."""
     last = result.released.iterations[-1] if result.released else result.steps
-    for folder in result.run, SETTINGS / str(result.config["setting"]):
+    setting = result.config["setting"]
+    for folder in (result.run, *([SETTINGS / setting] if published.is_released(setting) else [])):
         if (folder / "solver.prototxt").is_file():
             try:
                 return curves.learning_rate_drops(prototext.read(folder / "solver.prototxt", pb.SolverParameter()), last)
@@ -86,19 +87,18 @@ def drops_of(result: Result) -> list[int]:
 def read_dynamics(result: Result) -> dict[str, object] | None:
     """A run's learning dynamics as means over parts of it, and the share of noisy labels; None if there are none."""
     try:
-        rows = read_log(result.run / DYNAMICS, Dynamics)
-    except SolverError:
+        values = np.array(read_log(result.run / DYNAMICS, Dynamics), float)
+    except (SolverError, OverflowError):
         return None
-    if not rows:
+    examples = values[:, 1:3].sum() if len(values) else 0
+    if not 0 < examples < math.inf:
         return None
-    values = np.array(rows)
-    examples = values[:, 1:3].sum()
     reduced = means(values, -(-len(values) // DYNAMICS_POINTS))
     columns = dict(zip(Dynamics._fields, reduced.T, strict=True))
-    numbers = {name: [None if math.isnan(value) else float(f"{value:.4g}") for value in columns[name]]
+    numbers = {name: [float(f"{value:.4g}") if math.isfinite(value) else None for value in columns[name]]
                for name in ("clean_p", "noisy_p", "clean_share", "noisy_share")}
     return {"iterations": [round(value) for value in columns["iteration"]], **numbers,
-            "noisy": float(f"{values[:, 2].sum() / examples:.4g}") if examples else 0.0}
+            "noisy": float(f"{values[:, 2].sum() / examples:.4g}")}
 
 
 def particulars(result: Result, dynamics: dict | None) -> list[tuple[str, str]]:
@@ -131,7 +131,7 @@ def _time(result: Result) -> str | None:
     except SolverError:
         return None
     seconds, steps = (last.seconds, last.iteration) if last else (result.config.get("seconds"), result.steps)
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not 0 < seconds < 1e9:
+    if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
         return None
     return f"{timedelta(seconds=round(seconds))} for {steps:,} steps, {seconds / steps:.3f} s each"
 

@@ -15,7 +15,7 @@ from solvers.errors import SolverError
 from solvers.published import Curve, PublishedRun
 
 MEASURES = {"best": "best", "final": "final", "mean of last five": "mean_last_five"}
-ACCURACY_LINE = re.compile(r"iter: (\d+), accuracy: (0\.\d{4}|1\.0{4})(, .*)?")
+ACCURACY_LINE = re.compile(r"iter: (\d{1,12}), accuracy: (0\.\d{4}|1\.0{4})(, .*)?")
 
 
 @dataclass(frozen=True)

@@ -115,19 +115,20 @@ def measure(nets: Iterable[TestNet], model: Path) -> dict[str, float | list[floa
 def measured_tops(param: pb.NetParameter, net: caffe.Net) -> dict[str, str]:
     """The outputs of a net that are accuracies, then those that are losses, and the names under which they are reported.
 
-    The first accuracy is called just that, whatever its top is: by that name solvers.compare finds it.
+    One accuracy is called just that, as solvers.compare reads it: the top of that name, else the first that counts the
+    best score alone, else the first.
     """
-    accuracies, losses = [], []
+    accuracies, losses, main = [], [], []
     for layer in layers_in(param, param.state):
         kind = layer.python_param.layer if layer.type == "Python" else layer.type
         tops = [top for top in layer.top if top in net.outputs]
         if kind == "Accuracy":
             accuracies += tops
+            main += [(top != "accuracy", layer.accuracy_param.top_k > 1, top) for top in tops if net.blobs[top].data.size == 1]
         elif kind.endswith("Loss") or any(layer.loss_weight):
             losses += [top for top in tops if net.blobs[top].data.size == 1]  # not the probabilities of a softmax loss
     names = {top: re.sub(r"[^\w.-]", "_", top) for top in accuracies + losses}
-    first = next((top for top in accuracies if net.blobs[top].data.size == 1), None)
-    return names | ({first: "accuracy"} if first else {})
+    return names | ({min(main, key=lambda found: found[:2])[2]: "accuracy"} if main else {})
 
 
 def fingerprint(nets: Iterable[TestNet]) -> str:

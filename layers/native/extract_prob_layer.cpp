@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <vector>
 
 #include "caffe/layers/extract_prob_layer.hpp"
@@ -51,7 +50,7 @@ void ExtractProbLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
       if (largest) {
         largest[at] = first[0];
         for (int c = 1; c < classes_; ++c) {
-          largest[at] = std::max(largest[at], first[c * inner_num_]);
+          largest[at] = Larger(largest[at], first[c * inner_num_]);
         }
       }
     }

@@ -64,6 +64,12 @@ struct Labels {
   }
 };
 
+/// The larger of two numbers; NaN where one of them is NaN.
+template <typename Dtype>
+CAFFE_HOST_DEVICE Dtype Larger(const Dtype a, const Dtype b) {
+  return a < b || b != b ? b : a;
+}
+
 /// Softmax, and what the position adds to S and V, in one reading of the scores.
 template <typename Dtype, typename Group>
 CAFFE_HOST_DEVICE void ForwardPosition(const Group& group,
@@ -73,8 +79,7 @@ CAFFE_HOST_DEVICE void ForwardPosition(const Group& group,
   const int first = shape.first(position);
   Dtype largest = score[first];
   for (int c = group.rank(); c < shape.classes; c += group.size()) {
-    const Dtype s = score[first + c * shape.inner];
-    largest = s > largest ? s : largest;
+    largest = Larger(largest, score[first + c * shape.inner]);
   }
   largest = group.max(largest);
   Dtype total = 0;
@@ -123,8 +128,7 @@ CAFFE_HOST_DEVICE void ExtractPosition(const Group& group,
   if (largest) {
     Dtype found = prob[first];
     for (int c = group.rank(); c < shape.classes; c += group.size()) {
-      const Dtype p = prob[first + c * shape.inner];
-      found = p > found ? p : found;
+      found = Larger(found, prob[first + c * shape.inner]);
     }
     found = group.max(found);
     if (group.rank() == 0) { largest[position] = found; }

@@ -18,8 +18,7 @@ struct Lanes {
   __device__ T max(T x) const {
 #pragma unroll
     for (int step = Size / 2; step > 0; step /= 2) {
-      const T other = __shfl_xor_sync(0xffffffff, x, step);
-      x = other > x ? other : x;
+      x = Larger(x, __shfl_xor_sync(0xffffffff, x, step));
     }
     return x;
   }

@@ -76,7 +76,7 @@ struct Weighting {
     switch (kind) {
       case LossParameter_Weighting_CCE:
       case LossParameter_Weighting_DM:
-        return -log(p > Dtype(FLT_MIN) ? p : Dtype(FLT_MIN));
+        return -log(p < Dtype(FLT_MIN) ? Dtype(FLT_MIN) : p);  // NaN stays
       default:
         return 1 - p;
     }

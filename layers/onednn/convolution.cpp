@@ -18,7 +18,7 @@ Convolution::Kernels* ChooseKernels(const ConvShape& shape) {
 }  // namespace
 
 bool Convolution::Supports(const ConvShape& shape) {
-  return Winograd::Supports(shape) || Direct::Supports(shape) || OneDnnSupports(shape);
+  return CanBeCounted(shape) && (Winograd::Supports(shape) || Direct::Supports(shape) || OneDnnSupports(shape));
 }
 
 Convolution::Convolution(const ConvShape& shape) : kernels_(ChooseKernels(shape)) {}

@@ -14,7 +14,8 @@ struct InputRecipe {
   bool relu;
 };
 
-// Where to put the mean and the biased variance of every channel of y.
+// Where to put the mean and the biased variance of every channel of y. The variance is a difference of two sums, see
+// KeepsDigits in passes.hpp.
 struct OutputMoments {
   float *mean, *variance;
 };

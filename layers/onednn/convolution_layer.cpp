@@ -47,6 +47,15 @@ struct Input {
   bool is_recipe;
 };
 
+// The convolution summed squares without its bias.
+bool KeepDigits(const OutputMoments& moments, const float* bias, int channels) {
+  bool keep = true;
+  for (int c = 0; c < channels; ++c) {
+    keep = keep && KeepsDigits(moments.mean[c] - (bias ? bias[c] : 0), moments.variance[c]);
+  }
+  return keep;
+}
+
 }  // namespace
 
 void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
@@ -63,6 +72,7 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
       y->channel_variance.resize(dims.c);
       const OutputMoments moments = {y->channel_mean.data(), y->channel_variance.data()};
       convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null(), &moments);
+      if (!KeepDigits(moments, bias, dims.c)) y->channel_mean.clear();  // the BatchNorm finds its own
     } else {
       convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null());
     }

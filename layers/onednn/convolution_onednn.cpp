@@ -18,8 +18,9 @@ dnnl::engine& Engine() {
   return engine;
 }
 
+// One for each thread: two solvers may step at the same time.
 dnnl::stream& Stream() {
-  static dnnl::stream stream(Engine());
+  static thread_local dnnl::stream stream(Engine());
   return stream;
 }
 
@@ -173,7 +174,11 @@ class OneDnnConvolution : public Convolution::Kernels {
 
 }  // namespace
 
-bool OneDnnSupports(const ConvShape&) { return true; }
+// With dilation 0 all taps of a filter see one pixel, which oneDNN refuses. A padding that is out of proportion to the image
+// takes its kernels as long as an image of that size would.
+bool OneDnnSupports(const ConvShape& s) {
+  return s.dilation_h > 0 && s.dilation_w > 0 && InProportion(PaddedSize(s), s, 64);
+}
 
 Convolution::Kernels* NewOneDnnConvolution(const ConvShape& shape) { return new OneDnnConvolution(shape); }
 

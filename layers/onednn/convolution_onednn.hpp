@@ -6,7 +6,7 @@
 namespace caffe {
 namespace engine {
 
-// Convolution by oneDNN's direct kernels, for every shape. A build without USE_ONEDNN has none of them.
+// Convolution by oneDNN's direct kernels, for nearly every shape. A build without USE_ONEDNN has none of them.
 bool OneDnnSupports(const ConvShape& shape);
 Convolution::Kernels* NewOneDnnConvolution(const ConvShape& shape);
 

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 
@@ -21,7 +22,11 @@ class Scratch {
   // At least `count` floats, aligned to a page. What they held may be lost.
   float* Get(size_t count) {
     if (count > count_) {
-      const size_t page = 2 << 20, bytes = (count * sizeof(float) + page - 1) / page * page;
+      const size_t page = 2 << 20;
+      if (count > SIZE_MAX / sizeof(float) - page) throw std::bad_alloc();
+      const size_t bytes = (count * sizeof(float) + page - 1) / page * page;
+      count_ = 0;
+      memory_.reset();
       memory_.reset(static_cast<float*>(aligned_alloc(page, bytes)));
       if (!memory_) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
@@ -40,12 +45,7 @@ class Scratch {
   size_t count_ = 0;
 };
 
-// What a thread works in, and what the thread that starts a parallel region shares with the others.
-inline Scratch& ThreadScratch() {
-  static thread_local Scratch scratch;
-  return scratch;
-}
-
+// What the thread that starts a parallel region shares with the others.
 inline Scratch& SharedScratch() {
   static thread_local Scratch scratch;
   return scratch;
@@ -58,6 +58,30 @@ inline int ThreadCount() {
   return 1;
 #endif
 }
+
+// Room for `count` floats for each thread of a parallel region, aligned to a small page. The thread that starts the region
+// makes it before: nobody could catch what is thrown inside. A thread can have one at a time.
+class ThreadRooms {
+ public:
+  explicit ThreadRooms(size_t count) : stride_((count + 1023) / 1024 * 1024) {
+    static thread_local Scratch scratch;
+    if (stride_ < count || stride_ > SIZE_MAX / ThreadCount()) throw std::bad_alloc();
+    rooms_ = scratch.Get(stride_ * ThreadCount());
+  }
+
+  // Of the thread that asks.
+  float* Mine() const {
+#ifdef _OPENMP
+    return rooms_ + stride_ * omp_get_thread_num();
+#else
+    return rooms_;
+#endif
+  }
+
+ private:
+  const size_t stride_;
+  float* rooms_;
+};
 
 }  // namespace engine
 }  // namespace caffe

@@ -1,6 +1,8 @@
 #ifndef CAFFE_ENGINE_CONVOLUTION_SHAPE_HPP_
 #define CAFFE_ENGINE_CONVOLUTION_SHAPE_HPP_
 
+#include <algorithm>
+
 namespace caffe {
 namespace engine {
 
@@ -23,6 +25,21 @@ inline bool operator==(const ConvShape& a, const ConvShape& b) {
 }
 
 inline bool operator!=(const ConvShape& a, const ConvShape& b) { return !(a == b); }
+
+// Whether no pad is negative and a padded image, and what a filter spans of it, can be counted in ints.
+inline bool CanBeCounted(const ConvShape& s) {
+  const double kMost = 2147483647;
+  return s.pad_h >= 0 && s.pad_w >= 0 && s.ih + 2. * s.pad_h <= kMost && s.iw + 2. * s.pad_w <= kMost &&
+      s.dilation_h * (s.kh - 1.) < kMost && s.dilation_w * (s.kw - 1.) < kMost;
+}
+
+// Floats of an image with its padding.
+inline double PaddedSize(const ConvShape& s) { return (s.ih + 2. * s.pad_h) * (s.iw + 2. * s.pad_w) * s.ic; }
+
+// Whether so many floats are at most `times` those of an image's input and output. 1 MiB always passes.
+inline bool InProportion(double floats, const ConvShape& s, double times) {
+  return floats <= std::max(times * (double(s.ih) * s.iw * s.ic + double(s.oh) * s.ow * s.oc), 262144.);
+}
 
 // Multiplications and additions of the direct sum, two for each term: the same for all three passes.
 inline double Flops(const ConvShape& s) {

@@ -27,7 +27,8 @@ static inline void Store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 static inline Vec Broadcast(float v) { return _mm256_set1_ps(v); }
 static inline Vec Fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
 static inline Vec Fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
-static inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+// 0 where v is negative. NaN stays: of two operands that do not compare, max_ps gives the second one.
+static inline Vec Clip(Vec v) { return _mm256_max_ps(_mm256_setzero_ps(), v); }
 // v where a > 0, else 0.
 static inline Vec WherePositive(Vec a, Vec v) {
   return _mm256_and_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GT_OQ), v);

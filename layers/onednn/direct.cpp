@@ -27,15 +27,17 @@ struct Window {
   explicit Window(const ConvShape& s)
       : s(s), taps(s.kh * s.kw * s.ic), rows(std::max(1, std::min(s.oh, kGroupPixels / s.ow))),
         row_groups((s.oh + rows - 1) / rows), padded(s.pad_h > 0 || s.pad_w > 0),
-        line(long(s.iw + 2 * s.pad_w) * s.ic) {
+        line((s.iw + 2L * s.pad_w) * s.ic) {
     const bool dense = s.dilation_w == 1;
     for (int a = 0; a < s.kh; ++a) {
-      for (int b = 0; b < (dense ? 1 : s.kw); ++b) offsets.push_back(a * s.dilation_h * line + b * s.dilation_w * s.ic);
+      for (int b = 0; b < (dense ? 1 : s.kw); ++b) offsets.push_back(a * s.dilation_h * line + long(b) * s.dilation_w * s.ic);
     }
     run = dense ? s.kw * s.ic : s.ic;
   }
 
   int InputRows(int output_rows) const { return (output_rows - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1; }
+  long GroupSize() const { return InputRows(rows) * line; }        // floats of a group's padded rows
+  long ImageSize() const { return (s.ih + 2L * s.pad_h) * line; }  // and of an image's
   long PixelStride() const { return long(s.stride_w) * s.ic; }
   Runs runs() const { return Runs{static_cast<int>(offsets.size()), run, offsets.data()}; }
 
@@ -79,10 +81,9 @@ static const float* PaddedRows(const Window& w, const Group& g, const float* x, 
   return buffer;
 }
 
-// y for the filters (taps, oc) in panels.
-static void Multiply(const Window& w, const float* x, const float* filters, const float* bias, float* y) {
+// y for the filters (taps, oc) in panels. buffer: of GroupSize().
+static void Multiply(const Window& w, const float* x, const float* filters, const float* bias, float* y, float* buffer) {
   const ConvShape& s = w.s;
-  float* buffer = ThreadScratch().Get(w.InputRows(w.rows) * w.line);
   const int groups = s.n * w.row_groups;
 #pragma omp for schedule(static) nowait
   for (int index = 0; index < groups; ++index) {
@@ -97,15 +98,13 @@ static void Multiply(const Window& w, const float* x, const float* filters, cons
 }
 
 // dx of every image, for the filters (oc, width) in panels: width is taps rounded up to vectors. What each output
-// pixel gives to its taps is added up in the padded image.
-static void Scatter(const Window& w, const float* dy, const float* filters, int width, float* dx) {
+// pixel gives to its taps is added up in the padded image. image: of ImageSize(), followed by ow * width.
+static void Scatter(const Window& w, const float* dy, const float* filters, int width, float* dx, float* image) {
   const ConvShape& s = w.s;
-  const long height = s.ih + 2 * s.pad_h, image_size = height * w.line;
-  float* image = ThreadScratch().Get(image_size + long(s.ow) * width);
-  float* taps = image + image_size;
+  float* taps = image + w.ImageSize();
 #pragma omp for schedule(static) nowait
   for (int n = 0; n < s.n; ++n) {
-    memset(image, 0, image_size * sizeof(float));
+    memset(image, 0, w.ImageSize() * sizeof(float));
     for (int i = 0; i < s.oh; ++i) {
       Product(s.ow, width, s.oc, dy + (long(n) * s.oh + i) * s.ow * s.oc, s.oc, filters, taps, width);
       for (int j = 0; j < s.ow; ++j) {
@@ -127,11 +126,10 @@ static void Scatter(const Window& w, const float* dy, const float* filters, int 
 }
 
 // Sums of the products of taps and gradients over the groups begin .. end: (taps, oc) in panels, then the biases'
-// (oc).
-static void SumProducts(const Window& w, const float* x, const float* dy, int begin, int end, float* total) {
+// (oc). sums: room for them, followed by GroupSize().
+static void SumProducts(const Window& w, const float* x, const float* dy, int begin, int end, float* total, float* sums) {
   const ConvShape& s = w.s;
   const size_t size = (w.taps + 1L) * s.oc;
-  float* sums = ThreadScratch().Get(size + w.InputRows(w.rows) * w.line);
   float* bias_sums = sums + long(w.taps) * s.oc;
   float* buffer = sums + size;
   memset(sums, 0, sizeof(float) * size);
@@ -163,7 +161,9 @@ long CaffeTap(const Window& w, int o, int tap) {
 }  // namespace
 
 bool Direct::Supports(const ConvShape& s) {
-  return HasVectors() && s.groups == 1 && s.oc % kLanes == 0 && s.ic * s.kh * s.kw <= kMaxTaps;
+  const double taps = double(s.ic) * s.kh * s.kw;
+  return HasVectors() && s.groups == 1 && s.oc % kLanes == 0 && taps <= kMaxTaps &&
+      InProportion(PaddedSize(s) + s.ow * taps, s, 8);  // what each thread works in, see Scatter
 }
 
 void Direct::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*,
@@ -171,13 +171,14 @@ void Direct::Forward(const float* x, const float* w, const float* bias, float* y
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps;
   float* filters = SharedScratch().Get(size_t(taps) * oc);
+  const ThreadRooms rooms(window.GroupSize());
 #pragma omp parallel
   {
 #pragma omp for schedule(static)
     for (int tap = 0; tap < taps; ++tap) {
       for (int o = 0; o < oc; ++o) filters[PanelOffset(tap, o, taps, oc)] = w[CaffeTap(window, o, tap)];
     }
-    Multiply(window, x, filters, bias, y);
+    Multiply(window, x, filters, bias, y, rooms.Mine());
   }
 }
 
@@ -185,6 +186,7 @@ void Direct::BackwardData(const float* dy, const float* w, float* dx) {
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps, width = (taps + kLanes - 1) / kLanes * kLanes;
   float* filters = SharedScratch().Get(size_t(oc) * width);
+  const ThreadRooms rooms(window.ImageSize() + size_t(shape_.ow) * width);
 #pragma omp parallel
   {
 #pragma omp for schedule(static)
@@ -193,7 +195,7 @@ void Direct::BackwardData(const float* dy, const float* w, float* dx) {
         filters[PanelOffset(o, tap, oc, width)] = tap < taps ? w[CaffeTap(window, o, tap)] : 0;
       }
     }
-    Scatter(window, dy, filters, width, dx);
+    Scatter(window, dy, filters, width, dx, rooms.Mine());
   }
 }
 
@@ -202,11 +204,12 @@ void Direct::BackwardWeights(const float* x, const float* dy, float* dw, float* 
   const int oc = shape_.oc, taps = window.taps, threads = ThreadCount();
   const long groups = long(shape_.n) * window.row_groups, size = long(taps + 1) * oc;
   float* sums = SharedScratch().Get(threads * size);
+  const ThreadRooms rooms(size + window.GroupSize());
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static)
     for (int t = 0; t < threads; ++t) {
-      SumProducts(window, x, dy, groups * t / threads, groups * (t + 1) / threads, sums + t * size);
+      SumProducts(window, x, dy, groups * t / threads, groups * (t + 1) / threads, sums + t * size, rooms.Mine());
     }
 #pragma omp for schedule(static)
     for (int o = 0; o < oc; ++o) {

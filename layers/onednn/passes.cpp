@@ -4,54 +4,13 @@
 #include <cmath>
 #include <vector>
 
+#include "caffe/engine/cut.hpp"
 #include "caffe/engine/vector_loops.hpp"
 
 namespace caffe {
 namespace engine {
 
 namespace {
-
-// How an activation of c channels is cut: into rows of whole pixels and of whole vectors, rows into blocks that fit the
-// first cache together with their results, blocks into parts, which the threads take one after the other. The parts
-// depend on the shape only, and so do the bits of all sums, whatever the number of threads.
-struct Cut {
-  explicit Cut(const Dims& dims) : channels(dims.c), count(dims.count()) {
-    int pixels = 1;
-    while (channels * pixels < 64 || channels * pixels % 16) ++pixels;
-    row = size_t(channels) * pixels;
-    block = std::max(size_t(1), 1024 / row) * row;
-    blocks = (count + block - 1) / block;
-    parts = std::max<size_t>(1, std::min<size_t>(64, blocks / 8));
-  }
-
-  // `values` repeated to a row; `missing` where there are none.
-  Channels Row(const Channels& values, float missing = 0) const {
-    Channels out(row, missing);
-    if (!values.empty()) {
-      for (size_t j = 0; j < row; ++j) out[j] = values[j % channels];
-    }
-    return out;
-  }
-
-  // Calls work(part, first float, number of floats, room for as many) for all blocks.
-  template <typename Work>
-  void Run(const Work& work) const {
-#pragma omp parallel if (parts > 1)
-    {
-      Channels room(block);
-#pragma omp for schedule(dynamic, 1)
-      for (int part = 0; part < parts; ++part) {
-        for (size_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) {
-          work(part, b * block, std::min(block, count - b * block), room.data());
-        }
-      }
-    }
-  }
-
-  int channels;
-  size_t count, row, block, blocks;
-  int parts;
-};
 
 // Sums by channel: floats over a few dozen pixels of each lane, doubles beyond.
 class Sums {
@@ -160,10 +119,16 @@ Buffer Evaluate(const Tensor& t) {
   return out;
 }
 
-void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* variance) {
-  const Cut cut(dims);
-  // Sums of differences from a value of the channel's own keep their digits where the mean is large.
-  const Channels origin(x.get(), x.get() + dims.c);
+bool KeepsDigits(double mean, double variance) {
+  const double kLargestRatio = 8;
+  return std::isfinite(variance) && mean * mean <= kLargestRatio * kLargestRatio * variance;
+}
+
+namespace {
+
+// From the sums of differences from `origin`. Returns whether it was near enough to the mean.
+bool MomentsAround(const Channels& origin, const Cut& cut, double pixels, const Buffer& x, Channels* mean,
+    Channels* variance) {
   const Channels origin_row = cut.Row(origin);
   Sums sums(cut), squares(cut);
   cut.Run([&](int part, size_t first, size_t count, float*) {
@@ -172,14 +137,27 @@ void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* varian
     squares.Flush(part);
   });
   const std::vector<double> sum = sums.Total(), square = squares.Total();
-  const double pixels = dims.pixels();
-  mean->resize(dims.c);
-  variance->resize(dims.c);
-  for (int c = 0; c < dims.c; ++c) {
-    const double difference = sum[c] / pixels;
+  bool near = true;
+  mean->resize(cut.channels);
+  variance->resize(cut.channels);
+  for (int c = 0; c < cut.channels; ++c) {
+    const double difference = sum[c] / pixels, found = square[c] / pixels - difference * difference;
     (*mean)[c] = origin[c] + difference;
-    (*variance)[c] = std::max(0., square[c] / pixels - difference * difference);
+    (*variance)[c] = found < 0 ? 0 : found;  // NaN stays
+    near = near && KeepsDigits(difference, found);
   }
+  return near;
+}
+
+}  // namespace
+
+void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* variance) {
+  const Cut cut(dims);
+  // A value of the channel's own is near the mean, but for outliers.
+  const Channels first(x.get(), x.get() + dims.c);
+  if (MomentsAround(first, cut, dims.pixels(), x, mean, variance)) return;
+  const Channels origin(*mean);
+  MomentsAround(origin, cut, dims.pixels(), x, mean, variance);
 }
 
 shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {

@@ -79,7 +79,8 @@ bool Tensor::is_one_linear_term() const {
 }
 
 void Tensor::Add(Tensor* other, float factor) {
-  if (other->post != NONE) other->Dense();
+  if (other->post != NONE || terms.size() + other->terms.size() > kMostTerms) other->Dense();
+  if (terms.size() == kMostTerms) Dense();
   for (size_t k = 0; k < other->terms.size(); ++k) {
     terms.push_back(other->terms[k]);
     if (factor != 1) terms.back().Scale(Channels(dims.c, factor));

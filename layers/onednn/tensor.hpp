@@ -48,10 +48,11 @@ struct InputSums {
 // that works in place makes a new tensor, so whoever kept the old one for its backward pass still has it.
 class Tensor : public PrivateCopy {
  public:
+  enum { kMostTerms = 8 };
   enum Post {
     NONE,
-    RELU,  // v > 0 ? v : slope * v
-    MASK   // mask > 0 ? v : slope * v
+    RELU,  // v < 0 ? slope * v : v
+    MASK   // (mask > 0 ? 1 : slope) * v
   };
 
   Tensor(const Dims& dims, const Buffer& values);
@@ -65,7 +66,7 @@ class Tensor : public PrivateCopy {
   bool is_affine() const;
   // post(factor of the channel * values).
   bool is_one_linear_term() const;
-  // Adds factor * other.
+  // Adds factor * other. A chain of sums would double its terms with each link: beyond kMostTerms, they become dense.
   void Add(Tensor* other, float factor);
   // Multiplies each channel of the only term.
   void ScaleChannels(const Channels& factor);

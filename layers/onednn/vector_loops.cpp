@@ -58,18 +58,10 @@ void ReluBlock(const float* x, float slope, size_t count, float* out) {
 // Loads before it chooses, and chooses between values, not between calculations: else the compiler makes a branch.
 FOR_EACH_PROCESSOR
 void MaskBlock(const float* x, const float* mask, float slope, size_t count, float* out) {
-  if (slope == 0) {
 #pragma GCC ivdep
-    for (size_t i = 0; i < count; ++i) {
-      const float v = x[i], m = mask[i];
-      out[i] = m > 0 ? v : 0;
-    }
-  } else {
-#pragma GCC ivdep
-    for (size_t i = 0; i < count; ++i) {
-      const float v = x[i], factor = mask[i] > 0 ? 1 : slope;
-      out[i] = v * factor;
-    }
+  for (size_t i = 0; i < count; ++i) {
+    const float v = x[i], factor = mask[i] > 0 ? 1 : slope;
+    out[i] = v * factor;  // NaN stays, whatever the factor
   }
 }
 
@@ -78,18 +70,10 @@ void AffineMaskBlock(const float* x, const float* m, const float* __restrict__ m
     const float* __restrict__ shift, float slope, size_t row, size_t count, float* out) {
   for (size_t i = 0; i < count; i += row) {
     const size_t n = std::min(row, count - i);
-    if (slope == 0) {
 #pragma GCC ivdep
-      for (size_t j = 0; j < n; ++j) {
-        const float v = x[i + j], mask = (m[i + j] - mean[j]) * scale[j] + shift[j];
-        out[i + j] = mask > 0 ? v : 0;
-      }
-    } else {
-#pragma GCC ivdep
-      for (size_t j = 0; j < n; ++j) {
-        const float v = x[i + j], mask = (m[i + j] - mean[j]) * scale[j] + shift[j], factor = mask > 0 ? 1 : slope;
-        out[i + j] = v * factor;
-      }
+    for (size_t j = 0; j < n; ++j) {
+      const float v = x[i + j], mask = (m[i + j] - mean[j]) * scale[j] + shift[j], factor = mask > 0 ? 1 : slope;
+      out[i + j] = v * factor;
     }
   }
 }

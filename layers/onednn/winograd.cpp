@@ -23,12 +23,15 @@ CAFFE_ENGINE_VECTOR_BEGIN
 struct Buffers {
   float *in, *out, *rows, *sums;
 
-  explicit Buffers(const Plan& p, size_t sums_size = 0) {
-    const long in_size = kPoints * PointStride(p.ic), out_size = kPoints * PointStride(p.oc);
-    in = ThreadScratch().Get(in_size + out_size + sums_size + p.RowsSize());
-    out = in + in_size;
-    sums = out + out_size;
+  Buffers(const Plan& p, const ThreadRooms& rooms, size_t sums_size = 0) {
+    in = rooms.Mine();
+    out = in + kPoints * PointStride(p.ic);
+    sums = out + kPoints * PointStride(p.oc);
     rows = sums + sums_size;
+  }
+
+  static size_t Size(const Plan& p, size_t sums_size = 0) {
+    return kPoints * (PointStride(p.ic) + PointStride(p.oc)) + sums_size + p.RowsSize();
   }
 };
 
@@ -91,8 +94,8 @@ static inline void AddFilterGradients(const Plan& p, int block, const float* x, 
 // Shared by the threads of a parallel region, as the following two are. sums: NULL, or (blocks, 2, oc) for moments.
 template <int IC, int OC>
 static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, const float* filters, const float* bias,
-    float* y, float* sums) {
-  const Buffers buffers(p);
+    float* y, float* sums, const ThreadRooms& rooms) {
+  const Buffers buffers(p, rooms);
 #pragma omp for schedule(static) nowait
   for (int block = 0; block < p.blocks; ++block) {
     float* block_sums = sums ? sums + 2L * block * p.oc : NULL;
@@ -119,8 +122,8 @@ static inline void SumShare(const Plan& p, int share, int shares, const Buffers&
 // is still summed alone and in the same order.
 template <int IC, int OC>
 static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe* recipe, const float* dy, int shares,
-    float* sums) {
-  const Buffers buffers(p, p.SumsSize());
+    float* sums, const ThreadRooms& rooms) {
+  const Buffers buffers(p, rooms, p.SumsSize());
 #pragma omp for schedule(static)
   for (int share = 0; share < shares; ++share) {
     SumShare(p, share, shares, buffers, sums, [&](int block) {
@@ -134,8 +137,8 @@ static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe*
 // dx, to whose channels IC and OC belong the other way round.
 template <int IC, int OC>
 static void BothGradients(const Plan& p, const Plan& q, const float* x, const InputRecipe* recipe, const float* dy,
-    const float* filters, float* dx, int shares, float* sums, float* input_sums) {
-  const Buffers buffers(p, p.SumsSize());
+    const float* filters, float* dx, int shares, float* sums, float* input_sums, const ThreadRooms& rooms) {
+  const Buffers buffers(p, rooms, p.SumsSize());
   Buffers turned(buffers);
   std::swap(turned.in, turned.out);
 #pragma omp for schedule(static)
@@ -211,7 +214,8 @@ void MomentsFromSums(const Plan& p, const float* sums, double pixels, const floa
   for (int o = 0; o < p.oc; ++o) {
     const double mean = Total(sums, p.blocks, p.oc, 0, o) / pixels;
     moments.mean[o] = mean + (bias ? bias[o] : 0);
-    moments.variance[o] = std::max(0., Total(sums, p.blocks, p.oc, 1, o) / pixels - mean * mean);
+    const double variance = Total(sums, p.blocks, p.oc, 1, o) / pixels - mean * mean;
+    moments.variance[o] = variance < 0 ? 0 : variance;  // NaN stays
   }
 }
 
@@ -238,10 +242,11 @@ void Winograd::Forward(const float* x, const float* w, const float* bias, float*
   const Plan p = ForwardPlan(s);
   float* filters = SharedScratch().Get(p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0));
   float* sums = moments ? filters + p.FiltersSize() : NULL;
+  const ThreadRooms rooms(Buffers::Size(p));
 #pragma omp parallel
   {
     FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, p.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(Convolve, p.ic, p.oc)(p, x, recipe, filters, bias, y, sums);
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, p.ic, p.oc)(p, x, recipe, filters, bias, y, sums, rooms);
   }
   if (moments) MomentsFromSums(p, sums, double(s.n) * s.oh * s.ow, bias, *moments);
 }
@@ -250,10 +255,11 @@ void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
   const ConvShape& s = shape_;
   const Plan q = BackwardPlan(s);
   float* filters = SharedScratch().Get(q.FiltersSize());
+  const ThreadRooms rooms(Buffers::Size(q));
 #pragma omp parallel
   {
     FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(Convolve, q.ic, q.oc)(q, dy, NULL, filters, NULL, dx, NULL);
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, q.ic, q.oc)(q, dy, NULL, filters, NULL, dx, NULL, rooms);
   }
 }
 
@@ -261,9 +267,10 @@ void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float
   const Plan p = ForwardPlan(shape_);
   const int shares = ThreadCount();
   float* sums = SharedScratch().Get(shares * p.SumsSize());
+  const ThreadRooms rooms(Buffers::Size(p, p.SumsSize()));
 #pragma omp parallel num_threads(shares)
   {
-    CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, p.ic, p.oc)(p, x, recipe, dy, shares, sums);
+    CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, p.ic, p.oc)(p, x, recipe, dy, shares, sums, rooms);
     FilterGradients(p, sums, shares, dw);
   }
   if (db) BiasGradients(p, sums, shares, db);
@@ -278,11 +285,12 @@ void Winograd::Backward(const float* x, const float* dy, const float* w, float* 
   float* filters = SharedScratch().Get(q.FiltersSize() + shares * p.SumsSize() + size_t(p.blocks) * 2 * s.ic);
   float* share_sums = filters + q.FiltersSize();
   float* input_sums = sums ? share_sums + shares * p.SumsSize() : NULL;
+  const ThreadRooms rooms(Buffers::Size(p, p.SumsSize()));
 #pragma omp parallel num_threads(shares)
   {
     FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());
     CAFFE_ENGINE_FOR_CHANNELS(BothGradients, p.ic, p.oc)(p, q, x, recipe, dy, filters, dx, shares, share_sums,
-        input_sums);
+        input_sums, rooms);
     FilterGradients(p, share_sums, shares, dw);
   }
   if (db) BiasGradients(p, share_sums, shares, db);

@@ -100,7 +100,7 @@ struct ByRecipe {
   }
   Vec operator()(const float* p, int channel) const {
     const Vec v = Scaled(Centred(p, channel), channel);
-    return recipe.relu ? Max(v, Broadcast(0)) : v;
+    return recipe.relu ? Clip(v) : v;
   }
 };
 
@@ -112,13 +112,14 @@ struct MomentTerms {
   }
 };
 
-// and for InputGradientSums, whose x has the shape of the output, g and g (x - mean).
+// and for InputGradientSums, whose x has the shape of the output, g and g (x - mean). Where the ReLU clips, v is multiplied by
+// 0, not left out: NaN stays.
 struct GradientTerms {
   const float* x;
   ByRecipe read;
   void operator()(Vec v, long at, int channel, Vec* sum, Vec* product) const {
     const Vec centred = read.Centred(x + at, channel);
-    const Vec g = read.recipe.relu ? WherePositive(read.Scaled(centred, channel), v) : v;
+    const Vec g = read.recipe.relu ? v * WherePositive(read.Scaled(centred, channel), Broadcast(1)) : v;
     *sum += g;
     *product = Fma(g, centred, *product);
   }

@@ -27,6 +27,7 @@ from data_toolkit.errors import DataError
 from solvers import gpus, options, rehearsal
 from solvers import run as run_folder
 from solvers.errors import CommandLine, SolverError, failed
+from solvers.inference import MOST_PROCESSES
 from solvers.sweep import clusters, follow, planned, probe, runs_file, sbatch
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.probe import Cost
@@ -34,7 +35,8 @@ from solvers.sweep.progress import Progress, duration, time_to_come
 from solvers.sweep.work import Task
 
 THREADS = 2  # of a run, where cores allow: ResNet-44 makes 1.9 times as many steps on two as on one
-WORKER_MEMORY = 300 << 20  # bytes
+# Bytes: of a worker, of solvers.evaluate, and of each process that it starts, as measured with ResNet-44.
+WORKER_MEMORY, EVALUATION, EVALUATION_PROCESS = 300 << 20, 200 << 20, 350 << 20
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,7 +99,7 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
         print("nothing to do: all runs are done")
         return 0
     if args.sbatch:
-        print(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs), tuple(devices), args.data))
+        print(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs, threads), tuple(devices), args.data))
         return 0
     for run in missing:
         run_folder.make(run.folder)
@@ -105,7 +107,7 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     if args.scheduler:
         workers = clusters.existing(args.scheduler)
     elif slurm:
-        workers = clusters.slurm(slurm, jobs, threads, memory_of_job(costs), args.runs.resolve() / "slurm")
+        workers = clusters.slurm(slurm, jobs, threads, memory_of_job(costs, threads), args.runs.resolve() / "slurm")
     else:
         workers = clusters.local(jobs)
     mark = follow.mark(args.runs)
@@ -139,17 +141,26 @@ def share(runs: list[PlannedRun], costs: dict[str, Cost], args: argparse.Namespa
         return 0, args.threads
     if args.slurm:
         return args.jobs or len(runs), args.threads or THREADS
+    jobs = max(1, min(args.jobs or len(devices) or CPU_COUNT // (args.threads or THREADS), len(runs)))
+
+    def threads(jobs: int) -> int:
+        return args.threads or max(1, CPU_COUNT // jobs)
+
     memory = rehearsal.available_memory()
-    jobs = args.jobs or len(devices) or max(1, CPU_COUNT // (args.threads or THREADS))
-    if not args.jobs and memory is not None and costs:
-        jobs = min(jobs, max(1, memory // max(cost.memory for cost in costs.values())))
-    jobs = max(1, min(jobs, len(runs)))
-    return jobs, args.threads or max(1, CPU_COUNT // jobs)
+    while not args.jobs and memory is not None and jobs > 1 and jobs * memory_of_run(costs, threads(jobs)) > memory:
+        jobs -= 1
+    return jobs, threads(jobs)
 
 
-def memory_of_job(costs: dict[str, Cost]) -> int:
-    """Bytes that a job of Slurm asks for: the most that a run takes, a quarter more, and its worker's."""
-    return max(cost.memory for cost in costs.values()) * 5 // 4 + WORKER_MEMORY
+def memory_of_run(costs: dict[str, Cost], threads: int) -> int:
+    """Bytes that a run takes at most, while it is trained or while it is evaluated."""
+    evaluation = EVALUATION + min(threads, MOST_PROCESSES) * EVALUATION_PROCESS
+    return max(evaluation, *(cost.memory for cost in costs.values()))
+
+
+def memory_of_job(costs: dict[str, Cost], threads: int) -> int:
+    """Bytes that a job of Slurm asks for: those of a run, a quarter more, and its worker's."""
+    return memory_of_run(costs, threads) * 5 // 4 + WORKER_MEMORY
 
 
 def listing(runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, threads: int | None, needed: int) -> str:

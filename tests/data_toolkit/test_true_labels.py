@@ -62,6 +62,7 @@ def test_from_the_archive(clean, noisy, tmp_path, monkeypatch):
     assert "from elsewhere.tar.gz" in true_labels.find(noisy, tmp_path)[1]
 
 
+@pytest.mark.slow
 def test_a_file_of_ours_and_the_archive(shared, tmp_path, monkeypatch):
     """All of CIFAR-100, as the released experiments have it: a .mat without true labels, and the archive it was made from."""
     monkeypatch.setenv("CIFAR100_SOURCE", str(shared / "data" / "cifar-100-binary.tar.xz"))

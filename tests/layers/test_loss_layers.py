@@ -134,6 +134,17 @@ def test_p_0_and_p_1(face, loss_net):
         assert value == pytest.approx(-w / s * np.log(np.finfo(np.float32).tiny), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_one_score_that_is_no_number_makes_the_loss_none(face, loss_net, name):
+    net = loss_net(faces.loss(face, "WeightedSoftmaxWithLoss", {"weighting": name}))
+    for wrong in range(5):
+        scores, labels = batch(8, 5)
+        scores[3, wrong] = np.nan
+        value, gradient = faces.run(net, scores, labels)
+        assert np.isnan(value)
+        assert np.isnan(gradient[3]).all()
+
+
 def random_net(face: str, loss: str, parameters: dict, shape: tuple[int, ...], loss_weight: float) -> str:
     """Data -> weights -> scores -> probs, prob_groundtruth, loss, as the released nets end; convolution if spatial."""
     filler = "weight_filler { type: 'gaussian' std: 0.5 }"
@@ -188,6 +199,16 @@ def test_extract_prob(face, net, shape, axis):
     extract.forward()
     np.testing.assert_array_equal(extract.blobs["p"].data, np.take_along_axis(probs, labels.astype(int), axis))
     np.testing.assert_array_equal(extract.blobs["largest"].data, probs.max(axis, keepdims=True))
+
+
+@pytest.mark.parametrize("wrong", range(3))
+def test_the_largest_of_what_is_no_number_is_none(face, net, wrong):
+    extract = net(faces.inputs(probs=(2, 3), label=(2,))
+                  + faces.layer(face, "ExtractProb", ("probs", "label"), ("p", "largest"), {}))
+    extract.blobs["probs"].data[...] = 0.5
+    extract.blobs["probs"].data[0, wrong] = np.nan
+    extract.forward()
+    assert np.isnan(extract.blobs["largest"].data.ravel()).tolist() == [True, False]
 
 
 def test_extract_prob_of_ignored_labels(face, net):

@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from data_toolkit import batches
-from solvers import classifier, threads, weights
+from solvers import classifier, inference, threads, weights
 from solvers.checkpoints import Checkpoints
 from solvers.errors import SolverError
 from solvers.inference import Predictor
@@ -46,7 +46,7 @@ def test_every_image_in_its_place_whatever_the_number_of_processes(run, net, mod
     later = Checkpoints(folder).model(5)
     found = []
     for cores in 1, 2:
-        monkeypatch.setattr(threads, "count", lambda cores=cores: cores)
+        monkeypatch.setattr(inference, "cores", lambda cores=cores: cores)
         with Predictor(net, {"few": tiny.dataset(images=20), "all": DATA}) as predict:
             probabilities = [predict(file, name) for file, name in ((model, "all"), (later, "all"), (later, "few"))]
             assert len(predict._workers) == (0 if cores == 1 else cores)
@@ -59,7 +59,7 @@ def test_every_image_in_its_place_whatever_the_number_of_processes(run, net, mod
 
 
 def test_a_process_that_is_killed(net, model, monkeypatch):
-    monkeypatch.setattr(threads, "count", lambda: 2)
+    monkeypatch.setattr(inference, "cores", lambda: 2)
     with Predictor(net, {"all": DATA}) as predict:
         predict(model, "all")
         processes = list(predict._workers.values())
@@ -73,7 +73,7 @@ def test_a_process_that_is_killed(net, model, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_processes_end_with_their_parent(net, model, number):
     """And say nothing, after Ctrl-C as after a kill."""
-    code = ("import sys, time; from pathlib import Path; import test_inference as t; t.threads.count = lambda: 2;"
+    code = ("import sys, time; from pathlib import Path; import test_inference as t; t.inference.cores = lambda: 2;"
             "from solvers import classifier; model = Path(sys.argv[1]);"
             "predict = t.Predictor(classifier.read(model.parents[1]), {'all': t.DATA}); predict(model, 'all');"
             "print(*(process.pid for process in predict._workers.values()), flush=True); time.sleep(60)")
@@ -90,3 +90,10 @@ def test_processes_end_with_their_parent(net, model, number):
         time.sleep(0.1)
     else:
         pytest.fail(f"{children} go on without their parent")
+
+
+def test_cores_are_those_it_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 3, 5, 7})
+    for given, expected in (3, 3), (4, 4), (100000, 4):
+        monkeypatch.setattr(threads, "count", lambda given=given: given)
+        assert inference.cores() == expected

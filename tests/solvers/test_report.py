@@ -105,7 +105,7 @@ def test_of_the_same_experiment_the_one_that_went_farthest(tmp_path, write_run, 
     short, long = write_run("a"), write_run("b", points=[(1000, 0.1), (3000, 0.3)])
     page, said = page_of(tmp_path, capsys)
     assert said.out == f"{tmp_path / 'report.html'}: 1 runs\n"
-    assert said.err == f"not shown: {short}: {long} is the same experiment and has 3,000 steps, not fewer than its 2,000\n"
+    assert said.err == (f"not shown: {short} (2,000 steps): the same loss, noise and seed as {long} (3,000 steps)\n")
     assert [run["accuracies"] for run in data_in(page)["runs"]] == [[10, 30]]
     assert "1 folder is not shown" in page
 
@@ -207,3 +207,27 @@ def test_as_a_command(tmp_path, write_run):
     done = subprocess.run([sys.executable, "-m", "solvers.report", "runs", "-o", "x.html"], cwd=tmp_path, text=True,
                           env={"PYTHONPATH": str(report.PAGE.parents[1])}, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "x.html: 1 runs\n", "")
+
+
+@pytest.mark.parametrize("row", ["10,1,1,inf,-inf,nan,1e308", f"10,{10**400},0,0.5,0.5,0.5,0.5", "10,0,0,0.5,0.5,0.5,0.5",
+                                 "10,-5,5,0.5,0.5,0.5,0.5"])
+def test_dynamics_beyond_all_bounds(tmp_path, write_run, capsys, row):
+    run = write_run(seconds=10**400)
+    (run / FILE).write_text("iteration,clean,noisy,clean_p,noisy_p,clean_share,noisy_share\n" + row + "\n")
+    assert len(data_in(page_of(tmp_path, capsys)[0])["runs"]) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_a_number_in_a_config_that_is_none(tmp_path, write_run, capsys, value):
+    write_run("good")
+    write_run("bad", seed=1, beta=value, **{"lambda": 1})
+    _, said = page_of(tmp_path, capsys)
+    assert said.err.startswith("not shown: ") and said.err.count("\n") == 1 and 'expected "beta": a number' in said.err
+
+
+def test_a_setting_names_no_file_elsewhere(tmp_path, write_run):
+    (tmp_path / "solver.prototxt").write_text('lr_policy: "step" stepsize: 500')
+    run = write_run(setting=str(tmp_path))
+    assert report_data.drops_of(results.read(run)) == []
+    (tmp_path / "solver.prototxt").rename(run / "solver.prototxt")
+    assert report_data.drops_of(results.read(run)) == [500, 1000, 1500, 2000]

@@ -210,6 +210,7 @@ def test_the_values_of_the_charts_are_tables(opened, released):
     page.locator("#rows").get_by_label("CCE", exact=True).check()
     page.locator("[data-values=accuracy] summary").click()
     table = page.locator("[data-values=accuracy] table")
+    table.wait_for()
     heads = table.locator("thead th").all_text_contents()
     mine, theirs = heads.index("CCE, noise 0.4, seed 123"), heads.index("published: CCE, noise 0.4")
     cce = published.find("res44_cce", 0.4)
@@ -268,6 +269,7 @@ def test_no_script_of_a_run_runs_and_none_could_reach_the_network(opened, tmp_pa
     one = opened(tmp_path / "x.html")
     assert one.page.title() == attack
     one.page.get_by_text("Values").first.click()
+    one.page.locator("[data-values=accuracy] table").wait_for()
     assert attack in one.texts("[data-values=accuracy] thead th")[1]
     one.check_quiet()
     image = "new Promise((done, failed) => Object.assign(new Image(), {onload: done, onerror: failed, src: 'https://a.test/x'}))"

@@ -108,6 +108,22 @@ def test_several_test_nets_with_stages(trained):
     assert results["accuracy"] == pytest.approx(expected(folder, 8)[0])
 
 
+@pytest.mark.parametrize(("names", "reported"), [
+    (("top3", "top-1"), ["top3", "accuracy"]),  # that of the best score alone
+    (("accuracy", "top-1"), ["accuracy", "top-1"]),
+    (("top3", "accuracy"), ["top3", "accuracy"]),
+])
+def test_which_accuracy_is_called_so(trained, names, reported):
+    three, one = (f'layer {{ name: "{name}" type: "Accuracy" bottom: "scores" bottom: "label" top: "{name}" '
+                  f'include {{ phase: TEST }} accuracy_param {{ top_k: {k} }} }}\n'
+                  for name, k in zip(names, (3, 1), strict=True))
+    folder = trained(net=NET.replace(TOPS, three + one))
+    results = test_nets.measure(test_nets.read(folder), Checkpoints(folder).model(8))
+    accuracy, within, *_ = expected(folder, 8)
+    assert list(results) == [*reported, "loss"]
+    assert list(results.values())[:2] == pytest.approx([within, accuracy])
+
+
 def test_losses_alone(trained, capsys):
     folder = trained(net=NET.replace(TOPS, ""))
     capsys.readouterr()

@@ -242,7 +242,7 @@ def test_a_finished_training_says_how_to_measure_it(setting, run, tmp_path, monk
     """With the options without which evaluate would refuse, or look for the data elsewhere."""
     looked = []
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: looked.append(data) or tiny.dataset(images=20))
-    (tmp_path / "my_layers.py").write_text("""import caffe
+    (tmp_path / "copying_layers.py").write_text("""import caffe
 class Copy(caffe.Layer):
     def setup(self, bottom, top): pass
     def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
@@ -251,11 +251,11 @@ class Copy(caffe.Layer):
 """)
     monkeypatch.syspath_prepend(tmp_path)
     own = """layer { name: "copy" type: "Python" bottom: "data" top: "copy"
-      python_param { module: "my_layers" layer: "Copy" } }\n"""
+      python_param { module: "copying_layers" layer: "Copy" } }\n"""
     body = tiny.BODY.replace('bottom: "data"', 'bottom: "copy"')
     data = tmp_path / "the data"
     assert run(setting(net=tiny.INPUT + own + body + tiny.CCE), "--max-iter", 2, "--data", data,
-               "--allow-module", "my_layers", "--allow-module", "unused") == 0
+               "--allow-module", "copying_layers", "--allow-module", "unused") == 0
     out = capsys.readouterr().out
     assert "unused" not in out
     assert measured_as_train_says(out) == 0

@@ -63,7 +63,7 @@ class HostLanes {
   int size() const { return warp_->size(); }
   template <typename T>
   T max(T x) const {
-    return warp_->Reduce(rank_, x, [](T a, T b) { return a > b ? a : b; });
+    return warp_->Reduce(rank_, x, [](T a, T b) { return Larger(a, b); });
   }
   template <typename T>
   T sum(T x) const {
@@ -230,6 +230,36 @@ TEST_P(PositionKernelsTest, TestAWrongLabelMakesTheLossAndItsProbabilityNaN) {
       EXPECT_TRUE(std::isnan(value[last])) << label;
       EXPECT_TRUE(std::isnan(label_prob[last])) << label;
       EXPECT_EQ(diff[shape_.first(last)], 0) << label;
+    }
+  }
+}
+
+TEST_P(PositionKernelsTest, TestOneScoreThatIsNaNMakesTheLossNaN) {
+  const int last = shape_.positions() - 1;
+  for (const int wrong : {0, shape_.classes - 1}) {
+    Blob<float> scores;
+    scores.CopyFrom(scores_, false, true);
+    scores.mutable_cpu_data()[shape_.first(last) + wrong * shape_.inner] = NAN;
+    bottom_[0] = &scores;
+    for (const char* name : {"CCE", "CCE_DN", "MAE", "MAE_DN", "MSE", "MSE_DN", "GCE", "GCE_DN", "DM"}) {
+      const LayerParameter parameter = Parameter(name, false);
+      WeightedSoftmaxWithLossLayer<float> layer(parameter);
+      layer.SetUp(bottom_, top_);
+      layer.Forward(bottom_, top_);
+      EXPECT_TRUE(std::isnan(loss_.cpu_data()[0])) << name << ", CPU";
+
+      const LossParameter& loss_param = parameter.loss_param();
+      const Weighting<float> weighting = {loss_param.weighting(), loss_param.q(), loss_param.lamda_p(), loss_param.scale()};
+      const Labels<float> labels = {labels_.cpu_data(), shape_.classes, false, 0};
+      std::vector<float> prob(scores.count()), found(last + 1), largest(last + 1);
+      std::vector<double> weight(last + 1), value(last + 1);
+      const float* score = scores.cpu_data();
+      RunWarp(shape_.lanes(), [&](const HostLanes& lanes) {
+        ForwardPosition(lanes, shape_, last, score, labels, weighting, prob.data(), weight.data(), value.data());
+        ExtractPosition(lanes, shape_, last, score, labels, found.data(), largest.data());
+      });
+      EXPECT_TRUE(std::isnan(value[last])) << name << ", GPU";
+      EXPECT_TRUE(std::isnan(largest[last]));
     }
   }
 }

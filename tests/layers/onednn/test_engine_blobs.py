@@ -1,5 +1,9 @@
 """What pycaffe shows of blobs is upstream's at any time, and what it writes is heard."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from engines import STOCK, Twins, convolution, engine, inputs, layer, normalised
@@ -21,6 +25,18 @@ def test_a_view_held_since_before_sees_later_passes(tmp_path):
     for name, (data, diff) in views[0].items():
         np.testing.assert_allclose(views[1][name][0], data, rtol=1e-3, atol=1e-4, err_msg=name)
         np.testing.assert_allclose(views[1][name][1], diff, rtol=1e-2, atol=1e-4, err_msg=name)
+
+
+def test_views_of_blobs_that_layers_of_both_kinds_write(tmp_path):
+    text = inputs(data=(4, 5, 9, 7)) + convolution("conv", "data", "x", 8) + normalised("conv", "x")
+    text += layer("Dropout", "drop", "x", "x", "dropout_param { dropout_ratio: 0.5 }") + layer("ReLU", "relu", "x", "x")
+    twins = Twins(text + convolution("after", "x", "top", 8), tmp_path)
+    views = [[getattr(net.blobs[name], what) for name in ("x", "top") for what in ("data", "diff")] for net in both(twins)]
+    for _ in range(3):
+        twins.fill("data")
+        twins.pass_both_ways()
+        for stock, ours in zip(*views, strict=True):
+            np.testing.assert_allclose(ours, stock, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name, after", [("stem", "first"), ("first", "second"), ("second", "sum"), ("sum", "narrow")])
@@ -102,6 +118,26 @@ def test_reshape_between_passes(tmp_path):
         twins.fill("data")
         twins.pass_both_ways()
         twins.check(1e-3)
+
+
+GROW_AGAIN = """
+import sys, caffe
+net = caffe.Net(sys.argv[1], caffe.TRAIN)
+for images in 4, 1:
+    net.blobs["data"].reshape(images, 5, 9, 7)
+    net.reshape()
+net.forward()
+assert net.blobs["top"].data.any()
+net.blobs["top"].reshape(4, 8, 9, 7)
+assert not net.blobs["top"].data[1:].any(), net.blobs["top"].data[1:]
+"""
+
+
+def test_memory_that_grows_again_is_zero(tmp_path):
+    """As upstream's is, whatever was in that memory before: here the C library fills it with something else."""
+    file = tmp_path / "net.prototxt"
+    file.write_text(inputs(data=(4, 5, 9, 7)) + convolution("conv", "data", "top", 8))
+    subprocess.run([sys.executable, "-c", GROW_AGAIN, str(file)], check=True, env=os.environ | {"MALLOC_PERTURB_": "90"})
 
 
 def test_the_engine_can_be_switched_off(tmp_path):

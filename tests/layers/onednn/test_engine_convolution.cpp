@@ -5,7 +5,9 @@
 #include <cmath>
 #include <limits>
 #include <ostream>
+#include <new>
 #include <random>
+#include <thread>
 #include <vector>
 
 #ifdef _OPENMP
@@ -15,6 +17,7 @@
 #include "gtest/gtest.h"
 
 #include "caffe/engine/convolution.hpp"
+#include "caffe/engine/convolution_scratch.hpp"
 #include "caffe/engine/winograd.hpp"
 
 namespace caffe {
@@ -58,6 +61,9 @@ std::vector<ConvShape> Shapes() {
       Shape(2, 8, 8, 9, 9, 3, 1, 2, 2),    // dilation
       Shape(2, 16, 16, 9, 9, 3, 1, 1, 1, 2), Shape(2, 6, 6, 9, 9, 3, 1, 1, 1, 6),  // groups
       Shape(2, 4, 6, 12, 10, 5, 3, 2), Shape(1, 3, 8, 20, 20, 7, 2, 3), Shape(2, 9, 10, 4, 4, 4, 1, 0),
+      Shape(2, 5, 8, 6, 7, 3, 1, 1, 0),    // dilation 0: all taps see one pixel
+      Shape(2, 8, 8, 6, 7, 3, 1, 1, 0), Shape(2, 4, 6, 6, 7, 3, 2, 1, 0, 2),
+      Shape(2, 8, 8, 5, 5, 3, 1000000, 1000000), Shape(1, 3, 16, 5, 5, 3, 30000, 30000),  // the image is lost in its padding
   };
   ConvShape s = Shape(2, 8, 16, 12, 10, 3, 1, 1);
   s.pad_h = 0, s.oh = 10;  // differing pads
@@ -254,6 +260,25 @@ TEST(EngineConvolutionTest, TestRecipeAndMoments) {
   }
 }
 
+// NaN behind a ReLU stays NaN: that of the input in the output, that of the gradient in the sums, even where all is clipped.
+TEST(EngineConvolutionTest, TestRecipeKeepsNaN) {
+  const ConvShape s = Shape(2, 16, 16, 9, 9, 3, 1, 1);
+  if (!Convolution::Supports(s) || !Convolution(s).Fuses()) return;
+  Case c(s);
+  const std::vector<float> mean(s.ic), scale(s.ic, 1), shift(s.ic, -100);
+  const InputRecipe recipe = {mean.data(), scale.data(), shift.data(), true};
+  std::vector<float> y(c.y.size()), dx(c.x.size()), dw(c.w.size()), of_gradient(s.ic), of_product(s.ic);
+  const InputGradientSums sums = {of_gradient.data(), of_product.data()};
+  std::vector<float> dy(c.dy);
+  dy[3] = kUnset;
+  Convolution(s).Backward(c.x.data(), dy.data(), c.w.data(), dx.data(), dw.data(), NULL, &recipe, &sums);
+  for (int i = 0; i < s.ic; ++i) EXPECT_TRUE(std::isnan(of_gradient[i]) && std::isnan(of_product[i]));
+  c.x[5] = kUnset;
+  Convolution(s).Forward(c.x.data(), c.w.data(), NULL, y.data(), &recipe);
+  Convolution(s).BackwardWeights(c.x.data(), c.dy.data(), dw.data(), NULL, &recipe);
+  for (int o = 0; o < s.oc; ++o) EXPECT_TRUE(std::isnan(y[o]) && std::isnan(dw[(o * s.ic + 5) * 9 + 4]));
+}
+
 // A filter that is 1 in its middle copies its input.
 TEST(EngineConvolutionTest, TestIdentity) {
   const ConvShape s = Shape(2, 16, 16, 10, 10, 3, 1, 1);
@@ -298,6 +323,52 @@ TEST(EngineConvolutionTest, TestSameBits) {
     EXPECT_TRUE(dx[0] == dx[1]);
     EXPECT_TRUE(dw[0] == dw[1]);
     EXPECT_TRUE(db[0] == db[1]);
+  }
+}
+
+// Two solvers may step at the same time, each in its thread.
+TEST(EngineConvolutionTest, TestTwoAtOnce) {
+  for (const ConvShape& s : {Shape(2, 5, 7, 19, 21, 3, 1, 1), Shape(2, 16, 16, 19, 21, 3, 1, 1),
+           Shape(2, 3, 8, 19, 21, 3, 2, 1)}) {
+    if (!Convolution::Supports(s)) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    const Case c(s);
+    struct Result {
+      std::vector<float> y, dx, dw;
+      bool operator==(const Result& o) const { return y == o.y && dx == o.dx && dw == o.dw; }
+    };
+    const auto run = [&](Result* result) {
+      result->y.resize(c.y.size()), result->dx.resize(c.x.size());
+      Convolution convolution(s);
+      for (int i = 0; i < 20; ++i) {
+        result->dw.assign(c.w.size(), 0);
+        convolution.Forward(c.x.data(), c.w.data(), c.bias.data(), result->y.data());
+        convolution.BackwardData(c.dy.data(), c.w.data(), result->dx.data());
+        convolution.BackwardWeights(c.x.data(), c.dy.data(), result->dw.data(), NULL);
+      }
+    };
+    Result alone, first, second;
+    run(&alone);
+    std::thread other(run, &second);
+    run(&first);
+    other.join();
+    EXPECT_TRUE(first == alone);
+    EXPECT_TRUE(second == alone);
+  }
+}
+
+// Before the region, where it can be caught.
+TEST(EngineConvolutionTest, TestThreadRooms) {
+  EXPECT_THROW(ThreadRooms rooms(size_t(1) << 50), std::bad_alloc);
+  EXPECT_THROW(ThreadRooms rooms(size_t(1) << 62), std::bad_alloc);
+  EXPECT_THROW(ThreadRooms rooms(SIZE_MAX), std::bad_alloc);
+  const size_t size = 5000;
+  const ThreadRooms rooms(size);
+#pragma omp parallel
+  {
+    std::fill_n(rooms.Mine(), size, float(size_t(rooms.Mine()) >> 12 & 0xffff));
+#pragma omp barrier
+    for (size_t i = 0; i < size; ++i) EXPECT_EQ(rooms.Mine()[i], float(size_t(rooms.Mine()) >> 12 & 0xffff));
   }
 }
 

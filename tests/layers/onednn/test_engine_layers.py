@@ -1,5 +1,7 @@
 """Each accelerated layer, and chains of them, against upstream's over drawn shapes, forward and backward."""
 
+import resource
+
 import numpy as np
 import pytest
 from engines import Twins, convolution, inputs, layer, normalised
@@ -52,6 +54,25 @@ def test_dilated_convolution(tmp_path, dilation, kernel, channels, outputs, pad)
     twins.check()
 
 
+@pytest.mark.parametrize("channels, outputs, more", [
+    (3, 8, "dilation: 0"), (8, 8, "dilation: 0"), (5, 6, "dilation: 0 dilation: 1"), (6, 8, "dilation: 1 dilation: 0"),
+    (4, 6, "dilation: 0 group: 2")])
+def test_dilation_0(tmp_path, channels, outputs, more):
+    """All taps of a filter see one pixel."""
+    twins = Twins(inputs(data=(2, channels, 6, 7)) + convolution("conv", "data", "top", outputs, 3, 1, more), tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
+@pytest.mark.parametrize("channels, outputs, far", [(8, 8, 10**6), (3, 16, 30000), (5, 7, 10**8)])
+def test_an_image_that_is_lost_in_its_padding(tmp_path, channels, outputs, far):
+    """Work and memory are those of the data, not of the padded image."""
+    twins = Twins(inputs(data=(2, channels, 5, 6)) + convolution("conv", "data", "top", outputs, 3, far, f"stride: {far}"),
+                  tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
 @pytest.mark.parametrize("channels, outputs, side, batch", [
     (3, 16, 32, 5), (16, 16, 32, 3), (32, 32, 16, 4), (64, 64, 8, 5), (16, 32, 16, 2), (17, 15, 9, 2), (16, 16, 31, 1)])
 def test_convolutions_of_resnets(tmp_path, channels, outputs, side, batch):
@@ -82,6 +103,30 @@ def test_batch_norm_scale_relu(tmp_path, shape, in_place, after_convolution, slo
     twins.check(1e-3)
 
 
+@settings(drawn, max_examples=12)
+@given(st.sampled_from([0, 1, 30, 1000, 30000]), st.booleans(), st.sampled_from([0, 1, -500]), st.integers(0, 9))
+def test_statistics_of_noise_on_a_large_mean(tmp_path, mean, after_convolution, bias, seed):
+    """Upstream's variance is that of differences from the mean: so exact is ours, of the values as they are."""
+    text = inputs(data=(8, 8, 20, 20))
+    if after_convolution:
+        text += convolution("conv", "data", "x", 8)
+    else:
+        text += layer("Power", "power", "data", "x")
+    twins = Twins(text + layer("BatchNorm", "bn", "x", "top"), tmp_path, seed=seed)
+    net = twins.ours
+    net.blobs["data"].data[...] += mean
+    if after_convolution:  # copies its input, so that the borders are no outliers
+        net.params["conv"][0].data[...] = 0
+        net.params["conv"][0].data[range(8), range(8), 1, 1] = 1
+        net.params["conv"][1].data[...] = bias
+    net.forward()
+    x = np.float64(net.blobs["x"].data)
+    expected = x.var(axis=(0, 2, 3), ddof=1)
+    np.testing.assert_allclose(net.params["bn"][1].data, expected, rtol=5e-4)
+    normalised = (x - x.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(x.var(axis=(0, 2, 3), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(net.blobs["top"].data, normalised, rtol=1e-3, atol=2e-3 * max(1, mean / 1000))
+
+
 @pytest.mark.parametrize("parameters", ["axis: 1", "axis: 0 num_axes: 2 bias_term: true", "axis: 2",
                                         "num_axes: 0 bias_term: true"])
 def test_scales_of_other_axes(tmp_path, parameters):
@@ -104,6 +149,20 @@ def test_eltwise(tmp_path, shape, parameters, one_of_another_layer):
                   + layer("ReLU", "relu", "sum", "sum"), tmp_path)
     twins.pass_both_ways()
     twins.check(1e-3)
+
+
+def test_a_chain_of_sums(tmp_path):
+    """Each link doubles: 2^30 terms, were they all kept."""
+    text = inputs(data=(2, 3, 4, 5)) + convolution("conv", "data", "x0", 4)
+    for i in range(30):
+        text += layer("Eltwise", f"sum{i}", f"x{i} x{i}", f"x{i + 1}")
+    twins = Twins(text, tmp_path)
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY))  # a failure is to end this process only
+    try:
+        twins.pass_both_ways()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    twins.check()
 
 
 @drawn

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,41 @@ def test_gradients_after_a_step(tmp_path):
     for name, solver in solvers.items():
         train(solver, name, 1, start=1)
     check(solvers[OURS].net.blobs["second"].diff, solvers[STOCK].net.blobs["second"].diff, 1e-2, "gradient")
+
+
+def test_gradients_that_upstream_layers_wrote_are_freed_too(tmp_path):
+    """Dropout in place writes the gradient, and the ReLU before it again."""
+    solver = make_solver(OURS, tmp_path, small_net(layer("Dropout", "drop", "sum", "sum")))
+    train(solver, OURS, 2)
+    assert np.isnan(solver.net.blobs["sum"].diff).all()
+    train(solver, OURS, 1, start=2)
+    assert np.isfinite(solver.net.blobs["sum"].diff).all()
+
+
+@pytest.mark.parametrize("channels", [7, 8], ids=["oneDNN's kernels", "ours"])
+def test_two_solvers_at_the_same_time(tmp_path, channels):
+    """Each in its own thread, which changes no bit."""
+    net = small_net().replace("num_output: 8", f"num_output: {channels}")
+    random = np.random.default_rng(0)
+    images, labels = random.normal(size=(BATCH, 3, 16, 16)), random.integers(5, size=BATCH)
+
+    def new_solver():
+        solver = make_solver(OURS, tmp_path, net)
+        solver.net.blobs["data"].data[...] = images
+        solver.net.blobs["label"].data[...] = labels
+        return solver
+
+    alone, *both = [new_solver() for _ in range(3)]
+    alone.step(10)
+    threads = [threading.Thread(target=solver.step, args=(10,)) for solver in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for solver in both:
+        for name, blobs in alone.net.params.items():
+            for index, blob in enumerate(blobs):
+                assert (solver.net.params[name][index].data == blob.data).all(), name
 
 
 TRAIN_FOUR_STEPS = """

@@ -76,26 +76,29 @@ def test_killed_at_random_moments(smoke, scheduler, worker, tmp_path):
     options = ("--scheduler", scheduler, "--threads", 1, "--retries", 100)
     chance = random.Random(0)
     process, sweeps = place.start(*options), 1
-    for number in range(KILLS):
-        kind = ("command", "worker", "trainer")[number % 3]
-        if number % 4:  # else whenever it is: while it starts, too
+    killed = {"command": 0, "worker": 0, "trainer": 0}
+    while sum(killed.values()) < KILLS:
+        if chance.random() < 0.75:  # else whenever it is: while it starts, too
             wait_for(lambda process=process: at_work(place) or process.poll() is not None)
-        time.sleep(chance.uniform(0, smoke.seconds / 3))
+        time.sleep(chance.uniform(0, smoke.seconds / 4))
         if process.poll() is not None:  # all is done before the next kill: once more, from nothing
             check(place, smoke, process)
             place.runs.rename(tmp_path / f"sweep_{sweeps}")
             process, sweeps = place.start(*options), sweeps + 1
-            wait_for(lambda: at_work(place))
+            continue
+        kind = chance.choice([kind for kind, count in killed.items() if count == min(killed.values())])
         if kind == "command":
             process.kill()
             process.communicate()
             process = place.start(*options)
         elif kind == "worker":
             worker.kill()
+        elif victims := at_work(place):
+            with contextlib.suppress(ProcessLookupError):  # it ends by itself in this moment
+                os.kill(chance.choice(victims), signal.SIGKILL)
         else:
-            wait_for(lambda: at_work(place))
-            with contextlib.suppress(ProcessLookupError, IndexError):  # it has ended by itself in this moment
-                os.kill(chance.choice(at_work(place)), signal.SIGKILL)
+            continue
+        killed[kind] += 1
     process.wait(timeout=3600)
     check(place, smoke, process)
 

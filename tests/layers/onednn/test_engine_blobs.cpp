@@ -1,0 +1,113 @@
+// The engine's layout behind blobs: what is kept in it, and how its values are cut into work.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "google/protobuf/text_format.h"
+#include "gtest/gtest.h"
+
+#include "caffe/engine/create_layer.hpp"
+#include "caffe/engine/cut.hpp"
+#include "caffe/engine/passes.hpp"
+#include "caffe/engine/tensor.hpp"
+#include "caffe/net.hpp"
+
+#include "caffe/test/test_caffe_main.hpp"
+
+namespace caffe {
+namespace engine {
+
+// Rows are whole pixels and not much longer than a pixel has channels; parts make up the whole.
+TEST(EngineBlobsTest, TestCut) {
+  for (const int channels : {1, 3, 16, 63, 64, 65, 100, 1023, 4095, 4096, 4097, 99999, (1 << 27) + 1, 2147483647}) {
+    SCOPED_TRACE(channels);
+    const Cut cut(Dims{1, channels, 1, channels > 99999 ? 1 : 1000});
+    EXPECT_EQ(cut.row % channels, 0);
+    EXPECT_EQ(cut.block % cut.row, 0);
+    EXPECT_GE(cut.row, 64);
+    EXPECT_LE(cut.row, std::max<size_t>(channels, 16 * Cut::kManyChannels));
+    if (channels < Cut::kManyChannels) EXPECT_EQ(cut.row % 16, 0);
+    EXPECT_GE(cut.block * cut.blocks, cut.count);
+    EXPECT_LT(cut.block * (cut.blocks - 1), cut.count);
+  }
+}
+
+TEST(EngineBlobsTest, TestChainsOfSumsBecomeDense) {
+  const Dims dims = {1, 2, 3, 4};
+  const Buffer values = TakeBuffer(dims.count());
+  std::fill_n(values.get(), dims.count(), 0.75f);
+  TensorPtr sum(new Tensor(dims, values));
+  for (int i = 0; i < 30; ++i) {
+    const TensorPtr last = sum;
+    sum.reset(new Tensor(dims));
+    sum->Add(last.get(), 1);
+    sum->Add(last.get(), 1);
+    ASSERT_LE(sum->terms.size(), 8);
+  }
+  for (size_t i = 0; i < dims.count(); ++i) EXPECT_EQ(sum->Dense().get()[i], 0.75f * (1 << 30));
+}
+
+// A large mean beside the deviation, an outlier where the sums start, and both.
+TEST(EngineBlobsTest, TestMomentsKeepTheirDigits) {
+  const Dims dims = {2, 3, 64, 64};
+  const Buffer x = TakeBuffer(dims.count());
+  for (const float mean : {0.f, 1e3f, 1e5f}) {
+    for (const float outlier : {0.f, 100.f, 1e4f}) {
+      SCOPED_TRACE(::testing::Message() << mean << ", " << outlier);
+      for (size_t i = 0; i < dims.count(); ++i) x.get()[i] = mean + i % 97 / 28.f;
+      for (int c = 0; c < dims.c; ++c) x.get()[c] += outlier;
+      Channels found_mean, found_variance;
+      Moments(dims, x, &found_mean, &found_variance);
+      for (int c = 0; c < dims.c; ++c) {
+        double expected = 0, variance = 0;
+        for (size_t i = c; i < dims.count(); i += dims.c) expected += x.get()[i] / double(dims.pixels());
+        for (size_t i = c; i < dims.count(); i += dims.c) {
+          variance += (x.get()[i] - expected) * (x.get()[i] - expected) / dims.pixels();
+        }
+        EXPECT_NEAR(found_mean[c], expected, 3e-7 * (1 + expected));
+        EXPECT_NEAR(found_variance[c], variance, 1e-5 * variance);
+      }
+    }
+  }
+}
+
+#ifdef USE_ONEDNN
+
+// Only what is handed out to keep is written back: an upstream layer that asks for a writable pointer does not keep it.
+TEST(EngineBlobsTest, TestBlobsThatUpstreamWritesToStayPrivate) {
+  const std::string text =
+      "force_backward: true "
+      "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } } "
+      "layer { name: 'first' type: 'Convolution' bottom: 'data' top: 'x' convolution_param { num_output: 8 kernel_size: 3 "
+      "weight_filler { type: 'xavier' } } } "
+      "layer { name: 'bn' type: 'BatchNorm' bottom: 'x' top: 'x' } "
+      "layer { name: 'drop' type: 'Dropout' bottom: 'x' top: 'x' } "
+      "layer { name: 'relu' type: 'ReLU' bottom: 'x' top: 'x' } "
+      "layer { name: 'second' type: 'Convolution' bottom: 'x' top: 'y' convolution_param { num_output: 8 kernel_size: 3 "
+      "weight_filler { type: 'xavier' } } }";
+  NetParameter param;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &param));
+  param.mutable_state()->set_phase(TRAIN);
+  Net<float> net(param);
+  if (!Enabled()) return;
+  Blob<float>& data = *net.input_blobs()[0];
+  for (int i = 0; i < data.count(); ++i) data.mutable_cpu_data()[i] = i * i % 7;
+  Blob<float>& x = *net.blob_by_name("x");
+  const shared_ptr<Blob<float> > y = net.blob_by_name("y");
+  for (int pass = 0; pass < 2; ++pass) {
+    net.Forward();
+    net.Backward();
+    EXPECT_TRUE(IsPrivateData(*y) && IsPrivateDiff(x)) << pass;
+  }
+  const float* held = x.mutable_cpu_diff();
+  x.diff()->set_looked_at();
+  std::fill_n(y->mutable_cpu_diff(), y->count(), 1.f);
+  net.Backward();
+  EXPECT_FALSE(IsPrivateDiff(x));
+  EXPECT_GT(std::count_if(held, held + x.count(), [](float v) { return v != 0; }), 0);
+}
+
+#endif
+
+}  // namespace engine
+}  // namespace caffe
