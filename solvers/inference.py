@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from typing import NoReturn
 
@@ -112,6 +112,7 @@ class Predictor:
 
     def _start(self) -> None:
         spawn, number, param = get_context("spawn"), min(cores(), MOST_PROCESSES), self._param.SerializeToString()
+        resource_tracker.ensure_running()  # before the signal is blocked: its start unblocks it
         with _environment(dict.fromkeys(THREADS, str(cores() // number))), _blocked(signal.SIGINT):
             for _ in range(number):
                 ours, theirs = spawn.Pipe()
