@@ -86,8 +86,8 @@ def test_time_to_come(smoke):
     assert time_to_come(smoke, {smoke[0].shape: COST}, 50) == 20 * 0.5  # a run is not split
     assert time_to_come(smoke, {smoke[0].shape: COST._replace(seconds=None)}, 1) is None
     smoke[0].folder.mkdir(parents=True)
-    (smoke[0].folder / "log.csv").write_text("iteration,loss,lr,seconds\n1,5,0.1,2.0\n6,5,0.1,12.0\n")
-    assert time_to_come(smoke, {smoke[0].shape: COST}, 1) == (14 + 20) * 2.0  # the other is as fast
+    (smoke[0].folder / "log.csv").write_text("iteration,loss,lr,seconds\n1,5,0.1,2.0\n13,5,0.1,26.0\n")
+    assert time_to_come(smoke, {smoke[0].shape: COST}, 1) == (7 + 20) * 2.0  # the other is as fast
 
 
 @pytest.mark.parametrize(("walltime", "seconds"), [
