@@ -79,12 +79,8 @@ def seconds(walltime: str) -> int:
     if not form:
         raise SolverError(f"--slurm: walltime={walltime} is not a time limit such as 08:00:00 or 1-00:00:00")
     days, first, second, third = (int(part or 0) for part in form.groups())
-    if form[1] is not None:
-        hours, minutes, rest = first, second, third
-    elif form[4] is not None:
-        hours, minutes, rest = first, second, third
-    else:
-        hours, minutes, rest = 0, first, second
+    whole = form[1] is not None or form[4] is not None  # else minutes come first
+    hours, minutes, rest = (first, second, third) if whole else (0, first, second)
     total = ((24 * days + hours) * 60 + minutes) * 60 + rest
     if total < 60:
         raise SolverError(f"--slurm: walltime={walltime} is less than a minute")

@@ -18,6 +18,7 @@ from solvers.sweep.planned import PlannedRun
 from solvers.sweep.probe import Cost
 
 TAIL = 4096  # bytes of a log: a hundred rows
+ENOUGH = 10  # steps that tell a pace: the first ones are slow
 QUIET = 600.0  # seconds between two lines about progress
 
 
@@ -40,7 +41,7 @@ def pace(run: PlannedRun) -> Pace:
     if not steps:
         return Pace(0, None)
     made = steps[-1][0] - steps[0][0]
-    return Pace(steps[-1][0], (steps[-1][1] - steps[0][1]) / made if made else None)
+    return Pace(steps[-1][0], (steps[-1][1] - steps[0][1]) / made if made >= ENOUGH else None)
 
 
 class Progress:
@@ -113,7 +114,7 @@ class Progress:
 
     def stopping(self, signal: Signals | None) -> None:
         why = signal.name if signal else "error"
-        self.say(f"{why}: what runs finishes its step and saves; a second signal ends them at once")
+        self.say(f"{why}: what runs finishes its step and saves; a second signal does not wait for that")
 
     def show(self) -> None:
         """Say how far all is, where it is time to."""

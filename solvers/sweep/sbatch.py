@@ -45,15 +45,17 @@ def script(options: SlurmOptions, runs: list[PlannedRun], jobs: int, threads: in
 # Prepare the data first (data_toolkit/prepare.py), or each of the first jobs does.
 cd {shlex.quote(str(Path.cwd()))} || exit
 export OMP_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads}
+step() {{
+    srun {shlex.quote(sys.executable)} -m "$@"
+    local code=$?
+    if [ $code = 143 ]; then exec scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"; fi
+    if [ $code != 0 ]; then exit $code; fi
+}}
 run() {{  # ARGUMENTS OF EVALUATE... -- ARGUMENTS OF TRAIN...
     local evaluate=()
     while [ "$1" != -- ]; do evaluate+=("$1"); shift; done
-    shift
-    srun {shlex.quote(sys.executable)} -m solvers.train "$@" --resume --wait
-    code=$?
-    if [ $code = 143 ]; then exec scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"; fi
-    [ $code = 0 ] || exit $code
-    srun {shlex.quote(sys.executable)} -m solvers.evaluate "${{evaluate[@]}}"
+    step solvers.train "${{@:2}}" --resume --wait
+    step solvers.evaluate "${{evaluate[@]}}"
 }}
 case $SLURM_ARRAY_TASK_ID in
 {cases}

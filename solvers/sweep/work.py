@@ -105,7 +105,7 @@ class Children:
         with self.lock:
             for process, its_sweep in self.processes.items():
                 if sweep in (its_sweep, None) and its_sweep not in self.ending:
-                    process.send_signal(signal.SIGTERM)  # once: the second signal ends solvers.train at once
+                    process.send_signal(signal.SIGTERM)  # solvers.sweep.leash passes it on
             self.ending |= set(self.processes.values()) if sweep is None else {sweep}
 
 

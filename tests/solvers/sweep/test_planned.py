@@ -86,8 +86,8 @@ def test_time_to_come(smoke):
     assert time_to_come(smoke, {smoke[0].shape: COST}, 50) == 20 * 0.5  # a run is not split
     assert time_to_come(smoke, {smoke[0].shape: COST._replace(seconds=None)}, 1) is None
     smoke[0].folder.mkdir(parents=True)
-    (smoke[0].folder / "log.csv").write_text("iteration,loss,lr,seconds\n1,5,0.1,2.0\n6,5,0.1,12.0\n")
-    assert time_to_come(smoke, {smoke[0].shape: COST}, 1) == (14 + 20) * 2.0  # the other is as fast
+    (smoke[0].folder / "log.csv").write_text("iteration,loss,lr,seconds\n1,5,0.1,2.0\n13,5,0.1,26.0\n")
+    assert time_to_come(smoke, {smoke[0].shape: COST}, 1) == (7 + 20) * 2.0  # the other is as fast
 
 
 @pytest.mark.parametrize(("walltime", "seconds"), [
@@ -120,15 +120,15 @@ def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_
     script = sbatch.script(options, smoke, 2, 4, 3 << 30, ("0",), tmp_path / "my data")
     assert {"#SBATCH --partition=long", "#SBATCH --time=08:00:00", "#SBATCH --gres=gpu:1", "#SBATCH --array=0-1%2",
             "#SBATCH --cpus-per-task=4", "#SBATCH --mem=3072M", "#SBATCH --signal=TERM@300"} <= set(script.splitlines())
-    for name, text in {"srun": '[ "$3" = solvers.train ] && code=$CODE; printf "%s\\n" "$@" ""; exit $code',
+    for name, text in {"srun": 'printf "%s\\n" "$@" ""; [ "$3" != $FAILS ] || exit $CODE',
                        "scontrol": 'printf "%s\\n" "$@"'}.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
     for number, run in enumerate(smoke):
-        def said(code: int, number=number) -> tuple[list[str], int]:
+        def said(code: int, fails: str = "solvers.train", number=number) -> tuple[list[list[str]], int]:
             done = subprocess.run(["bash", "-c", script], text=True, capture_output=True, env={
                 "PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_JOB_ID": "7",
-                "CODE": str(code)})
+                "FAILS": fails, "CODE": str(code)})
             assert not done.stderr
             return [part.split("\n") for part in done.stdout.strip().split("\n\n")], done.returncode
 
@@ -136,6 +136,7 @@ def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_
         assert train[1:] == ["-m", "solvers.train", *run.arguments, "--gpu", "0", "--resume", "--wait"]
         assert evaluate[1:] == ["-m", "solvers.evaluate", str(run.folder), "--data", str(tmp_path / "my data")]
         assert said(143)[0][1] == ["requeue", f"7_{number}"]
+        assert said(143, "solvers.evaluate")[0][2] == ["requeue", f"7_{number}"]
         assert len(said(2)[0]) == 1 and said(2)[1] == 2
 
 

@@ -39,7 +39,7 @@ def trainers(place: Place) -> list[int]:
             command = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"solvers.train" in command and str(place.runs).encode() in command:
+        if b"solvers.train" in command and b"solvers.sweep.leash" not in command and str(place.runs).encode() in command:
             found.append(int(process.name))
     return found
 
