@@ -94,7 +94,10 @@ class Predictor:
         starts = iter(range(0, total, PART))
         if cores() == 1:
             self.net.copy_from(str(model))
-            yield from ((start, probabilities(self.net, self._sets[name], start)) for start in starts)
+            for start in starts:
+                with user_layers.blamed(self._param):
+                    part = probabilities(self.net, self._sets[name], start)
+                yield start, part
             return
         if not self._workers:
             self._start()

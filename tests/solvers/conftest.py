@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from solvers import train
+from solvers import threads, train
 
 
 @pytest.fixture
@@ -28,3 +28,17 @@ def run(tmp_path, monkeypatch):
 def folder(tmp_path):
     """The run folder of the setting "tiny"."""
     return tmp_path / "runs" / "tiny" / "noise_0.0" / "seed_123"
+
+
+@pytest.fixture(autouse=True)
+def as_if_idle(monkeypatch):
+    """Whether other processes have the machine is not told: a note of that on stderr would come as it likes."""
+    monkeypatch.setattr(threads, "_used", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    """Afterwards as many threads compute as before the test."""
+    number = threads.count()
+    yield
+    threads.use(number)

@@ -44,13 +44,14 @@ def test_a_layer_that_raises(setting, run, tmp_path, module, capfd, method, line
     assert f": {tmp_path / name}.py:{line}: def {method}(" in error
 
 
-def test_a_layer_that_raises_while_it_is_evaluated(setting, run, folder, tmp_path, module, monkeypatch, capfd):
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_layer_that_raises_while_it_is_evaluated(processes, setting, run, folder, tmp_path, module, monkeypatch, capfd):
     name = module("bottom[0].data\n", "bottom[0].data if self.phase == 0 else 1 / 0\n")
     assert run(setting(net=tiny.python_layer_net(name)), "--max-iter", 1, "--allow-module", name) == 0
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset())
-    assert evaluate.main([str(folder), "--allow-module", name]) == 2
+    assert evaluate.main([str(folder), "--allow-module", name, "--threads", processes]) == 2
     error = capfd.readouterr().err
-    assert f"layer (Python, {name}.Same): its forward raises ZeroDivisionError (" in error
+    assert f"layer 'own' (Python, {name}.Same): its forward raises ZeroDivisionError (" in error
     assert f"{tmp_path / name}.py:5: " in error
 
 
