@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+needs_compiler = pytest.mark.skipif(not shutil.which("c++"), reason="nothing to build with: the image holds a finished Caffe")
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "docker" / "build_caffe.py"
 
@@ -198,6 +200,7 @@ def test_fedora_gets_the_dnf_command(tmp_path):
     assert done.stderr.endswith("\n    sudo dnf install glog-devel\n")
 
 
+@needs_compiler
 def test_an_interpreter_without_boost_python_is_told_which_one_has_it(build, monkeypatch):
     monkeypatch.setattr(build, "sys", SimpleNamespace(base_prefix="/opt/python", version_info=(3, 99)))
     has = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -226,7 +229,7 @@ def test_installed_python_messages_have_our_fields():
         "CCE", "CCE_DN", "MAE", "MAE_DN", "MSE", "MSE_DN", "GCE", "GCE_DN", "DM"]
 
 
-@pytest.mark.skipif(not shutil.which("c++"), reason="no compiler: the image holds a finished Caffe")
+@needs_compiler
 def test_a_second_run_builds_nothing(tmp_path):
     fake = write_tree(tmp_path, {"cmake": "#!/bin/sh\necho called >&2\nexit 1"}) / "cmake"
     fake.chmod(0o755)

@@ -1,10 +1,13 @@
 """Which of cuDNN's algorithms convolutions get: docker/cuda/cudnn_algorithms.hpp over a cuDNN that says what a test wants."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.skipif(not shutil.which("c++"), reason="no compiler here to build the program under test")
 
 HERE = Path(__file__).parent / "cudnn_algorithms"
 CUDA = Path(__file__).resolve().parents[2] / "docker" / "cuda"
