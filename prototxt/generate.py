@@ -7,7 +7,6 @@
 
 import argparse
 import re
-import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from caffe.proto import caffe_pb2 as pb
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from data_toolkit.commands import command
 from layers.weighting import WEIGHTINGS
 
 HERE = Path(__file__).resolve().parent
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_setting(args.output, **chosen)
         except (ValueError, OSError) as error:
             parser.exit(2, f"error: {error}\n")
-        print(f"wrote {args.output}; train it: python -m solvers.train {shlex.quote(str(args.output))}")
+        print(f"wrote {args.output}; train it: {command('solvers.train', [args.output])}")
         return 0
     if given:
         parser.exit(2, f"error: --{next(iter(given))} is for a setting of your own: name its folder with -o\n")

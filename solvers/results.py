@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from layers.did_you_mean import did_you_mean
+from data_toolkit.commands import command
 from solvers import config, published
 from solvers.errors import SolverError
 from solvers.published import Curve, PublishedRun
@@ -148,11 +148,8 @@ def read(run: Path) -> Result:
     Raises
     ------
     SolverError
-        If the folder, its accuracy.txt or its config.json is missing or malformed.
+        If its accuracy.txt or its config.json is missing or malformed.
     """
-    if not run.is_dir():
-        siblings = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
-        raise SolverError(f"{run}: no such folder{did_you_mean(run.name, siblings)}")
     about = config.read(run)
     whole = ours = read_accuracy(run / "accuracy.txt")
     released = published.match(about)
@@ -200,7 +197,7 @@ def read_accuracy(path: Path) -> Curve:
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     if not lines:
         state = "empty" if path.is_file() else "no"
-        raise SolverError(f"{path.parent}: {state} {path.name}; run python -m solvers.evaluate {path.parent} first")
+        raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [path.parent])} first")
     curve = Curve([], [])
     for number, line in enumerate(lines, start=1):
         found = ACCURACY_LINE.fullmatch(line)

@@ -10,7 +10,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_toolkit.commands import command
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 from solvers import (
@@ -130,8 +130,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             print(f"note: {reason}", flush=True)
         if not devices:
             threads.note_if_busy()
-        go_on = "python -m solvers.train " + shlex.join(
-            [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
+        go_on = command("solvers.train", [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
         observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
         if observer and data.matched and not dynamics.is_whole(folder, start, observer.interval):
             print(f"note: {folder / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
@@ -166,7 +165,7 @@ def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace)
     for path in allowed.folders_read(nets):
         if not any(path.is_relative_to(always) for always in (folder.resolve(), args.data.resolve())):
             options += ["--allow-path", str(path)]
-    return "next: python -m solvers.evaluate " + shlex.join([str(folder), *options])
+    return "next: " + command("solvers.evaluate", [folder, *options])
 
 
 class Plan(NamedTuple):

@@ -92,7 +92,7 @@ def test_killed_and_interrupted_it_goes_on(place, by_hand):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and not trainers(place), err
     assert f"goes on at step {saved}" in out
-    assert out.endswith(f"go on with\n  python -m solvers.sweep {' '.join(place.command()[3:])}\n")
+    assert out.endswith(f"/bin/python -m solvers.sweep {' '.join(place.command()[3:])}\n") and "go on with\n" in out
 
     assert place.run().returncode == 0
     assert place.accuracies() == {ONE: by_hand}
