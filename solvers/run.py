@@ -131,7 +131,8 @@ class Run:
             now = self.config[name]
             then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # runs of before did not say these
             if then != now:
-                raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}")
+                advice = f": give --snapshot {then}" if name == "snapshot" else ""
+                raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}{advice}")
         then = prototext.read(self.folder / "train.prototxt", pb.NetParameter())
         self._same("train.prototxt", then, self.setting.net)
         then = prototext.read(self.solver_file, pb.SolverParameter())
