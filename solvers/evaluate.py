@@ -38,7 +38,7 @@ from solvers import (
     user_layers,
 )
 from solvers.checkpoints import Checkpoints
-from solvers.engine import caffe, last_words
+from solvers.engine import caffe, last_words, why_slow
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.evaluation_progress import EvaluationProgress
 from solvers.inference import Predictor
@@ -75,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
     threads.use(args.threads)
+    if reason := why_slow():
+        print(f"note: {reason}", file=sys.stderr, flush=True)
     try:
         with last_words(f"{args.run} and what was measured before are as they were"), user_layers.blamed():
             evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data),
