@@ -79,7 +79,7 @@ class SoftmaxLoss:
     ----------
     scores : float array with the classes on `axis`, e.g. (N, C) or (N, C, H, W)
     labels : one whole number a position, e.g. (N,) or (N, 1, H, W)
-    weighting : which of the nine losses
+    weighting : which of the losses
     ignore_label : positions with this label have no gradient and are not counted
     axis : of the classes
 

@@ -67,8 +67,9 @@ def test_no_weighting(face, net, tmp_path):
 def test_unknown_weighting_in_the_environment(face, net, tmp_path, monkeypatch):
     monkeypatch.setenv("CAFFE_WEIGHTING", "focal")
     prototxt = faces.scores_and_labels() + faces.loss(face, CHOICE, {})
-    expect(face, net, tmp_path, prototxt, 0, {"native": "CAFFE_WEIGHTING is 'focal', which is none of CCE CCE_DN MAE",
-                                              "python": "unknown weighting 'focal' (one of CCE, CCE_DN, MAE"}[face])
+    expect(face, net, tmp_path, prototxt, 0, {
+        "native": "CAFFE_WEIGHTING is 'focal', which is none of CCE CCE_DN MAE",
+        "python": 'unknown weighting \'focal\'; did you mean "FOCAL"? (one of CCE, CCE_DN, MAE'}[face])
 
 
 def test_force_backward_asks_python_for_too_much(net):

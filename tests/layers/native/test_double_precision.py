@@ -5,11 +5,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import faces
 import numpy as np
 import pytest
+import rows
 
 from layers.softmax_loss import SoftmaxLoss
-from layers.weighting import WEIGHTINGS, Weighting
+from layers.weighting import WEIGHTINGS
 
 SOURCE = Path(__file__).with_name("layer_probe.cpp")
 IGNORED = 255
@@ -62,14 +64,15 @@ def batch(seed: int) -> tuple[np.ndarray, np.ndarray]:
                          + [("UnifiedWeightLoss", "DM")])
 def test_twelve_digits(probe, kind, name, seed):
     rng = np.random.default_rng([seed, 1])
-    q, lam, beta, loss_weight = (float(rng.uniform(*limits)) for limits in ((0, 2), (0, 2), (-4, 12), (0.1, 10)))
-    choice = f"weighting: {name} q: {q!r}" if kind == "WeightedSoftmaxWithLoss" else ""
-    layer = f'type: "{kind}" loss_param {{ {choice} lamda_p: {lam!r} scale: {beta!r} ignore_label: {IGNORED} }}'
+    parameters, loss_weight = rows.drawn(name, rng), float(rng.uniform(0.1, 10))
+    chosen = {"weighting": name} if kind == "WeightedSoftmaxWithLoss" else {}
+    layer = faces.layer("native", kind, (), (), {**chosen, **parameters, "ignore_label": IGNORED})
+    layer = layer.strip().removeprefix("layer {").removesuffix("}")
     scores, labels = batch(seed)
 
     value, gradient = probe(layer, scores, labels, loss_weight)
 
-    expected = SoftmaxLoss(scores, labels, Weighting(name, q, lam, beta), IGNORED)
+    expected = SoftmaxLoss(scores, labels, rows.weighting(name, parameters), IGNORED)
     np.testing.assert_allclose(value, expected.value, rtol=1e-12)
     np.testing.assert_allclose(gradient, expected.gradient(loss_weight), rtol=1e-12)
     assert np.count_nonzero(gradient) > gradient.size / 2
