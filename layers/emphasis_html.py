@@ -35,8 +35,8 @@ def page(settings: Iterable[tuple[str, Weighting]]) -> str:
     data = {
         "rows": [_row(row) for row in ROWS],
         "settings": [{"name": name, "row": weighting.row.name, "given": weighting.parameters} for name, weighting in settings],
-        "functions": formula.FUNCTIONS, "meant": formula.MEANT, "most": formula.MOST_CHARACTERS, "nesting": formula.MOST_NESTING,
-        "custom": CUSTOM,
+        "functions": formula.FUNCTIONS, "meant": formula.MEANT, "most": formula.MOST_CHARACTERS,
+        "nesting": formula.MOST_NESTING, "custom": CUSTOM,
         "charts": {"density": _chart("density", "normalised weight", names), "c": _chart("c", "c(p)", names)},
     }
     scripts = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), (PAGE / "page.js").read_text()]
@@ -65,15 +65,15 @@ def _chart(field: str, title: str, names: list[str]) -> dict:
     y = alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=True))
     colours = [f"var(--series-{number % 8})" for number in range(len(names))]
     colour = alt.Color("name:N", scale=alt.Scale(domain=names, range=colours),
-                       legend=alt.Legend(title=None, orient="bottom", columns=2, labelLimit=300, symbolStrokeWidth=2))
+                       legend=alt.Legend(title=None, orient="bottom", columns=2, columnPadding=30, labelLimit=300, symbolStrokeWidth=2))
     dash = alt.StrokeDash("name:N", legend=None, scale=alt.Scale(
         domain=names, range=[[[1, 0], [6, 3], [2, 2]][number % 3] for number in range(len(names))]))
     curves = alt.Chart(alt.NamedData("curves")).mark_line(strokeWidth=1.3, clip=True).encode(
         x=x, y=y, color=colour, strokeDash=dash)
     tried = alt.Chart(alt.NamedData("tried")).mark_line(strokeWidth=3.5, clip=True, color="currentColor").encode(x=x, y=y)
     text = {"labelColor": "currentColor", "titleColor": "currentColor", "domainColor": "currentColor",
-            "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15, "titleFontWeight": "normal", "labelFont": "inherit",
-            "titleFont": "inherit", "labelFontSize": 12, "titleFontSize": 13}
+            "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15, "titleFontWeight": "normal",
+            "labelFont": "inherit", "titleFont": "inherit", "labelFontSize": 12, "titleFontSize": 13}
     chart = (curves + tried).properties(width="container", height=HEIGHT).configure(
         background="transparent", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), aria=False).configure_axis(
         **text).configure_legend(labelColor="currentColor", labelFont="inherit", labelFontSize=12).configure_view(stroke=None)

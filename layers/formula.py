@@ -83,6 +83,7 @@ class Formula:
 
         Infinite or NaN where the operations are, without a warning.
         """
+        kind = next((value.dtype.type for value in values.values() if hasattr(value, "dtype")), np.float64)
         stack = []
         with np.errstate(all="ignore"):
             for what, operand in self.program:
@@ -93,17 +94,13 @@ class Formula:
                 else:
                     operands = stack[-operand:]
                     del stack[-operand:]
-                    if all(type(value) in (float, bool) for value in operands):  # as arrays compute: 1 / 0 is infinite
-                        stack.append(type(result)(result) if isinstance(result := _of_numbers(what, operands), bool)
-                                     else float(result))
-                    else:
-                        stack.append(NUMPY[what](*operands))
+                    if what == "choose" or all(type(value) is float for value in operands):
+                        # As arrays of p's type compute: 1 / 0 is infinite, and so is what single precision cannot hold.
+                        operands = [kind(value) if type(value) is float else value for value in operands]
+                    result = NUMPY[what](*operands)
+                    # A number must not widen the arrays that it meets.
+                    stack.append(float(result) if np.ndim(result) == 0 and what not in COMPARISONS else result)
         return stack[0]
-
-
-def _of_numbers(what: str, operands: list[float | bool]) -> float | bool:
-    result = NUMPY[what](*map(np.float64, operands)) if what != "choose" else operands[1 if operands[0] else 2]
-    return bool(result) if what in COMPARISONS else result
 
 
 @functools.lru_cache(maxsize=1024)

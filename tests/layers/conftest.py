@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import faces
 import numpy as np
@@ -58,6 +61,26 @@ def net(tmp_path_factory) -> Callable:
 def loss_net(net) -> Callable:
     """A function from a loss layer's prototxt, and the shapes it starts with, to a net for faces.run."""
     return lambda loss, *shapes: net(faces.scores_and_labels(*shapes) + loss)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory) -> Callable:
+    """A function from a C++ source to its program, linked with the Caffe that was built."""
+    caffe = pytest.importorskip("caffe", reason="there is no Caffe in this Python")
+    built = Path(caffe.__file__).parents[2]
+    if not shutil.which("g++"):
+        pytest.skip("there is no g++ to compile a probe")
+    if not (built / "include").is_dir():
+        pytest.skip(f"Caffe's headers are not in {built / 'include'}")
+
+    def compile_(source: Path) -> Path:
+        program = tmp_path_factory.mktemp("probe") / source.stem
+        subprocess.run(["g++", "-std=c++17", "-w", "-O1", "-DCPU_ONLY", f"-I{built}/include", source, "-o", program,
+                        f"-L{built}/lib", f"-Wl,-rpath,{built}/lib", "-lcaffe", "-lglog", "-lprotobuf", "-lboost_system"],
+                       check=True)
+        return program
+
+    return compile_
 
 
 @dataclass

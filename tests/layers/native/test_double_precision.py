@@ -1,6 +1,5 @@
 """The C++ layers in double precision, which pycaffe does not have, against NumPy: equal to 12 digits."""
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -21,19 +20,10 @@ RANGE = 3  # of ordinary scores: then 1 - p > e^-6, and its rounding stays below
 GAPS = (1000, -1000, 100, -100)
 
 
-@pytest.fixture(scope="session")
-def probe(tmp_path_factory) -> Callable:
+@pytest.fixture(scope="module")
+def probe(compiled) -> Callable:
     """A function from a loss layer's prototxt, scores (N, C, inner) and labels (N, inner) to value and gradient."""
-    caffe = pytest.importorskip("caffe", reason="there is no Caffe in this Python")
-    if not shutil.which("g++"):
-        pytest.skip("there is no g++ to compile layer_probe.cpp")
-    built = Path(caffe.__file__).parents[2]
-    if not (built / "include").is_dir():
-        pytest.skip(f"Caffe's headers are not in {built / 'include'}")
-    program = tmp_path_factory.mktemp("probe") / "layer_probe"
-    subprocess.run(["g++", "-std=c++17", "-w", "-O1", "-DCPU_ONLY", f"-I{built}/include", SOURCE, "-o", program,
-                    f"-L{built}/lib", f"-Wl,-rpath,{built}/lib", "-lcaffe", "-lglog", "-lprotobuf", "-lboost_system"],
-                   check=True)
+    program = compiled(SOURCE)
 
     def run(layer: str, scores: np.ndarray, labels: np.ndarray, loss_weight: float) -> tuple[float, np.ndarray]:
         result = subprocess.run([program, layer, *map(str, scores.shape), repr(loss_weight)], capture_output=True,
