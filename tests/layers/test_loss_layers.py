@@ -199,8 +199,9 @@ def test_native_against_python(both_faces, net, loss, name, ignore_label, shape,
     for each in nets.values():
         each.forward()
         each.backward()
-    for name in ("prob_groundtruth", "loss"):
-        close(python.blobs[name].data, native.blobs[name].data)
+    close(python.blobs["prob_groundtruth"].data, native.blobs["prob_groundtruth"].data)
+    # The literature's values are differences, of which float32 keeps fewer digits where p is near 1.
+    np.testing.assert_allclose(python.blobs["loss"].data, native.blobs["loss"].data, rtol=1e-5, atol=2e-5)
     close(python.blobs["scores"].diff, native.blobs["scores"].diff)
     for ours, theirs in zip(python.params["weights"], native.params["weights"], strict=True):
         np.testing.assert_allclose(ours.diff, theirs.diff, atol=1e-5 * loss_weight)  # sums that cancel

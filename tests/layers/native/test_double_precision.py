@@ -65,4 +65,4 @@ def test_twelve_digits(probe, kind, name, seed):
     expected = SoftmaxLoss(scores, labels, rows.weighting(name, parameters), IGNORED)
     np.testing.assert_allclose(value, expected.value, rtol=1e-12)
     np.testing.assert_allclose(gradient, expected.gradient(loss_weight), rtol=1e-12)
-    assert np.count_nonzero(gradient) > gradient.size / 2
+    assert np.count_nonzero(gradient) > (0 if name.startswith("GCE_TRUNCATED") else gradient.size / 2)
