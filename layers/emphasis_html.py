@@ -65,7 +65,7 @@ def _chart(field: str, title: str, names: list[str]) -> dict:
     y = alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=True))
     colours = [f"var(--series-{number % 8})" for number in range(len(names))]
     colour = alt.Color("name:N", scale=alt.Scale(domain=names, range=colours),
-                       legend=alt.Legend(title=None, orient="bottom", columns=2, columnPadding=30, labelLimit=300, symbolStrokeWidth=2))
+                       legend=alt.Legend(title=None, orient="bottom", columns=2, columnPadding=30, labelLimit=300))
     dash = alt.StrokeDash("name:N", legend=None, scale=alt.Scale(
         domain=names, range=[[[1, 0], [6, 3], [2, 2]][number % 3] for number in range(len(names))]))
     curves = alt.Chart(alt.NamedData("curves")).mark_line(strokeWidth=1.3, clip=True).encode(

@@ -45,7 +45,7 @@ def formulas() -> str:
 
 def choices() -> str:
     """The table of docs/weightings.md: what a reader needs in order to choose."""
-    lines = [f"| weighting | parameters, default, range | psi | emphasis at p = {UNTRAINED} | largest emphasis | what it is | source |",
+    lines = [f"| weighting | parameters, default, range | psi | emphasis at p = {UNTRAINED} | largest | what it is | source |",
              "|---|---|---|---|---|---|---|"]
     for row in ROWS:
         numbers = "<br>".join(f"`{parameter.name}` {parameter.default:g}, {parameter.range}: {parameter.meaning}"
