@@ -83,7 +83,6 @@ class Formula:
 
         Infinite or NaN where the operations are, without a warning.
         """
-        kind = next((value.dtype.type for value in values.values() if hasattr(value, "dtype")), np.float64)
         stack = []
         with np.errstate(all="ignore"):
             for what, operand in self.program:
@@ -91,16 +90,26 @@ class Formula:
                     stack.append(operand)
                 elif what == "name":
                     stack.append(values[operand])
+                elif operand == 2:
+                    second = stack.pop()
+                    first = stack[-1]
+                    stack[-1] = (NUMPY[what](first, second) if type(first) is not float or type(second) is not float
+                                 else _of_numbers(what, values, first, second))
+                elif operand == 1:
+                    first = stack[-1]
+                    stack[-1] = NUMPY[what](first) if type(first) is not float else _of_numbers(what, values, first)
                 else:
-                    operands = stack[-operand:]
-                    del stack[-operand:]
-                    if what == "choose" or all(type(value) is float for value in operands):
-                        # As arrays of p's type compute: 1 / 0 is infinite, and so is what single precision cannot hold.
-                        operands = [kind(value) if type(value) is float else value for value in operands]
-                    result = NUMPY[what](*operands)
-                    # A number must not widen the arrays that it meets.
-                    stack.append(float(result) if np.ndim(result) == 0 and what not in COMPARISONS else result)
+                    stack[-3:] = [_of_numbers(what, values, *stack[-3:])]
         return stack[0]
+
+
+def _of_numbers(what: str, values: dict, *operands: np.ndarray | float) -> np.ndarray | float:
+    """An operation on numbers that are no arrays, as arrays of p's type compute: 1 / 0 is infinite, and so is what single
+    precision cannot hold. The result is a number again, which does not widen the arrays that it meets.
+    """
+    kind = next((value.dtype.type for value in values.values() if hasattr(value, "dtype")), np.float64)
+    result = NUMPY[what](*(kind(value) if type(value) is float else value for value in operands))
+    return float(result) if np.ndim(result) == 0 and what not in COMPARISONS else result
 
 
 @functools.lru_cache(maxsize=1024)

@@ -157,13 +157,18 @@ class Weighting:
 
     def normaliser(self, p: np.ndarray) -> float:
         """S of a batch with label probabilities p; not 0 even if p is empty."""
-        if self.name == "CCE":  # stock Caffe's
-            return float(max(1, p.size))
-        return 1e-8 + float(self.weight(p).sum(dtype=np.float64))
+        return self.normaliser_and_value(p)[0]
 
     def value(self, p: np.ndarray) -> float:
         """V of a batch, the weighted distances' sum over S; 0 if p is empty."""
-        return float((self.weight(p) * self.distance(p)).sum(dtype=np.float64)) / self.normaliser(p)
+        return self.normaliser_and_value(p)[1]
+
+    def normaliser_and_value(self, p: np.ndarray) -> tuple[float, float]:
+        """S and V."""
+        weight = self.weight(p)
+        # CCE's S is stock Caffe's.
+        normaliser = float(max(1, p.size)) if self.name == "CCE" else 1e-8 + float(weight.sum(dtype=np.float64))
+        return normaliser, float((weight * self.distance(p)).sum(dtype=np.float64)) / normaliser
 
     def mode(self) -> float:
         """psi, the p of the largest emphasis, by the row's formula or, without one, found within 1e-9.

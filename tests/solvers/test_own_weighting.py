@@ -114,8 +114,8 @@ def test_mistakes_in_a_file(setting, run, capsys, tmp_path, face):
                                      'param_str: \'{"weighting": "CUSTOM", "formula": "pw(p, 1)"}\' }')
     assert run(setting(loss=loss)) == 2
     assert capsys.readouterr().err == (
-        "error: layer 'loss' (WeightedSoftmaxWithLoss): formula, character 1: unknown name \"pw\" (there are p, pow, min, max, "
-        'exp, log, log1p, sqrt, abs); did you mean "pow"?\n    pw(p, 1)\n    ^\n')
+        "error: layer 'loss' (WeightedSoftmaxWithLoss): formula, character 1: unknown name \"pw\" (there are p, pow, min, "
+        'max, exp, log, log1p, sqrt, abs); did you mean "pow"?\n    pw(p, 1)\n    ^\n')
     assert not (tmp_path / "runs").exists()
 
 
