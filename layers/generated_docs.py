@@ -15,6 +15,7 @@ from layers.weighting import Weighting
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- written by python -m layers.generated_docs: {} -->", "<!-- end -->"
+FIGURE = ROOT / "docs/weightings.png"  # all rows with their default parameters, drawn when a table changes
 UNTRAINED = 0.01  # p of a net of 100 classes that has learnt nothing
 
 
@@ -94,6 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{'stale' if check else 'wrote'} {path.relative_to(ROOT)}")
         if not check:
             path.write_text(text)
+    if stale and not check:
+        from layers import plot_emphasis
+
+        plot_emphasis.draw([row.name for row in ROWS if row.name != CUSTOM]).savefig(FIGURE, dpi=120)
+        print(f"wrote {FIGURE.relative_to(ROOT)}")
     return 1 if check and stale else 0
 
 

@@ -60,13 +60,13 @@ def draw(settings: list[str]) -> plt.Figure:
     """One curve a setting: the weight normalised over p, with its mode as a dot."""
     p = np.linspace(0, 1, 1001)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for text in settings:
+    for number, text in enumerate(settings):
         weighting = parse(text)
         label = text
         for written, drawn in ((",", ", "), (":", ", "), ("=", " = "), ("lambda", "λ"), ("beta", "β")):
             label = label.replace(written, drawn)
         density = weighting.density(p)
-        [line] = axes.plot(p, density, label=label)
+        [line] = axes.plot(p, density, label=label, linestyle=("-", "--", ":")[number // 10 % 3])  # colours repeat
         top = int(density.argmax())
         axes.plot(p[top], density[top], "o", color=line.get_color(), markersize=4)
     axes.set(xlabel="p, the probability given to the label", ylabel="normalised weight", xlim=(0, 1), ylim=(0, None))

@@ -104,6 +104,14 @@ def test_mistakes_on_the_command_line(setting, run, capsys, tmp_path, arguments,
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(("classes", "code"), [(100, 2), (10, 0)])
+def test_a_weighting_that_must_know_the_number_of_classes(setting, run, capsys, classes, code):
+    options = ["--weighting", "FORWARD", "--set", f"classes={classes}"]
+    assert run(setting(loss=tiny.WEIGHTED), "--max-iter", 1, *options) == code
+    error = capsys.readouterr().err
+    assert ("'loss' scores 10 classes, but its weighting is told that there are 100: say classes: 10" in error) == (code == 2)
+
+
 @pytest.mark.parametrize("face", ["native", "python"])
 def test_mistakes_in_a_file(setting, run, capsys, tmp_path, face):
     if face == "native":
