@@ -1,6 +1,7 @@
 """How the commands of this folder fail: one line that says what was wrong, where, and what to do; exit code 2."""
 
 import argparse
+import re
 import sys
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def failed(error: Exception) -> int:
-    """Print an error as one line on stderr and return the exit code."""
-    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    """Print an error as one line on stderr, with the caret under a formula if it has one, and return the exit code."""
+    text, *caret = re.split(r"(\n    .*\n +\^$)", str(error))
+    print("error:", " ".join(text.split()) + "".join(caret), file=sys.stderr)
     return 2

@@ -95,6 +95,8 @@ def _filled(net: caffe.Net, blobs: tuple[str, ...], feeder: BatchFeeder | None) 
 def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed: np.ndarray | None) -> None:
     """Check that every label is one of the net's outputs. Stock Caffe would read past the end of its scores.
 
+    A weighting that has to know the number of classes must have the net's.
+
     Parameters
     ----------
     net : caffe.Net
@@ -111,6 +113,10 @@ def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed
     """
     layers = list(layers_in(param, state))
     for layer in filter(losses.is_softmax_loss, layers):
+        classes = losses.weighting_of(layer).parameters.get("classes")
+        if classes not in (None, outputs := _outputs(layer, net)):
+            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
+                              f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
         for source, labels in _labels(layer.bottom[1], layers, fed):
             _check_labels(source, labels, layer, net)
 
@@ -125,9 +131,14 @@ def check_first_batch(net: caffe.Net, param: pb.NetParameter, state: pb.NetState
             _check_labels(f"the first batch of {label!r}", net.blobs[label].data, layer, net)
 
 
+def _outputs(layer: pb.LayerParameter, net: caffe.Net) -> int:
+    """How many classes a loss has scores of."""
+    return net.blobs[layer.bottom[0]].data.shape[losses.parameters(layer).get("axis", 1)]
+
+
 def _check_labels(source: str, labels: np.ndarray, layer: pb.LayerParameter, net: caffe.Net) -> None:
     given = losses.parameters(layer)
-    outputs = net.blobs[layer.bottom[0]].data.shape[given.get("axis", 1)]
+    outputs = _outputs(layer, net)
     wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
     if "ignore_label" in given:
         wrong &= labels != given["ignore_label"]

@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from data_toolkit.files import write_atomically
+from layers.table import OWN
 from solvers import config, prototext
 from solvers.checkpoints import FOLDER, Checkpoints
 from solvers.engine import caffe
@@ -34,10 +36,19 @@ SAME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha2
 
 
 def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -> Path:
-    """The folder of a run; what `changed` in the setting becomes part of the setting's name: res44_usw_beta_8."""
-    changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}"
-                      for name, value in changed.items())
+    """The folder of a run; what `changed` in the setting becomes part of the setting's name: res44_usw_beta_8.
+
+    A formula's characters that no file name should have are written as in addresses: %2F for /.
+    """
+    changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}" if name not in OWN else
+                      f"_{name}_{_file_name(value)}" for name, value in changed.items())
     return runs / (setting + changes) / labels / f"seed_{seed}"
+
+
+def _file_name(formula: str) -> str:
+    """A formula without its spaces as a part of a file's name; of a long one the beginning and a checksum."""
+    name = quote(formula.replace(" ", ""), safe="()*+,")
+    return name if len(name) <= 120 else f"{name[:100]}_{_sha256(name)[:16]}"
 
 
 def make(folder: Path) -> list[Path]:

@@ -87,8 +87,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     labels, chosen, changed, solver_param, allowed, fed, folder = plan(args, devices)
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
-    if args.weighting:
-        os.environ["CAFFE_WEIGHTING"] = args.weighting  # for Python layers of the user's own
+    if name := options.of_loss(args)["weighting"]:
+        os.environ["CAFFE_WEIGHTING"] = name  # for Python layers of the user's own
     rehearse(chosen, solver_param, devices)
 
     new = run.make(folder)
@@ -221,12 +221,12 @@ def plan(args: argparse.Namespace, devices: list[int]) -> Plan:
 
 def from_environment(args: argparse.Namespace, changed: dict) -> list[str]:
     """The option that says what this run took from CAFFE_WEIGHTING, if it did."""
-    return ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
+    return ["--weighting", changed["weighting"]] if "weighting" in changed and not options.of_loss(args)["weighting"] else []
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
     """Put the options about losses into `net`; return those that change what its file says."""
-    changed = losses.override(net, {name: getattr(args, name) for name in ("weighting", "beta", "lambda", "q")})
+    changed = losses.override(net, options.of_loss(args))
     if args.layers == "python":
         losses.to_python(net)
         changed["layers"] = args.layers

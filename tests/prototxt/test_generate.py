@@ -59,7 +59,7 @@ def test_a_setting_of_ones_own(tmp_path, capsys, weighting):
     assert capsys.readouterr().out == f"wrote {tmp_path}/mine; train it: {command('solvers.train', [tmp_path / 'mine'])}\n"
     net, test, solver = (text_format.Parse((tmp_path / "mine" / f"{name}.prototxt").read_text(), kind()) for name, kind in (
         ("train", pb.NetParameter), ("test", pb.NetParameter), ("solver", pb.SolverParameter)))
-    ours = generate.train_net(generate.setting_with(weighting))
+    ours = generate.train_net(generate.loss_of(weighting))
     assert net.layer[-1] == ours.layer[-1] and net.layer[-2] == ours.layer[-2]
     assert sum(layer.type == "Convolution" for layer in net.layer) == 21
     assert list(net.input_dim) == [64, 3, 32, 32, 64, 1, 1, 1] and solver == generate.solver()

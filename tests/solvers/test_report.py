@@ -179,7 +179,7 @@ def test_every_released_loss_has_its_emphasis_and_drops(tmp_path, write_run, rel
     if released.beta is None:
         assert found == Weighting(released.setting.removeprefix("res44_").upper())
     else:
-        assert (found.name, found.beta, found.lam) == ("DM", released.beta, released.lam)
+        assert found == Weighting("DM", beta=released.beta, lam=released.lam)
     assert report_data.drops_of(result) == [15000, 22000]
 
 
