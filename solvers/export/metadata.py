@@ -38,7 +38,7 @@ def describe(model: onnx.ModelProto, source: Source, mean: Sequence[float] | Non
         else "BGR" if source.is_run or mean else "as the net was trained; Caffe's own tools give BGR",
     }
     if mean is not None:
-        about["input_mean"] = json.dumps([round(float(value), 6) for value in mean])
+        about["input_mean"] = json.dumps([float(f"{value:.6g}") for value in mean])
     if source.is_run:
         about["iteration"] = str(source.iteration)
         about["training_config"] = json.dumps(source.config)

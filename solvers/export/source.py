@@ -45,7 +45,7 @@ def of_files(net_file: Path, model: Path) -> Source:
     """Anybody's net."""
     net = setting.read_net(net_file)
     net.state.phase = pb.TEST
-    return Source(str(net_file), net, model)
+    return Source(str(net_file), _without_fillers(net), model)
 
 
 def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
@@ -84,7 +84,17 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
         raise SolverError(damage)
     about = config.read(run) if (run / config.FILE).exists() else {
         "setting": found.title, "solver": prototext.text(found.solver)}
-    return Source(str(run), net, found.checkpoints.model(number), about, number)
+    return Source(str(run), _without_fillers(net), found.checkpoints.model(number), about, number)
+
+
+def _without_fillers(net: pb.NetParameter) -> pb.NetParameter:
+    """The net without what its weights are first filled with: all of them are loaded, and random numbers take time."""
+    for layer in net.layer:
+        for _, settings in layer.ListFields():
+            for name, described in getattr(getattr(settings, "DESCRIPTOR", None), "fields_by_name", {}).items():
+                if described.message_type is not None and described.message_type.name == "FillerParameter":
+                    settings.ClearField(name)
+    return net
 
 
 def _chosen(iteration: str, available: list[int], measured: Path) -> int:

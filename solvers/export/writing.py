@@ -33,7 +33,7 @@ def weights_name(path: Path, weights_sha256: str) -> str:
 
 
 @contextmanager
-def written(model: onnx.ModelProto, path: Path, weights_sha256: str, limit: int = LIMIT) -> Iterator[Path]:
+def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator[Path]:
     """The model in a temporary folder beside `path`; it takes its place when the block ends well, and else vanishes.
 
     Raises
@@ -47,7 +47,7 @@ def written(model: onnx.ModelProto, path: Path, weights_sha256: str, limit: int 
         raise SolverError(f"cannot write {path}: {error.strerror}") from error
     try:
         new, beside = folder / path.name, weights_name(path, weights_sha256)
-        external = sum(len(constant.raw_data) for constant in model.graph.initializer) > limit
+        external = sum(len(constant.raw_data) for constant in model.graph.initializer) > LIMIT
         onnx.save_model(model, new, save_as_external_data=external, location=beside)
         onnx.checker.check_model(new, full_check=True)
         yield new
