@@ -18,6 +18,7 @@ pb = caffe.proto.caffe_pb2
 L, P, NetSpec = caffe.layers, caffe.params, caffe.NetSpec
 
 CLASSES = 1000
+PIXELS = 60  # the deviation of pixels, about
 FILLED = {"weight_filler": {"type": "msra"}}
 
 
@@ -243,8 +244,9 @@ NETS: dict[str, Callable[[int], pb.NetParameter]] = {
 
 
 def randomise(net: caffe.Net, seed: int = 0) -> None:
-    """Give a net weights of random numbers that keep its activations in range, and BatchNorm layers statistics."""
+    """Give a net weights of random numbers that keep its activations in range for pixels less a mean, and BatchNorm statistics."""
     random = np.random.default_rng(seed)
+    spread = PIXELS  # of what the first layer with weights reads
     types = dict(zip(net._layer_names, (layer.type for layer in net.layers), strict=True))
     for name, blobs in net.params.items():
         values = [blob.data for blob in blobs]
@@ -256,7 +258,7 @@ def randomise(net: caffe.Net, seed: int = 0) -> None:
             values[0][...] = random.uniform(0.3, 0.8, values[0].shape)
             values[1][...] = random.normal(0, 0.1, values[1].shape)
         else:
-            deviation = np.sqrt(2 / values[0][0].size)
+            deviation, spread = np.sqrt(2 / values[0][0].size) / spread, 1
             values[0][...] = random.standard_normal(values[0].shape, np.float32) * np.float32(deviation)
             for bias in values[1:]:
                 bias[...] = random.normal(0, 0.1, bias.shape)

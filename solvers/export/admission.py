@@ -52,6 +52,9 @@ def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
     NOTHING.check(net)
     validate.check_net(net, net.state)
     layer_types.check(layers_in(net, net.state))
+    for layer in net.layer:
+        if layer.blobs:  # of any size: Caffe trusts them
+            raise SolverError(f"layer '{layer.name}' has weights in the prototxt itself: remove its `blobs`")
     own = _shapes(net, model, given)
     try:
         small, large = (_shapes(with_batch(net, batch), model, given) for batch in BATCHES)

@@ -167,7 +167,7 @@ def test_formats_of_before_2014(tmp_path, capsys, version):
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    (["--mean", "1,2"], "error: argument --mean: expected blue, green and red, such as 104,117,123, or one number, found '1,2"),
+    (["--mean", "1,2"], "error: argument --mean: expected blue, green and red, such as 104,117,123, or one number, found '1"),
     (["--mean", "1,2,nan"], "error: argument --mean: expected"),
     (["--iteration", "3"], "error: --iteration is for a run"),
     (["--preprocessing"], "error: --preprocessing: the net's files do not tell its mean; give --mean"),
