@@ -22,7 +22,7 @@ from solvers.errors import CommandLine, SolverError, failed
 from solvers.export import admission, comparison, metadata, writing
 from solvers.export import source as sources
 from solvers.export.build import build
-from solvers.export.comparison import Case
+from solvers.export.comparison import Case, Parted
 from solvers.export.graph import OPSET, Shape
 from solvers.export.preprocessing import MeanSubtraction, Preprocessing, Recipe, shown
 from solvers.export.source import Source
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """Do what the options say; return the exit code."""
-    writing.check_place(args.output)
+    writing.check_place(args.output, args.net, *([args.weights] if args.weights else []))
     if args.weights is None:
         source = sources.of_run(args.net, args.iteration or "last", args.runs)
     elif args.iteration:
@@ -88,15 +88,11 @@ def export(args: argparse.Namespace) -> int:
         parted = compare(source, shapes, file, cases, expected)
         if parted and not args.keep:
             raise Parted(f"{parted}; {args.output} is not written (--keep leaves it)")
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, ONNX opset {OPSET}, "
-          f"{signature(model.graph.input)} -> {signature(model.graph.output)}")
+    say(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, ONNX opset {OPSET}, "
+        f"{signature(model.graph.input)} -> {signature(model.graph.output)}")
     if parted:
         print(f"warning: {parted}", file=sys.stderr)
     return 1 if parted else 0
-
-
-class Parted(Exception):
-    """Caffe and ONNX Runtime differ. Its text says where."""
 
 
 def compare(source: Source, shapes: dict[str, Shape], file: Path, cases: list[Case], expected: list[dict]) -> str:
@@ -108,13 +104,18 @@ def compare(source: Source, shapes: dict[str, Shape], file: Path, cases: list[Ca
     parted = ""
     for case, blobs in zip(cases, expected, strict=True):
         for found in comparison.differences(file, case, blobs, deciding):
-            print(f"{found.blob}: {case.name} inputs, batch {case.batch}: largest difference {found}", flush=True)
+            say(f"{found.blob}: {case.name} inputs, batch {case.batch}: largest difference {found}")
             if not parted and not found.relative <= comparison.TOLERANCE:
                 first = comparison.first_apart(source.net, shapes, file, case, blobs)
                 parted = (f"Caffe and ONNX Runtime differ by more than {comparison.TOLERANCE:g} on {case.name} inputs: "
                           f"'{found.blob}' by {found}; " + (f"the first blob is '{first.blob}', by {first}" if first else
                                                             "no blob before it does"))
     return parted
+
+
+def say(text: str) -> None:
+    """Print a line in which names from files cannot steer the terminal."""
+    print("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text), flush=True)
 
 
 def signature(values: Iterable[onnx.ValueInfoProto]) -> str:

@@ -40,8 +40,10 @@ def build(param: pb.NetParameter, net: caffe.Net, shapes: dict[str, Shape], fold
     """
     layers = list(weighted(param, net))
     outputs = [blob for blob in net.outputs if blob not in net.inputs]
-    if not outputs:
-        raise SolverError("the net has no outputs: there is nothing to write")
+    if not outputs or not net.inputs:
+        raise SolverError(f"the net has no {'outputs' if net.inputs else 'inputs'}: there is nothing to compute")
+    if not all(shapes[blob] for blob in net.inputs):
+        raise SolverError("the net has an input without dimensions: give it one, the batch")
     if fold:
         layers = folded(layers, outputs)
     graph = Graph(shapes)

@@ -14,7 +14,7 @@ from skimage import io, transform
 
 from data_toolkit import dataset, images
 from data_toolkit.errors import DataError
-from solvers import weights
+from solvers import threads, weights
 from solvers.engine import caffe
 from solvers.export import layer_types
 from solvers.export.admission import BATCHES, with_batch
@@ -27,6 +27,10 @@ pb = caffe.proto.caffe_pb2
 
 TOLERANCE = 1e-4
 PHOTOS = "astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg"  # in scikit-image's package
+
+
+class Parted(Exception):
+    """Caffe and ONNX Runtime differ. Its text says where."""
 
 
 def runtime() -> ModuleType | None:
@@ -56,7 +60,7 @@ class Case:
 
     @property
     def batch(self) -> int:
-        return len(next(iter(self.caffe.values())))
+        return next(iter(self.caffe.values())).shape[0]
 
 
 @dataclass(frozen=True)
@@ -159,12 +163,16 @@ def caffe_blobs(net: pb.NetParameter, model: Path, case: Case) -> dict[str, NDAr
 
 
 def outputs_of(file: Path, case: Case) -> dict[str, NDArray]:
-    """What ONNX Runtime computes of a case, by output."""
+    """What ONNX Runtime computes of a case, by output. Raises Parted if it cannot."""
     options = runtime().SessionOptions()
-    options.log_severity_level = 3
-    session = runtime().InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, case.onnx), strict=True))
+    options.log_severity_level = 4  # what is wrong comes as an exception, too
+    options.intra_op_num_threads = threads.count()
+    try:
+        session = runtime().InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, case.onnx), strict=True))
+    except Exception as error:  # its own have no class in common
+        raise Parted(f"ONNX Runtime does not compute the net: {error}") from error
 
 
 def differences(file: Path, case: Case, expected: dict[str, NDArray], deciding: Sequence[str] = ()) -> Iterator[Difference]:

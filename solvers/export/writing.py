@@ -15,10 +15,12 @@ from solvers.errors import SolverError
 LIMIT = (2 << 30) - (64 << 20)  # protobuf reads no message of 2 GiB; nodes need some room, too
 
 
-def check_place(path: Path) -> None:
-    """Raise SolverError unless a file can be written there."""
+def check_place(path: Path, *inputs: Path) -> None:
+    """Raise SolverError unless a file can be written there that is none of the inputs."""
     if path.is_dir() or not path.name:
         raise SolverError(f"-o {path}: give the name of a file, such as {path / 'net.onnx'}")
+    if path.resolve() in [given.resolve() for given in inputs]:
+        raise SolverError(f"-o {path} is what is to be exported: give another name, such as {path.with_suffix('.onnx')}")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise SolverError(f"cannot write {path}: there is no folder {path.parent}")
@@ -49,7 +51,7 @@ def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator
         new, beside = folder / path.name, weights_name(path, weights_sha256)
         external = sum(len(constant.raw_data) for constant in model.graph.initializer) > LIMIT
         onnx.save_model(model, new, save_as_external_data=external, location=beside)
-        onnx.checker.check_model(new, full_check=True)
+        _check(new)
         yield new
         if external:
             publish(folder / beside, path.absolute().parent / beside)
@@ -58,3 +60,10 @@ def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator
         raise SolverError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check(file: Path) -> None:
+    try:
+        onnx.checker.check_model(file, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise SolverError(f"the net does not become valid ONNX: {error}") from error

@@ -189,6 +189,38 @@ def test_options_that_do_not_fit(files, tmp_path, capsys, options, said):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_what_is_exported_is_not_overwritten(files, tmp_path, capsys):
+    arguments = files()
+    content = (tmp_path / "net.caffemodel").read_bytes()
+    assert main([*arguments[:2], "-o", arguments[1]]) == 2
+    assert "net.caffemodel is what is to be exported: give another name, such as" in capsys.readouterr().err
+    assert (tmp_path / "net.caffemodel").read_bytes() == content
+
+
+@pytest.mark.parametrize(("net", "said"), [
+    ('layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 } } }', "the net has no inputs"),
+    ('input: "x" input_shape { dim: 2 }', "the net has no outputs"),
+    ('input: "x" input_shape { } layer { name: "a" type: "AbsVal" bottom: "x" top: "y" }', "has an input without dimensions"),
+    ('input: "x" input_shape { dim: 2 } layer { name: "a" type: "AbsVal" bottom: "x" top: "" }', "does not become valid ONNX"),
+])
+def test_odd_nets(files, capsys, net, said):
+    assert main(files(net)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_onnx_runtime_cannot_run(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(layer_types.CONVERTERS, "ReLU", lambda layer: layer.add("Reshape", *layer.bottom, [7, -1]))
+    assert main(files()) == 1
+    assert capsys.readouterr().err.startswith("error: ONNX Runtime does not compute the net: ")
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_names_do_not_steer_the_terminal(files, capsys):
+    net = 'input: "x" input_shape { dim: 2 dim: 2 } layer { name: "a" type: "AbsVal" bottom: "x" top: "\\033[2J" }'
+    assert main(files(net)) == 0
+    assert "\033" not in capsys.readouterr().out
+
+
 def test_no_such_run(tmp_path, capsys):
     (tmp_path / "seed_1").mkdir()
     assert main([str(tmp_path / "seed_2"), "-o", str(tmp_path / "net.onnx")]) == 2
