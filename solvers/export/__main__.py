@@ -81,8 +81,9 @@ def export(args: argparse.Namespace) -> int:
         weights.load(net, model_file)
         model = build(source.net, net, shapes, args.fold, preprocessing)
         metadata.describe(model, source, mean, classes, args.preprocessing)
-        cases = comparison.cases(source.net, shapes, mean, preprocessing, args.data if source.is_run else None)
-        expected = [comparison.caffe_blobs(source.net, model_file, case) for case in cases] if comparison.runtime() else []
+        cases = comparison.cases(source.net, shapes, mean, preprocessing, args.data if source.is_run else None) \
+            if comparison.runtime() else []
+        expected = [comparison.caffe_blobs(source.net, model_file, case) for case in cases]
     sha256 = next(entry.value for entry in model.metadata_props if entry.key == "weights_sha256")
     with writing.written(model, args.output, sha256) as file:
         parted = compare(source, shapes, file, cases, expected)

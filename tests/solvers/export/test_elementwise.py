@@ -12,9 +12,10 @@ positive = st.floats(0.125, 4, width=32).filter(lambda value: abs(value - 1) > 0
 
 
 @pytest.mark.parametrize("kind", ["AbsVal", "BNLL", "Dropout", "ReLU", "Sigmoid", "TanH", "ELU", "Swish"])
-@pytest.mark.parametrize("spread", [1, 30])
-def test_without_settings(kind, spread):
-    compare(inputs((2, 3, 4)) + layer(kind), spread=spread)
+@drawn
+@given(shape=shapes, spread=st.sampled_from([1, 30]))
+def test_without_settings(kind, shape, spread):
+    compare(inputs(shape) + layer(kind), spread=spread)
 
 
 @drawn
