@@ -42,8 +42,8 @@ def build(param: pb.NetParameter, net: caffe.Net, shapes: dict[str, Shape], fold
     outputs = [blob for blob in net.outputs if blob not in net.inputs]
     if not outputs or not net.inputs:
         raise SolverError(f"the net has no {'outputs' if net.inputs else 'inputs'}: there is nothing to compute")
-    if not all(shapes[blob] for blob in net.inputs):
-        raise SolverError("the net has an input without dimensions: give it one, the batch")
+    if not shapes[net.inputs[0]]:
+        raise SolverError(f"the net's input '{net.inputs[0]}' has no dimensions: give it one, the batch")
     if fold:
         layers = folded(layers, outputs)
     graph = Graph(shapes)

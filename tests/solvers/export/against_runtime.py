@@ -19,7 +19,6 @@ from solvers.export.build import build
 pb = caffe.proto.caffe_pb2
 
 BATCH = 3  # neither of those by which the exporter learns what changes with the batch
-TINY = 1e-9  # a state of an LSTM may be all but 0
 WORST: dict[str, float] = defaultdict(float)  # the largest relative difference of each layer type; printed with -v
 SEEN: dict[str, int] = defaultdict(int)
 drawn = settings(max_examples=int(os.environ.get("EXPORT_EXAMPLES", 12)))
@@ -47,10 +46,11 @@ def parsed(net: str) -> pb.NetParameter:
 
 
 def compare(net: str, fill: Callable[[caffe.Net], None] | None = None, given: Inputs | None = None, batch: int = BATCH,
-            fold: bool = False, spread: float = 1) -> onnx.ModelProto:
+            fold: bool = False, spread: float = 1, tiny: float = 0) -> onnx.ModelProto:
     """Check that a net's outputs are the same in Caffe and, as a valid model with shapes, in ONNX Runtime.
 
-    Weights and inputs are random, but for what `fill` does to the net and the inputs that are `given`.
+    Weights and inputs are random, but for what `fill` does to the net and the inputs that are `given`. Differences up to
+    `tiny` do not count.
     """
     param = parsed(net)
     small, large = (weights.build(with_batch(param, size)).blobs for size in BATCHES)
@@ -85,11 +85,11 @@ def compare(net: str, fill: Callable[[caffe.Net], None] | None = None, given: In
     case = comparison.Case("random", feeds, feeds)
     for output, values in zip(session.get_outputs(), found, strict=True):
         apart = comparison.difference(output.name, case, made.blobs[output.name].data, values, False)
-        assert apart.relative <= comparison.TOLERANCE or apart.largest <= TINY, f"{apart.blob}: {apart}\n{net}"
+        assert apart.relative <= comparison.TOLERANCE or apart.largest <= tiny, f"{apart.blob}: {apart}\n{net}"
         kinds = {param_layer.type for param_layer in param.layer}
         if len(kinds) == 1:
             SEEN[min(kinds)] += 1
-            WORST[min(kinds)] = max(WORST[min(kinds)], apart.relative if apart.largest > TINY else 0)
+            WORST[min(kinds)] = max(WORST[min(kinds)], apart.relative if apart.largest > tiny else 0)
     return model
 
 

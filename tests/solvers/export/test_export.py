@@ -200,7 +200,7 @@ def test_what_is_exported_is_not_overwritten(files, tmp_path, capsys):
 @pytest.mark.parametrize(("net", "said"), [
     ('layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 } } }', "the net has no inputs"),
     ('input: "x" input_shape { dim: 2 }', "the net has no outputs"),
-    ('input: "x" input_shape { } layer { name: "a" type: "AbsVal" bottom: "x" top: "y" }', "has an input without dimensions"),
+    ('input: "x" input_shape { } layer { name: "a" type: "AbsVal" bottom: "x" top: "y" }', "input 'x' has no dimensions"),
     ('input: "x" input_shape { dim: 2 } layer { name: "a" type: "AbsVal" bottom: "x" top: "" }', "does not become valid ONNX"),
 ])
 def test_odd_nets(files, capsys, net, said):
