@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from data_toolkit.commands import command
-from layers.did_you_mean import did_you_mean
 from layers.table import BY_NAME, OWN
 from solvers import config, published
 from solvers.errors import SolverError
