@@ -1,7 +1,10 @@
 #include "caffe/engine/convolution.hpp"
 
 #include "caffe/engine/convolution_onednn.hpp"
+#include "caffe/engine/depthwise.hpp"
 #include "caffe/engine/direct.hpp"
+#include "caffe/engine/pointwise.hpp"
+#include "caffe/engine/unrolled.hpp"
 #include "caffe/engine/winograd.hpp"
 
 namespace caffe {
@@ -9,16 +12,43 @@ namespace engine {
 
 namespace {
 
+// oneDNN's kernels, without its slow pass for the weights.
+class OneDnnWithUnrolledWeights : public Convolution::Kernels {
+ public:
+  explicit OneDnnWithUnrolledWeights(const ConvShape& shape) : shape_(shape), others_(NewOneDnnConvolution(shape)) {}
+  static bool Supports(const ConvShape& s) {
+    const int kFewChannels = 8;  // matrices so narrow are products of vectors
+    return OneDnnSupports(s) && UnrolledSupports(s) && s.ic / s.groups >= kFewChannels && s.oc / s.groups >= kFewChannels;
+  }
+  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+      const OutputMoments* moments) {
+    others_->Forward(x, w, bias, y, recipe, moments);
+  }
+  void BackwardData(const float* dy, const float* w, float* dx) { others_->BackwardData(dy, w, dx); }
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe*) {
+    UnrolledWeights(shape_, x, dy, dw, db);
+  }
+
+ private:
+  const ConvShape shape_;
+  const std::unique_ptr<Convolution::Kernels> others_;
+};
+
+// The fastest first, as benchmarks/convolution_kernels.sh shows.
 Convolution::Kernels* ChooseKernels(const ConvShape& shape) {
   if (Winograd::Supports(shape)) return new Winograd(shape);
+  if (Depthwise::Supports(shape)) return new Depthwise(shape);
+  if (Pointwise::Supports(shape)) return new Pointwise(shape);
   if (Direct::Supports(shape)) return new Direct(shape);
+  if (OneDnnWithUnrolledWeights::Supports(shape)) return new OneDnnWithUnrolledWeights(shape);
   return NewOneDnnConvolution(shape);
 }
 
 }  // namespace
 
 bool Convolution::Supports(const ConvShape& shape) {
-  return CanBeCounted(shape) && (Winograd::Supports(shape) || Direct::Supports(shape) || OneDnnSupports(shape));
+  return CanBeCounted(shape) && (Winograd::Supports(shape) || Depthwise::Supports(shape) || Pointwise::Supports(shape) ||
+      Direct::Supports(shape) || OneDnnSupports(shape));
 }
 
 Convolution::Convolution(const ConvShape& shape) : kernels_(ChooseKernels(shape)) {}

@@ -31,12 +31,13 @@ namespace {
 
 // A convolution's input as its kernels take it: dense values, or one term and its recipe.
 struct Input {
-  Input(Tensor* x, bool fuses) : values(), recipe(), is_recipe(fuses && x->is_affine()) {
+  Input(Tensor* x, bool fuses) : values(), recipe(), is_recipe(fuses && x->is_readable()) {
     if (!is_recipe) x->Dense();
     const Term& term = x->terms[0];
     values = term.values.get();
     if (is_recipe) {
-      const InputRecipe r = {term.mean.data(), term.scale.data(), term.shift.data(), x->post == Tensor::RELU};
+      const bool relu = x->post == Tensor::RELU;
+      const InputRecipe r = {term.plain() ? NULL : term.mean.data(), term.scale.data(), term.shift.data(), relu};
       recipe = r;
     }
   }
@@ -67,7 +68,7 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     const Dims dims = DimsOf(*top[i]);
     const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
     const Input input(x.get(), convolution_->Fuses());
-    if (convolution_->Fuses() && phase_ == TRAIN) {  // a BatchNorm may follow
+    if (convolution_->Fuses() && phase_ == TRAIN && *moments_wanted_) {
       y->channel_mean.resize(dims.c);
       y->channel_variance.resize(dims.c);
       const OutputMoments moments = {y->channel_mean.data(), y->channel_variance.data()};
@@ -76,8 +77,10 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     } else {
       convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null());
     }
+    y->moments_wanted = moments_wanted_;
     SetData(top[i], y);
   }
+  if (phase_ == TRAIN) *moments_wanted_ = false;  // but if a BatchNorm follows
 }
 
 void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
@@ -115,7 +118,7 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
       } else {
         shared_ptr<InputSums> sums;
         InputGradientSums places;
-        if (input.is_recipe) {  // a BatchNorm made it
+        if (input.is_recipe && input.recipe.mean) {  // a BatchNorm made it
           sums.reset(new InputSums);
           sums->values = x->terms[0].values;
           sums->mean = x->terms[0].mean;

@@ -31,13 +31,15 @@ typedef std::vector<Blob<float>*> Blobs;
 // Two-dimensional convolution of four-dimensional blobs; its results are always in the engine's layout.
 class ConvolutionLayer : public caffe::ConvolutionLayer<float> {
  public:
-  explicit ConvolutionLayer(const LayerParameter& param) : caffe::ConvolutionLayer<float>(param), shape_() {}
+  explicit ConvolutionLayer(const LayerParameter& param)
+      : caffe::ConvolutionLayer<float>(param), shape_(), moments_wanted_(new bool(true)) {}
   virtual void Reshape(const Blobs& bottom, const Blobs& top);
   CAFFE_ENGINE_PASSES;
 
  private:
   ConvShape shape_;
   std::unique_ptr<Convolution> convolution_;  // NULL: upstream's
+  const shared_ptr<bool> moments_wanted_;     // by the layer that read the last results
 };
 
 // Reads its input once for the statistics and leaves a recipe.

@@ -79,6 +79,14 @@ void AffineMaskBlock(const float* x, const float* m, const float* __restrict__ m
 }
 
 FOR_EACH_PROCESSOR
+void SumBlock(const float* __restrict__ x, size_t row, size_t count, float* __restrict__ sum) {
+  for (size_t i = 0; i < count; i += row) {
+    const size_t n = std::min(row, count - i);
+    for (size_t j = 0; j < n; ++j) sum[j] += x[i + j];
+  }
+}
+
+FOR_EACH_PROCESSOR
 void MomentsBlock(const float* __restrict__ x, const float* __restrict__ origin, size_t row, size_t count,
     float* __restrict__ sum, float* __restrict__ squares) {
   for (size_t i = 0; i < count; i += row) {

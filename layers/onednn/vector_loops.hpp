@@ -20,6 +20,8 @@ void MaskBlock(const float* x, const float* mask, float slope, size_t count, flo
 // The mask is (m - mean) * scale + shift.
 void AffineMaskBlock(const float* x, const float* m, const float* mean, const float* scale, const float* shift,
     float slope, size_t row, size_t count, float* out);
+// sum[j] += x
+void SumBlock(const float* x, size_t row, size_t count, float* sum);
 // sum[j] += x - origin, squares[j] += (x - origin)^2
 void MomentsBlock(const float* x, const float* origin, size_t row, size_t count, float* sum, float* squares);
 // sum[j] += g, products[j] += g * (x - mean)

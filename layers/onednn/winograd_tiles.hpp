@@ -87,9 +87,13 @@ struct Strip {
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-// How values are read from memory: as they are, or by a recipe.
+// How values are read from memory: as they are, through a ReLU, or by a recipe.
 struct AsIs {
   Vec operator()(const float* p, int) const { return Load(p); }
+};
+
+struct Clipped {
+  Vec operator()(const float* p, int) const { return Clip(Load(p)); }
 };
 
 struct ByRecipe {
@@ -189,7 +193,9 @@ static inline void InputTransform(const Plan& p, const Strip& s, const float* x,
     float* points) {
   const int width = s.tiles * kTile + 2, y0 = s.y - p.pad_h, x0 = s.x - p.pad_w;
   const float* image = x + long(s.image) * p.ih * p.iw * p.ic;
-  if (recipe) {
+  if (recipe && !recipe->mean) {
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, Clipped(), rows);
+  } else if (recipe) {
     TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe{*recipe}, rows);
   } else {
     TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, AsIs(), rows);
