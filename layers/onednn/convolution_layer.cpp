@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "caffe/engine/passes.hpp"
+#include "caffe/engine/readable.hpp"
 
 namespace caffe {
 namespace engine {
@@ -29,25 +30,6 @@ void ConvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
 
 namespace {
 
-// A convolution's input as its kernels take it: dense values, or one term and its recipe.
-struct Input {
-  Input(Tensor* x, bool fuses) : values(), recipe(), is_recipe(fuses && x->is_readable()) {
-    if (!is_recipe) x->Dense();
-    const Term& term = x->terms[0];
-    values = term.values.get();
-    if (is_recipe) {
-      const bool relu = x->post == Tensor::RELU;
-      const InputRecipe r = {term.plain() ? NULL : term.mean.data(), term.scale.data(), term.shift.data(), relu};
-      recipe = r;
-    }
-  }
-  const InputRecipe* recipe_or_null() const { return is_recipe ? &recipe : NULL; }
-
-  const float* values;
-  InputRecipe recipe;
-  bool is_recipe;
-};
-
 // The convolution summed squares without its bias.
 bool KeepDigits(const OutputMoments& moments, const float* bias, int channels) {
   bool keep = true;
@@ -67,7 +49,7 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     const TensorPtr x = Data(*bottom[i]);
     const Dims dims = DimsOf(*top[i]);
     const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
-    const Input input(x.get(), convolution_->Fuses());
+    const Readable input(x.get(), convolution_->Fuses());
     if (convolution_->Fuses() && phase_ == TRAIN && *moments_wanted_) {
       y->channel_mean.resize(dims.c);
       y->channel_variance.resize(dims.c);
@@ -112,7 +94,7 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
       convolution_->BackwardData(dy->Dense().get(), weights, dx->terms[0].values.get());
     } else {
       const TensorPtr x = Data(*bottom[i]);
-      const Input input(x.get(), convolution_->Fuses());
+      const Readable input(x.get(), convolution_->Fuses());
       if (!dx) {
         convolution_->BackwardWeights(input.values, dy->Dense().get(), weights_diff, bias_diff, input.recipe_or_null());
       } else {

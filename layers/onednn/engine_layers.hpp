@@ -1,14 +1,19 @@
 #ifndef CAFFE_ENGINE_ENGINE_LAYERS_HPP_
 #define CAFFE_ENGINE_ENGINE_LAYERS_HPP_
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "caffe/engine/convolution.hpp"
 #include "caffe/engine/tensor.hpp"
 #include "caffe/layers/batch_norm_layer.hpp"
+#include "caffe/layers/concat_layer.hpp"
 #include "caffe/layers/conv_layer.hpp"
+#include "caffe/layers/dropout_layer.hpp"
 #include "caffe/layers/eltwise_layer.hpp"
+#include "caffe/layers/inner_product_layer.hpp"
+#include "caffe/layers/lrn_layer.hpp"
 #include "caffe/layers/pooling_layer.hpp"
 #include "caffe/layers/relu_layer.hpp"
 #include "caffe/layers/scale_layer.hpp"
@@ -93,14 +98,57 @@ class SplitLayer : public caffe::SplitLayer<float> {
   virtual void Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom);
 };
 
-// Averages of whole channels.
+// Maxima, with the tap that each came from for the gradient, and averages; reads recipes.
 class PoolingLayer : public caffe::PoolingLayer<float> {
  public:
   explicit PoolingLayer(const LayerParameter& param) : caffe::PoolingLayer<float>(param), private_(false) {}
   CAFFE_ENGINE_PASSES;
 
  private:
+  bool Takes(const Blobs& bottom, const Blobs& top) const;
+
   bool private_;
+  std::vector<uint8_t> taps_;  // of the maxima
+};
+
+// Of channels; reads recipes. Moments of the parts are those of the whole.
+class ConcatLayer : public caffe::ConcatLayer<float> {
+ public:
+  explicit ConcatLayer(const LayerParameter& param)
+      : caffe::ConcatLayer<float>(param), private_(false), moments_wanted_(new bool(true)) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+  const shared_ptr<bool> moments_wanted_;
+};
+
+// Draws the same numbers as upstream's, in the order of plain values.
+class DropoutLayer : public caffe::DropoutLayer<float> {
+ public:
+  explicit DropoutLayer(const LayerParameter& param) : caffe::DropoutLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+  Buffer factors_;  // 0 or 1 / (1 - ratio)
+};
+
+// Across channels, which lie together here; keeps nothing but its input for the backward pass.
+class LRNLayer : public caffe::LRNLayer<float> {
+ public:
+  explicit LRNLayer(const LayerParameter& param) : caffe::LRNLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+};
+
+// By the engine's matrix product.
+class InnerProductLayer : public caffe::InnerProductLayer<float> {
+ public:
+  explicit InnerProductLayer(const LayerParameter& param) : caffe::InnerProductLayer<float>(param) {}
+  CAFFE_ENGINE_PASSES;
 };
 
 // Of rows that lie together, as those of classification nets do.

@@ -15,6 +15,7 @@ namespace engine {
 void AffineBlock(const float* base, const float* x, const float* mean, const float* scale, const float* shift, size_t row,
     size_t count, float* out);
 void AddBlock(const float* base, const float* x, size_t count, float* out);  // out = base + x
+void MultiplyBlock(const float* x, const float* factors, size_t count, float* out);
 void ReluBlock(const float* x, float slope, size_t count, float* out);
 void MaskBlock(const float* x, const float* mask, float slope, size_t count, float* out);
 // The mask is (m - mean) * scale + shift.
