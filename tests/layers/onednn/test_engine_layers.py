@@ -215,8 +215,8 @@ def test_the_first_of_equal_maxima_gets_the_gradient(tmp_path):
 
 
 @settings(drawn, max_examples=15)
-@given(sizes, st.lists(st.integers(1, 40), min_size=2, max_size=4), st.sets(st.sampled_from(["relu", "plain", "norm", "twice"])),
-       st.sampled_from(["TRAIN", "TEST"]))
+@given(sizes, st.lists(st.integers(1, 40), min_size=2, max_size=4),
+       st.sets(st.sampled_from(["relu", "plain", "norm", "twice"])), st.sampled_from(["TRAIN", "TEST"]))
 def test_concat(tmp_path, shape, outputs, kinds, phase):
     text, bottoms = inputs(data=shape), []
     for i, channels in enumerate(outputs):
