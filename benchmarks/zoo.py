@@ -85,7 +85,7 @@ def torch_pass(file: str, task: str, threads: int) -> Callable:
 
 
 def write_net(name: str, batch: int | None, task: str, folder: str) -> tuple[dict[str, str], list[int]]:
-    """Write a net up to its scores for Caffe, with a loss for training, and for PyTorch: files by kind, and the images' shape."""
+    """Write a net up to its scores for Caffe, with a loss for training, and for PyTorch: files by kind, the images' shape."""
     from google.protobuf import json_format
     from zoo_nets import NETS
 
@@ -148,7 +148,8 @@ def main() -> None:
         parser.error(f"--nets {min(unknown)} is not one of {', '.join(BATCHES)}")
     pythons = interpreters(arguments.torch)
     print(f"{vectors()}, {os.cpu_count()} processors\n")
-    table(["net", "task", "batch", "threads", "", "ms", "images/s", "peak memory, GB", f"times {OURS}", "processor time, times ours"])
+    table(["net", "task", "batch", "threads", "", "ms", "images/s", "peak memory, GB", f"times {OURS}",
+           "processor time, times ours"])
     for name in arguments.nets or BATCHES:
         for task in arguments.tasks:
             for threads in arguments.threads:

@@ -290,7 +290,8 @@ def test_inner_product(tmp_path, shape, outputs, transpose, bias, axis, after_co
 @given(st.integers(1, 3), st.sampled_from([8, 24, 32]), st.integers(1, 5), st.integers(1, 2), st.integers(3, 40),
        st.booleans(), st.booleans())
 def test_depthwise_convolution(tmp_path, images, channels, kernel, stride, side, normal, bias):
-    pad, text = kernel // 2, inputs(data=(images, 4, side, side + 2)) + convolution("conv", "data", "x", channels)
+    pad, text = kernel // 2, inputs(data=(images, 4, side, side + 2))
+    text += convolution("conv", "data", "x", channels, more="bias_term: false")
     text += normalised("conv", "x") if normal else layer("ReLU", "relu", "x", "x")
     text += convolution("deep", "x", "y", channels, kernel, pad,
                         f"stride: {stride} group: {channels} bias_term: {str(bias).lower()}")
@@ -302,12 +303,12 @@ def test_depthwise_convolution(tmp_path, images, channels, kernel, stride, side,
 
 
 @settings(drawn, max_examples=12)
-@given(st.sampled_from([(3, 30, 32), (16, 16, 17), (1, 50, 51), (2, 5, 5)]), st.integers(1, 40), st.integers(1, 40),
+@given(st.sampled_from([(3, 30, 32), (16, 16, 17), (1, 50, 51), (2, 5, 5)]), st.integers(2, 40), st.integers(1, 40),
        st.sampled_from(["", "relu", "normalised"]), st.booleans())
 def test_convolution_with_filters_of_one_pixel(tmp_path, shape, channels, outputs, before, bias):
     """Many pixels go through the matrix product in chunks, a few at once."""
     images, *sides = shape
-    text = inputs(data=(images, 3, *sides)) + convolution("conv", "data", "x", channels)
+    text = inputs(data=(images, 3, *sides)) + convolution("conv", "data", "x", channels, more="bias_term: false")
     text += {"": "", "relu": layer("ReLU", "relu", "x", "x"), "normalised": normalised("conv", "x")}[before]
     text += convolution("one", "x", "y", outputs, 1, 0, f"bias_term: {str(bias).lower()}")
     twins = Twins(text + (layer("ReLU", "relu2", "y", "y") if bias else normalised("one", "y")), tmp_path)
