@@ -134,13 +134,16 @@ class DropoutLayer : public caffe::DropoutLayer<float> {
   Buffer factors_;  // 0 or 1 / (1 - ratio)
 };
 
-// Across channels, which lie together here; keeps nothing but its input for the backward pass.
+// Across channels, which lie together here, and within them; keeps nothing but its input for the backward pass.
 class LRNLayer : public caffe::LRNLayer<float> {
  public:
   explicit LRNLayer(const LayerParameter& param) : caffe::LRNLayer<float>(param), private_(false) {}
   CAFFE_ENGINE_PASSES;
 
  private:
+  TensorPtr Normalise(Tensor* x, Tensor* g) const;
+  void NormaliseWithin(const float* x, const float* g, float* room, float* result) const;
+
   bool private_;
 };
 

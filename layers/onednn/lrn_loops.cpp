@@ -25,15 +25,15 @@ inline __attribute__((always_inline)) void Denominators(const Normalisation& n, 
 }
 
 // s^-beta. That of AlexNet and GoogLeNet needs no logarithm.
-inline __attribute__((always_inline)) void Powers(const Normalisation& n, const float* __restrict__ s,
+inline __attribute__((always_inline)) void Powers(const float* __restrict__ s, float beta, long count,
     float* __restrict__ powers) {
-  if (n.beta == 0.75f) {
-    for (int c = 0; c < n.channels; ++c) {
+  if (beta == 0.75f) {
+    for (long c = 0; c < count; ++c) {
       const float root = std::sqrt(s[c]);
       powers[c] = 1 / (root * std::sqrt(root));
     }
   } else {
-    for (int c = 0; c < n.channels; ++c) powers[c] = std::pow(s[c], -n.beta);
+    for (long c = 0; c < count; ++c) powers[c] = std::pow(s[c], -beta);
   }
 }
 
@@ -43,7 +43,7 @@ FOR_EACH_PROCESSOR
 void NormalisePixel(const Normalisation& n, const float* __restrict__ x, float* __restrict__ room, float* __restrict__ y) {
   float* s = room + n.channels + n.size;
   Denominators(n, x, room, s);
-  Powers(n, s, room);
+  Powers(s, n.beta, n.channels, room);
   for (int c = 0; c < n.channels; ++c) y[c] = x[c] * room[c];
 }
 
@@ -55,7 +55,7 @@ void NormalisePixelGradient(const Normalisation& n, const float* __restrict__ x,
   float* __restrict__ s = room + n.channels + n.size;
   float* __restrict__ powers = s + n.channels + n.size;
   Denominators(n, x, ratios, s);
-  Powers(n, s, powers);
+  Powers(s, n.beta, n.channels, powers);
   // The zeros at the ends stay.
   for (int c = 0; c < n.channels; ++c) ratios[half + c] = g[c] * x[c] * powers[c] / s[c];
   for (int c = 0; c < n.channels; ++c) s[c] = 0;
@@ -64,6 +64,24 @@ void NormalisePixelGradient(const Normalisation& n, const float* __restrict__ x,
   }
   const float factor = 2 * n.alpha * n.beta / n.size;
   for (int c = 0; c < n.channels; ++c) dx[c] = g[c] * powers[c] - factor * x[c] * s[c];
+}
+
+FOR_EACH_PROCESSOR
+void DenominatorsToPowers(float* __restrict__ s, float factor, float beta, long count, float* __restrict__ powers) {
+  for (long i = 0; i < count; ++i) s[i] = 1 + factor * s[i];
+  Powers(s, beta, count, powers);
+}
+
+FOR_EACH_PROCESSOR
+void RatiosBlock(const float* __restrict__ y, const float* __restrict__ x, const float* __restrict__ s, long count,
+    float* __restrict__ out) {
+  for (long i = 0; i < count; ++i) out[i] = y[i] * x[i] / s[i];
+}
+
+FOR_EACH_PROCESSOR
+void SubtractProducts(const float* __restrict__ x, const float* __restrict__ sums, float factor, long count,
+    float* __restrict__ dx) {
+  for (long i = 0; i < count; ++i) dx[i] -= factor * x[i] * sums[i];
 }
 
 }  // namespace engine

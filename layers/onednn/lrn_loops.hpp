@@ -18,6 +18,11 @@ void NormalisePixel(const Normalisation& n, const float* x, float* room, float* 
 // dx of the gradient g of y: g s^-beta - 2 alpha beta / size * x * the sum of g y / s over the channels around.
 void NormalisePixelGradient(const Normalisation& n, const float* x, const float* g, float* room, float* dx);
 
+// Within channels, for many pixels. s: of sums of squares, 1 + factor * s; powers: s^-beta.
+void DenominatorsToPowers(float* s, float factor, float beta, long count, float* powers);
+void RatiosBlock(const float* y, const float* x, const float* s, long count, float* out);  // out = y x / s
+void SubtractProducts(const float* x, const float* sums, float factor, long count, float* dx);  // dx -= factor x sums
+
 }  // namespace engine
 }  // namespace caffe
 

@@ -25,8 +25,8 @@ void MaxTapGradient(const float* __restrict__ g, const uint8_t* __restrict__ fro
 }
 
 FOR_EACH_PROCESSOR
-void AddScaled(const float* __restrict__ x, float factor, int channels, float* __restrict__ to) {
-  for (int c = 0; c < channels; ++c) to[c] += factor * x[c];
+void AddScaled(const float* __restrict__ x, float factor, long channels, float* __restrict__ to) {
+  for (long c = 0; c < channels; ++c) to[c] += factor * x[c];
 }
 
 }  // namespace engine

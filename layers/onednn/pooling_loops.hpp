@@ -13,7 +13,7 @@ void MaxTap(const float* x, int tap, int channels, float* best, int32_t* from);
 // dx += g where `from` is the tap.
 void MaxTapGradient(const float* g, const uint8_t* from, int tap, int channels, float* dx);
 // to += factor * x.
-void AddScaled(const float* x, float factor, int channels, float* to);
+void AddScaled(const float* x, float factor, long channels, float* to);
 
 }  // namespace engine
 }  // namespace caffe
