@@ -16,6 +16,7 @@ namespace caffe {
 namespace engine {
 
 inline bool HasVectors() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+inline bool HasWideVectors() { return __builtin_cpu_supports("avx512f"); }  // oneDNN's kernels use them
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
@@ -56,6 +57,7 @@ namespace caffe {
 namespace engine {
 
 inline bool HasVectors() { return false; }
+inline bool HasWideVectors() { return false; }
 
 }  // namespace engine
 }  // namespace caffe
