@@ -244,7 +244,7 @@ NETS: dict[str, Callable[[int], pb.NetParameter]] = {
 
 
 def randomise(net: caffe.Net, seed: int = 0) -> None:
-    """Give a net weights of random numbers that keep its activations in range for pixels less a mean, and BatchNorm statistics."""
+    """Give a net random weights, and statistics, that keep its activations in range where it reads pixels less a mean."""
     random = np.random.default_rng(seed)
     spread = PIXELS  # of what the first layer with weights reads
     types = dict(zip(net._layer_names, (layer.type for layer in net.layers), strict=True))
