@@ -23,7 +23,8 @@ long ChunkOf(long pixels, int ic, int oc) {
 }  // namespace
 
 bool Pointwise::Supports(const ConvShape& s) {
-  return HasVectors() && s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0 && s.groups == 1;
+  return HasVectors() && s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 &&
+      s.pad_h == 0 && s.pad_w == 0 && s.groups == 1;
 }
 
 Pointwise::Pointwise(const ConvShape& s)

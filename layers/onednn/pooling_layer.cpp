@@ -101,7 +101,8 @@ void PoolingLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propa
     float* image = results + size_t(n) * dims.h * dims.w * channels;
     std::fill_n(image, size_t(dims.h) * dims.w * channels, 0.f);
     for (int pixel = 0; pixel < out.h * out.w; ++pixel) {
-      const Window h(pixel / out.w, stride_h_, pad_h_, kernel_h_, height_), w(pixel % out.w, stride_w_, pad_w_, kernel_w_, width_);
+      const Window h(pixel / out.w, stride_h_, pad_h_, kernel_h_, height_);
+      const Window w(pixel % out.w, stride_w_, pad_w_, kernel_w_, width_);
       const size_t at = (size_t(n) * out.h * out.w + pixel) * channels;
       const float factor = 1.f / (h.size * w.size);
       for (int i = h.begin; i < h.end; ++i) {

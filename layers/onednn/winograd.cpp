@@ -234,7 +234,8 @@ Plan BackwardPlan(const ConvShape& s) {
 bool Winograd::Supports(const ConvShape& s) {
   // To transform a filter takes as long as what the transform saves in about so many tiles; small ones lie in the cache.
   const double kWorthwhileTiles = 32, tiles = double(s.n) * ((s.oh + kTile - 1) / kTile) * ((s.ow + kTile - 1) / kTile);
-  return (tiles >= kWorthwhileTiles || s.ic * s.oc <= kLargeFilters) && HasVectors() && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
+  return (tiles >= kWorthwhileTiles || s.ic * s.oc <= kLargeFilters) &&
+      HasVectors() && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
       s.dilation_w == 1 && s.groups == 1 && s.ic % kLanes == 0 && s.oc % kLanes == 0 && s.pad_h <= 2 && s.pad_w <= 2;
 }
 
