@@ -197,8 +197,8 @@ def summarise(results: Iterable[Result], measure: str) -> Summary:
                    fmean(differences) if differences else None)
 
 
-def read_accuracy(path: Path) -> Curve:
-    """The curve that solvers.evaluate wrote.
+def read_accuracy(path: Path, run: Path | None = None) -> Curve:
+    """The curve that solvers.evaluate wrote of `run`, by default in its folder.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def read_accuracy(path: Path) -> Curve:
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     if not lines:
         state = "empty" if path.is_file() else "no"
-        raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [path.parent])} first")
+        raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [run or path.parent])} first")
     curve = Curve([], [])
     for number, line in enumerate(lines, start=1):
         found = ACCURACY_LINE.fullmatch(line)

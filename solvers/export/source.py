@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_toolkit.commands import command
 from layers.did_you_mean import did_you_mean
 from solvers import classifier, config, evaluate, prototext, results, setting, user_layers
 from solvers.engine import caffe
@@ -79,7 +80,7 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
     available = found.checkpoints.models()
     if not available:
         raise SolverError(f"{run} has no checkpoint yet")
-    number = _chosen(iteration, available, found.output)
+    number = _chosen(iteration, available, found.output, run)
     if damage := found.checkpoints.damage(found.checkpoints.model(number)):
         raise SolverError(damage)
     about = config.read(run) if (run / config.FILE).exists() else {
@@ -97,17 +98,17 @@ def _without_fillers(net: pb.NetParameter) -> pb.NetParameter:
     return net
 
 
-def _chosen(iteration: str, available: list[int], measured: Path) -> int:
+def _chosen(iteration: str, available: list[int], measured: Path, run: Path) -> int:
     """The checkpoint that "last", "best" or a number means."""
     if iteration == "last":
         return available[-1]
     if iteration == "best":
-        curve = results.read_accuracy(measured / "accuracy.txt")
+        curve = results.read_accuracy(measured / "accuracy.txt", run)
         known = [(accuracy, -step) for step, accuracy in zip(curve.iterations, curve.accuracies, strict=True)
                  if step in available]
         if not known:
-            raise SolverError(f"{measured / 'accuracy.txt'} has none of the checkpoints that are there; run python -m "
-                              "solvers.evaluate first")
+            raise SolverError(f"{measured / 'accuracy.txt'} has none of the checkpoints that are there; run "
+                              f"{command('solvers.evaluate', [run])} first")
         return -max(known)[1]
     if not iteration.isascii() or not iteration.isdigit() or int(iteration) not in available:
         raise SolverError(f"--iteration {iteration}: the checkpoints are {', '.join(map(str, available))}; or say best or "
