@@ -66,7 +66,7 @@ def test_a_run(run, setting, folder, tmp_path, capsys, monkeypatch):
     assert main([str(folder), "-o", str(out), "--iteration", "3"]) == 2
     assert "--iteration 3: the checkpoints are 2, 4; or say best or last" in capsys.readouterr().err
     assert main([str(folder), "-o", str(out), "--iteration", "best"]) == 2
-    assert "no accuracy.txt; run python -m solvers.evaluate" in capsys.readouterr().err
+    assert re.search(rf"no accuracy.txt; run .*-m solvers.evaluate {folder} first", capsys.readouterr().err)
     (folder / "accuracy.txt").write_text("iter: 2, accuracy: 0.9000\niter: 4, accuracy: 0.8000\n")
     assert main([str(folder), "-o", str(out), "--iteration", "best"]) == 0
     assert facts(out)["iteration"] == "2"
