@@ -9,10 +9,6 @@
 #include <memory>
 #include <new>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 namespace caffe {
 namespace engine {
 
@@ -46,37 +42,19 @@ class Scratch {
 };
 
 // What the thread that starts a parallel region shares with the others.
-inline Scratch& SharedScratch() {
-  static thread_local Scratch scratch;
-  return scratch;
-}
+Scratch& SharedScratch();
 
-inline int ThreadCount() {
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
+// How many threads a parallel region has.
+int ThreadCount();
 
 // Room for `count` floats for each thread of a parallel region, aligned to a small page. The thread that starts the region
 // makes it before: nobody could catch what is thrown inside. A thread can have one at a time.
 class ThreadRooms {
  public:
-  explicit ThreadRooms(size_t count) : stride_((count + 1023) / 1024 * 1024) {
-    static thread_local Scratch scratch;
-    if (stride_ < count || stride_ > SIZE_MAX / ThreadCount()) throw std::bad_alloc();
-    rooms_ = scratch.Get(stride_ * ThreadCount());
-  }
+  explicit ThreadRooms(size_t count);
 
   // Of the thread that asks.
-  float* Mine() const {
-#ifdef _OPENMP
-    return rooms_ + stride_ * omp_get_thread_num();
-#else
-    return rooms_;
-#endif
-  }
+  float* Mine() const;
 
  private:
   const size_t stride_;
