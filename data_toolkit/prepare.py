@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 if not __package__:  # run as a script: then Python looks for modules in this folder, and not in the one above
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would not be confined
 
 import numpy as np
 
-from data_toolkit import archives, dataset, download, matfile, verify
+from data_toolkit import archives, confinement, dataset, download, files, matfile, verify
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer
@@ -161,6 +162,7 @@ def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | P
         return prepared
 
     check_writable(output)
+    files.remove_unfinished(output)
     found = found or get_source(output)
     train, test = read(found)
     if not train_done:
@@ -172,6 +174,19 @@ def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | P
         save(test, prepared.test_fast, prepared.test_mat, found)
     print(f"prepared in {time.perf_counter() - started:.1f} s")
     return prepared
+
+
+def confine(args: argparse.Namespace) -> None:
+    """Confine this process to what the arguments name; connections stay open where the archive may have to be downloaded."""
+    if args.unconfined:
+        return
+    source = args.source or os.environ.get("CIFAR100_SOURCE")
+    read = [Path(path) for path in (source, args.verify, args.noise_matrix) if path]
+    check_writable(args.output)
+    missing = confinement.confine([*read, *confinement.installation()], [args.output],
+                                  network=not source and not (args.output / ARCHIVE).is_file())
+    if missing:
+        print(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -188,8 +203,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("data"), metavar="DIR", help="where the files go (data)")
     parser.add_argument("--verify", type=Path, metavar="FILE",
                         help="tell which label noise a .mat or .npz training set holds, and make nothing")
+    parser.add_argument("--unconfined", action="store_true", help="leave the kernel out of it: docs/security.md")
     args = parser.parse_args(argv)
     try:
+        confine(args)
         if args.verify:
             labelled = dataset.load_file(args.verify)
             train, _ = read(given_source(args.source) or get_source(args.output))

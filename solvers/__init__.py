@@ -8,3 +8,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")  # errors only; 0 shows all that 
 # where another process has a core, they keep the other from the very thread that they wait for (benchmarks/waiting.py).
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
+# OpenBLAS starts its threads when it is loaded, and threads that are there before a process is confined stay free (see
+# data_toolkit/confinement.py). threads.use() gives it as many as it would have had.
+BLAS_THREADS = os.environ.get("OPENBLAS_NUM_THREADS")
+os.environ["OPENBLAS_NUM_THREADS"] = "1"

@@ -11,6 +11,7 @@ from pathlib import Path
 from data_toolkit.errors import DataError
 from solvers import curves, results
 from solvers.errors import CommandLine, SolverError, failed
+from solvers.permissions import Permissions, nearest
 from solvers.results import Result, percent, points
 
 HEADER = ["run", "steps", "test accuracy", "ours", "released", "diff", "Table 1", "diff"]
@@ -47,8 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = CommandLine(prog="python -m solvers.compare", description=__doc__.splitlines()[0])
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder, measured by solvers.evaluate")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves, ours and released, as PNG")
+    Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     try:
+        Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.plot)] if args.plot else [])
         compared = [results.read(run) for run in args.runs]
         if args.plot:
             drawn = [(str(result.run), result.curve, result.released) for result in compared]

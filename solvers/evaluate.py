@@ -18,21 +18,34 @@ import json
 import math
 import sys
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit import dataset
+from data_toolkit import dataset, files
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer, write_atomically
-from solvers import classifier, config, curves, prototext, published, setting, test_nets, threads, user_layers
+from solvers import (
+    admission,
+    classifier,
+    config,
+    curves,
+    prototext,
+    published,
+    setting,
+    test_nets,
+    threads,
+    user_layers,
+    weights,
+)
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe, last_words
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.inference import Predictor
+from solvers.inference import Predictor, nothing_more
 from solvers.permissions import NOTHING, Permissions
 from solvers.published import Curve, PublishedRun
 from solvers.test_nets import TestNet
@@ -61,12 +74,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
-    threads.use(args.threads)
+    allowed = Permissions.from_options(args, args.run, args.data)
+    saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
     try:
+        is_ours = (args.run / config.FILE).exists()  # of a released folder, the setting lies beside it
+        confine = partial(allowed.confine, [] if is_ours else [args.run.resolve().parent],
+                          [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
+        confine(processes=True)
+        confine = partial(confine, signals=True)
+        threads.use(args.threads)
         with last_words(f"{args.run} and what was measured before are as they were"), user_layers.blamed():
-            evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data),
-                     {"test": args.save_probabilities, "train": args.save_train_probabilities})
-    except (SolverError, DataError) as error:
+            evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, confine)
+    except (SolverError, DataError, OSError) as error:
         return failed(error)
     except KeyboardInterrupt:
         return 130
@@ -74,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"), allowed: Permissions = NOTHING,
-             save: dict[str, Path | None] | None = None) -> Curve | None:
+             save: dict[str, Path | None] | None = None, confine: Callable[[], None] = nothing_more) -> Curve | None:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
 
     Parameters
@@ -90,6 +109,8 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     allowed : Permissions
     save : dict of str to Path or None
         Where to write the newest checkpoint's probabilities for the images of "test" and "train".
+    confine : function
+        Called in each process once all are started.
 
     Returns
     -------
@@ -106,15 +127,13 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         if not file.absolute().parent.is_dir():
             raise SolverError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
-    allowed.check(*(net.param for net in source.nets))
-    for net in source.nets:
-        user_layers.check(net.param, run)
+    admission.admit(run, [net.param for net in source.nets], allowed)
     iterations = source.checkpoints.models()
     if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")
     if source.is_fed:
         sets = load_sets(source, data, train_sets, save)
-        with Predictor(source.nets[0].param, sets) as predict:
+        with Predictor(source.nets[0].param, sets, confine) as predict:
             jobs = [Job(source.output / "accuracy.json", sets["test"].fingerprint,
                         lambda model: {"accuracy": accuracy(predict(model, "test"), sets["test"])})]
             if train_sets:
@@ -127,6 +146,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     elif train_sets or save:
         raise SolverError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
     else:
+        confine()
         tested = measure(source, iterations, [Job(source.output / "accuracy.json", test_nets.fingerprint(source.nets),
                                                   lambda model: test_nets.measure(source.nets, model))])
     if any("accuracy" not in results for results in tested):
@@ -168,7 +188,7 @@ def measure(source: "Source", iterations: list[int], jobs: list[Job]) -> list[Re
     """Do the jobs for each checkpoint, but for what is done; write and print the results. Returns those of the first job."""
     nets = "".join(prototext.text(net.param) for net in source.nets).encode()
     models = {iteration: source.checkpoints.model(iteration) for iteration in iterations}
-    keys = {iteration: _sha256(model.read_bytes(), nets) for iteration, model in models.items()}
+    keys = {iteration: _sha256(weights.content(model), nets) for iteration, model in models.items()}
     source.output.mkdir(parents=True, exist_ok=True)
     stored = [Measurements(job.file, job.data) for job in jobs]
     for iteration, key in keys.items():
@@ -263,7 +283,7 @@ class Measurements:
     def __init__(self, file: Path, data_sha256: str):
         self.file, self.data_sha256 = file, data_sha256
         try:
-            content = json.loads(file.read_text())
+            content = json.loads(files.read(file))
             known = content["data_sha256"] == data_sha256 and content["values_sha256"] == self._sum(content["values"])
             self.values = dict(content["values"]) if known else {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none yet, or damaged: measure

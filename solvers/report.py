@@ -18,6 +18,7 @@ from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
 from solvers import config, report_data, results, tables
 from solvers.errors import CommandLine, SolverError, failed
+from solvers.permissions import Permissions, nearest
 from solvers.results import Result, percent, points
 
 PAGE = Path(__file__).parent / "report_page"
@@ -117,8 +118,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+", help="run folders, or folders with some below")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default %(default)s")
     parser.add_argument("--title", default="Example weighting under label noise", help="default %(default)r")
+    Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     try:
+        Permissions.from_options(args, *map(nearest, args.folders)).confine(write=[nearest(args.output)])
         shown, remarks = read_all(find(args.folders))
         if not shown:
             raise SolverError(f"no measured run in {', '.join(map(str, args.folders))}: solvers.evaluate measures one; "

@@ -8,7 +8,7 @@ import tiny
 from mutations import mutations
 
 from data_toolkit.errors import DataError
-from solvers import classifier, evaluate, prototext, results, run, setting, validate, weights
+from solvers import admission, classifier, evaluate, prototext, results, run, setting, weights
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -46,8 +46,8 @@ def test_nets_and_solvers(setting_folder, count):
         def read(broken, file=file):
             file.write_bytes(broken)
             chosen = setting.load(setting_folder)
-            validate.check_solver(chosen.solver)
-            validate.check_net(chosen.net, train_state(chosen.net, chosen.solver))
+            admission.check_solver(chosen.solver)
+            admission.check_net(chosen.net, train_state(chosen.net, chosen.solver))
 
         check(read, whole, count)
         file.write_bytes(whole)
@@ -100,7 +100,7 @@ def test_weights_without_a_manifest(trained, count):
 
     def read(broken):
         model.write_bytes(broken)
-        weights.check_weights(net, model)
+        weights.read(model, net)
 
     check(read, whole, count)
 
