@@ -25,7 +25,7 @@ import numpy as np
 
 from data_toolkit import archives, confinement, dataset, download, files, matfile, verify
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
+from data_toolkit.errors import CommandLine, DataError, failed
 from data_toolkit.files import atomic_writer
 from data_toolkit.noise import RATED, LabelNoise, confusion
 
@@ -191,7 +191,7 @@ def confine(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     noise = parser.add_argument_group("label noise")
     noise.add_argument("--noise", type=float, default=0.0, metavar="R", help="its rate (0.0)")
     noise.add_argument("--noise-type", default="symmetric", metavar="TYPE", help=f"{', '.join(RATED)} (symmetric)")
@@ -216,8 +216,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
     except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     except KeyboardInterrupt:
         print("interrupted: what was whole is kept, and the same command goes on", file=sys.stderr)
         return 130

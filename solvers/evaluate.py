@@ -285,8 +285,8 @@ class Measurements:
         try:
             content = json.loads(files.read(file))
             known = content["data_sha256"] == data_sha256 and content["values_sha256"] == self._sum(content["values"])
-            self.values = dict(content["values"]) if known else {}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none yet, or damaged: measure
+            self.values = {key: _results(found) for key, found in content["values"].items()} if known else {}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):  # none yet, or damaged: measure
             self.values = {}
 
     def __contains__(self, key: str) -> bool:
@@ -308,6 +308,12 @@ class Measurements:
     def _sum(values: dict) -> str:
         """Tells a changed digit, which is still a number."""
         return _sha256(json.dumps(values, sort_keys=True).encode())
+
+
+def _results(found: Results) -> Results:
+    """Results that are some; ValueError or TypeError for what is none."""
+    return {str(name): [float(value) for value in values] if isinstance(values, list) else float(values)
+            for name, values in found.items()}
 
 
 def write(output: Path, keys: dict[int, str], tested: Measurements, trained: Measurements | None = None) -> None:

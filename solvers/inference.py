@@ -165,12 +165,17 @@ def cores() -> int:
 def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:
     """Those of PART images from `start` on: (PART or what is left, C) float32. No flip, the middle crop."""
     part = Dataset(images.images[start : start + PART], images.labels[start : start + PART])
+    if "data" not in net.blobs or not net.outputs:
+        raise SolverError("the net has no blob 'data' to take images, or no output to give probabilities")
     output = "probs" if "probs" in net.blobs else net.outputs[0]
     rows = []
     for data, _ in batches.test_batches(part, batch_size=BATCH):
         net.blobs["data"].reshape(*data.shape)
         net.blobs["data"].data[...] = data
         net.forward()
+        if net.blobs[output].data.shape[:1] != (len(data),):
+            shape = net.blobs[output].data.shape
+            raise SolverError(f"the net's output {output!r} has the shape {shape} for {len(data)} images")
         rows.append(net.blobs[output].data.reshape(len(data), -1).copy())
     return np.concatenate(rows)
 
