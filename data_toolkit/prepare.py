@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 if not __package__:  # run as a script: then Python looks for modules in this folder, and not in the one above
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would not be confined
+if __name__ == "__main__":
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that start with it would not be confined
 
 import numpy as np
 
