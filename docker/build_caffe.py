@@ -185,16 +185,13 @@ def assemble(cache: Path, tree: Path) -> None:
     shutil.copy(DOCKER / "faster_build.cmake", tree / "cmake")
     shutil.copy(DOCKER / "cuda/Cuda.cmake", tree / "cmake")
     shutil.copy(DOCKER / "cuda/cudnn_algorithms.hpp", tree / "include/caffe/util")
-    headers, sources = "include/caffe/layers", "src/caffe/layers"
-    places = {".hpp": headers, ".cuh": headers, ".cpp": sources, ".cu": sources}
-    for path in files_below(NATIVE_LAYERS):
-        if path.suffix in places:
-            shutil.copy(path, tree / places[path.suffix])
-    engine = {".hpp": "include/caffe/engine", ".cpp": "src/caffe/engine"}
-    for path in files_below(ENGINE):
-        if path.suffix in engine:
-            (tree / engine[path.suffix]).mkdir(exist_ok=True)
-            shutil.copy(path, tree / engine[path.suffix])
+    for folder, headers, sources in ((NATIVE_LAYERS, "include/caffe/layers", "src/caffe/native"),
+                                     (ENGINE, "include/caffe/engine", "src/caffe/engine")):
+        places = {".hpp": headers, ".cuh": headers, ".cpp": sources, ".cu": sources}
+        for path in files_below(folder):
+            if path.suffix in places:
+                (tree / places[path.suffix]).mkdir(exist_ok=True)
+                shutil.copy(path, tree / places[path.suffix])
     for path in CPP_TESTS.rglob("test_*.cpp"):
         shutil.copy(path, tree / "src/caffe/test")
 

@@ -27,6 +27,14 @@ function(faster_build)
     endforeach()
   endif()
 
+  # Upstream's layers, which nobody edits, are compiled eight at a time: most of each one's time goes into what all of them
+  # include. Ours stay alone, so that an edit costs one file.
+  get_target_property(alone caffe SOURCES)
+  file(GLOB layers "${CMAKE_SOURCE_DIR}/src/caffe/layers/*.cpp")
+  list(REMOVE_ITEM alone ${layers})
+  set_property(SOURCE ${alone} TARGET_DIRECTORY caffe PROPERTY SKIP_UNITY_BUILD_INCLUSION ON)
+  set_target_properties(caffe PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+
   # A debug build has the same file names, which pycaffe and .venv rely on.
   set_target_properties(caffe caffeproto pycaffe caffe.bin ${tools} test.testbin PROPERTIES DEBUG_POSTFIX "")
 
