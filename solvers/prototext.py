@@ -28,7 +28,7 @@ def read(path: Path, message: M) -> M:
     """
     content = read_text(path)
     try:
-        return text_format.Parse(content, message)
+        text_format.Parse(content, message)
     except text_format.ParseError as error:
         reason = re.sub(r"^\d+:\d+ : ", "", str(error))
         raise SolverError(f"{path}:{error.GetLine()}: {reason}{_suggestion(reason, message)}") from error
@@ -36,6 +36,9 @@ def read(path: Path, message: M) -> M:
         raise SolverError(f"{path} is nested too deeply for a net") from error
     except (ValueError, OverflowError) as error:  # of a number, in some versions of protobuf
         raise SolverError(f"{path}: {error}") from error
+    if missing := message.FindInitializationErrors():
+        raise SolverError(f"{path} lacks {', '.join(missing)}")
+    return message
 
 
 def read_text(path: Path) -> str:
