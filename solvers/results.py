@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from data_toolkit import files
 from layers.did_you_mean import did_you_mean
 from solvers import config, published
 from solvers.errors import SolverError
@@ -197,7 +198,10 @@ def read_accuracy(path: Path) -> Curve:
         If there is none, or at the first line that is not `iter: %d, accuracy: %.4f` or goes back in iterations. More
         results may follow the accuracy.
     """
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    try:
+        lines = files.read(path).decode(errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
     if not lines:
         state = "empty" if path.is_file() else "no"
         raise SolverError(f"{path.parent}: {state} {path.name}; run python -m solvers.evaluate {path.parent} first")
