@@ -278,90 +278,90 @@ def hdf5(folder: Path, draw: random.Random) -> list[str]:
     file, names = folder / "tiny/images.h5", [str(folder / "tiny/images.h5")]
     tiny.write_hdf5(file)
     outside = str(folder / "outside/secret")
-    with h5py.File(file, "r+") as content:
-        name = draw.choice(["data", "label"])
-        whole = content[name][()]
-        del content[name]
+    if draw.random() < 0.6:
+        with h5py.File(file, "r+") as content:
+            name = draw.choice(["data", "label"])
+            whole = content[name][()]
+            del content[name]
+            draw.choice(
+                [
+                    lambda: content.create_dataset(name, whole.shape, "f4", external=[(outside, 0, h5py.h5f.UNLIMITED)]),
+                    lambda: content.__setitem__(name, h5py.ExternalLink(outside, "x")),
+                    lambda: content.create_group(name),
+                    lambda: content.__setitem__(name, h5py.SoftLink("/data" if name == "label" else "/label")),
+                    lambda: content.__setitem__(name, h5py.SoftLink(f"/{name}")),
+                    lambda: None,
+                    lambda: content.create_dataset(
+                        name, (draw.choice([2**31, 2**32 + 200, 2**40]), *whole.shape[1:]), "f4", chunks=(1, *whole.shape[1:])
+                    ),
+                    lambda: content.create_dataset(
+                        name, data=whole.reshape(*draw.choice([(1, -1), (-1, 1), (-1, 2, 1), (-1,)]))
+                    ),
+                    lambda: content.create_dataset(
+                        name, data=whole.astype(draw.choice(["f8", "i8", "u1", "S4", "bool", "c8"]))
+                    ),
+                    lambda: content.create_dataset(name, data=np.full_like(whole, draw.choice([np.nan, 1e30, -1, 10, 3.5]))),
+                    lambda: content.create_dataset(name, data=whole[: draw.choice([0, 1, 7])]),
+                    lambda: content.create_dataset(name, data=np.float32(1)),
+                    lambda: content.create_dataset(name, data=whole, chunks=True, compression="gzip", fletcher32=True),
+                    lambda: content.create_dataset(
+                        name, data=whole, chunks=True, compression="lzf", scaleoffset=None, shuffle=True
+                    ),
+                ]
+            )()
+    else:
         draw.choice(
             [
-                lambda: content.create_dataset(name, whole.shape, "f4", external=[(outside, 0, h5py.h5f.UNLIMITED)]),
-                lambda: content.__setitem__(name, h5py.ExternalLink(outside, "x")),
-                lambda: content.create_group(name),
-                lambda: content.__setitem__(name, h5py.SoftLink("/data" if name == "label" else "/label")),
-                lambda: content.__setitem__(name, h5py.SoftLink(f"/{name}")),
-                lambda: None,
-                lambda: content.create_dataset(
-                    name, (draw.choice([2**31, 2**32 + 200, 2**40]), *whole.shape[1:]), "f4", chunks=(1, *whole.shape[1:])
-                ),
-                lambda: content.create_dataset(name, data=whole.reshape(*draw.choice([(1, -1), (-1, 1), (-1, 2, 1), (-1,)]))),
-                lambda: content.create_dataset(name, data=whole.astype(draw.choice(["f8", "i8", "u1", "S4", "bool", "c8"]))),
-                lambda: content.create_dataset(name, data=np.full_like(whole, draw.choice([np.nan, 1e30, -1, 10, 3.5]))),
-                lambda: content.create_dataset(name, data=whole[: draw.choice([0, 1, 7])]),
-                lambda: content.create_dataset(name, data=np.float32(1)),
-                lambda: content.create_dataset(name, data=whole, chunks=True, compression="gzip", fletcher32=True),
-                lambda: content.create_dataset(
-                    name, data=whole, chunks=True, compression="lzf", scaleoffset=None, shuffle=True
-                ),
+                lambda: names.append(outside),
+                lambda: names.append(""),
+                lambda: names.insert(0, " "),
+                lambda: names.append("\0x"),
+                lambda: names.append("x\x0b" + outside),
+                lambda: names.append("none.h5"),
+                lambda: names.extend(names * 9),
+                lambda: lead_elsewhere(file, draw),
             ]
         )()
-    draw.choice(
-        [lambda: None] * 3
-        + [
-            lambda: names.append(outside),
-            lambda: names.append(""),
-            lambda: names.insert(0, " "),
-            lambda: names.append("\0x"),
-            lambda: names.append("x\x0b" + outside),
-            lambda: names.append("none.h5"),
-            lambda: names.extend(names * 9),
-            lambda: lead_elsewhere(file, draw),
-        ]
-    )()
     (folder / "tiny/list.txt").write_text(draw.choice(["\n", "\r\n", " ", "\t"]).join(names))
     return [*command[:-1], "40"]
 
 
 def database(folder: Path, draw: random.Random) -> list[str]:
-    loss = draw.choice([tiny.CCE, tiny.EXTRACT + tiny.USW])
-    command = setting(
-        folder,
-        draw,
-        tiny.lmdb_net("db", loss).replace(
-            "data_param {",
-            draw.choice(
-                [
-                    "",
-                    "transform_param { crop_size: 30 mirror: true } ",
-                    "transform_param { crop_size: 40 } ",
-                    'transform_param { mean_file: "mean" } ',
-                    "transform_param { mean_value: 3 mean_value: 4 } ",
-                ]
-            )
-            + "data_param {",
-            1,
-        ),
-    )
+    net = tiny.lmdb_net("db", draw.choice([tiny.CCE, tiny.EXTRACT + tiny.USW]))
     records = [tiny.datum(label=number % 10) for number in range(40)]
-    odd = pb.Datum.FromString(records[0])
-    spoil(odd, draw)
-    records[draw.choice([0, 1, 16, 39])] = draw.choice(
-        [odd.SerializeToString(), b"", b"\xff" * 9, records[0] + b"\x08\x7f", tiny.datum(height=16, data=bytes(3 * 16 * 32))]
-    )
-    tiny.write_lmdb(folder / "tiny/db", records)
     mean = pb.BlobProto(num=1, channels=3, height=32, width=32, data=[0.5] * 3072)
-    spoil(mean, draw)
+    odd = draw.choice(["record", "record", "transform", "mean", "pages", "keys", "place"])
+    transform = ['mean_file: "mean"', "crop_size: 30 mirror: true", "mean_value: 3", ""]
+    if odd == "transform":
+        message = pb.TransformationParameter(mean_file="mean", crop_size=30, mirror=True)
+        spoil(message, draw)
+        transform = [text_format.MessageToString(message, as_one_line=True)]
+    if odd == "record":
+        datum = pb.Datum.FromString(records[0])
+        spoil(datum, draw)
+        smaller = tiny.datum(height=16, data=bytes(3 * 16 * 32))
+        records[draw.choice([0, 1, 16, 39])] = draw.choice(
+            [datum.SerializeToString(), datum.SerializeToString(), b"", b"\xff" * 9, records[0] + b"\x08\x7f", smaller]
+        )
+    if odd == "mean":
+        transform = transform[:1]
+        spoil(mean, draw)
+    given = draw.choice(transform)
+    net = net.replace("data_param {", f"transform_param {{ {given} }} data_param {{", 1)
+    command = setting(folder, draw, net)
     (folder / "tiny/mean").write_bytes(mean.SerializeToString())
-    if draw.random() < 0.2:  # its pages
+    tiny.write_lmdb(folder / "tiny/db", records)
+    if odd == "pages":
         file = folder / "tiny/db/data.mdb"
         content = bytearray(file.read_bytes())
         for _ in range(draw.choice([1, 3, 30])):
             content[draw.randrange(len(content))] = draw.choice([0, 1, 255, draw.randrange(256)])
         file.write_bytes(content)
-    elif draw.random() < 0.3:
-        lead_elsewhere(folder / "tiny/db" / draw.choice(["data.mdb", "lock.mdb"]), draw)
-    elif draw.random() < 0.3:
+    elif odd == "keys":
         with lmdb.open(str(folder / "tiny/db"), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
-            transaction.put(draw.choice([b"!", b"~" * 500]), draw.choice([b"", b"x" * 100_000]))
+            transaction.put(draw.choice([b"!", b"~" * 500]), draw.choice([b"", b"x" * 100_000, records[0]]))
+    elif odd == "place":
+        lead_elsewhere(folder / "tiny/db" / draw.choice(["data.mdb", "lock.mdb"]), draw)
     return [*command[:-1], "5"]
 
 
@@ -509,20 +509,14 @@ def template() -> Path:
 
     place = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, place, ignore_errors=True)
-    from data_toolkit import dataset
     from solvers import train
     from solvers.permissions import Permissions
 
-    confine, Permissions.confine = Permissions.confine, lambda *_, **__: None
-    train.load_data = lambda folder, labels: tiny.dataset()
-    dataset.load_test = lambda folder: tiny.dataset(images=16)
-    assert (
-        train.main(
-            [str(tiny.write_setting(place / "tiny")), "--runs", str(place / "runs"), "--max-iter", "10", "--snapshot", "5"]
-        )
-        == 0
-    )
-    Permissions.confine = confine
+    as_it_was = Permissions.confine, train.load_data
+    Permissions.confine, train.load_data = lambda *_, **__: None, lambda folder, labels: tiny.dataset()
+    command = [str(tiny.write_setting(place / "tiny")), "--runs", str(place / "runs"), "--max-iter", "10", "--snapshot", "5"]
+    assert train.main(command) == 0
+    Permissions.confine, train.load_data = as_it_was
     run = place / "runs/tiny/noise_0.0/seed_123"
     (run / "accuracy.txt").write_text("iter: 5, accuracy: 0.1000\niter: 10, accuracy: 0.2000\n")
     return place
