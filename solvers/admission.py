@@ -32,7 +32,7 @@ _WHOLE = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDes
 
 
 def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, solver: pb.SolverParameter | None = None,
-          weights: Iterable[str] = (), devices: Sequence[int] = ()) -> None:
+          weights: Iterable[str] = (), devices: Sequence[int] = (), rehearse: bool = True) -> None:
     """Check nets, and the solver that trains the first of them, before anything is written and Caffe sees them.
 
     When it returns, this has been checked, of the layers of all phases:
@@ -64,6 +64,8 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
         Files that the solver begins with.
     devices : sequence of int
         The GPUs of the run; none for the CPU.
+    rehearse : bool
+        Whether Caffe makes the nets: not where the caller sees to that.
 
     Raises
     ------
@@ -81,7 +83,8 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
     allowed.check_paths(nets, weights)
     for net in nets:
         user_layers.check(net, name)
-    rehearsal.rehearse(name, nets, solver, devices)
+    if rehearse:
+        rehearsal.rehearse(name, nets, solver, devices)
 
 
 def check_solver(solver: pb.SolverParameter) -> None:

@@ -82,8 +82,6 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     SolverError, data_toolkit.errors.DataError
         If an input is wrong.
     """
-    if args.released:
-        released.choose(args)
     confine(args)
     computing = threads.use(args.threads)
     devices = gpus.choose(args.gpu)
@@ -205,21 +203,23 @@ class Plan(NamedTuple):
     folder: Path
 
 
-def plan(args: argparse.Namespace, devices: list[int]) -> Plan:
-    """Read and check what a run is to be made from; nothing is written.
+def plan(args: argparse.Namespace, devices: list[int], rehearse: bool = True) -> Plan:
+    """Read and check what a run is to be made from; nothing is written. `rehearse`: see `admission.admit`.
 
     Raises
     ------
     SolverError, data_toolkit.errors.DataError
         If an input is wrong.
     """
+    if args.released:
+        released.choose(args)
     labels = TrainingSet.from_options(args)
     chosen = setting.load(args.setting)
     overrides.apply(chosen, args)
     changed = change_losses(chosen.net, args)
     solver = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
-    fed = check(chosen, solver, labels, allowed, devices)
+    fed = check(chosen, solver, labels, allowed, devices, rehearse)
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, solver.random_seed)
     return Plan(labels, chosen, changed, solver, allowed, fed, folder)
 
@@ -239,7 +239,7 @@ def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
 
 
 def check(chosen: setting.Setting, solver: pb.SolverParameter, labels: TrainingSet, allowed: Permissions,
-          devices: list[int]) -> tuple[str, ...]:
+          devices: list[int], rehearse: bool) -> tuple[str, ...]:
     """Admit the nets of a setting and its solver; return the blobs that the driver is to fill."""
     nets = nets_of(chosen.net, solver, chosen.shared_net)
     fed = inputs.fed_blobs(nets[0], nets[0].state)
@@ -249,7 +249,7 @@ def check(chosen: setting.Setting, solver: pb.SolverParameter, labels: TrainingS
     if fed and solver.iter_size > 1:
         raise SolverError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
     admission.admit(chosen.folder, [*nets, *([chosen.test_net] if chosen.test_net else ())], allowed,
-                    run.for_caffe(chosen, solver), solver.weights, devices)
+                    run.for_caffe(chosen, solver), solver.weights, devices, rehearse)
     return fed
 
 
@@ -258,6 +258,8 @@ def confine(args: argparse.Namespace) -> None:
 
     CIFAR-100 may have to be downloaded: only then are connections open, and only till then.
     """
+    if args.released:
+        released.choose(args)
     setting_folder = args.setting if args.setting.is_dir() else args.setting.parent
     given = [Path(path) for path in (args.train_data, args.noise_matrix, os.environ.get("CIFAR100_SOURCE")) if path]
     prepared = dataset.train_name(args.noise_type or "symmetric", args.noise or 0.0, NOISE_SEED)

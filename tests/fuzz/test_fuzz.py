@@ -1,6 +1,6 @@
 """Hostile inputs of every kind through the commands that read them: a result, or one line and exit code 2; nothing else.
 
-    PYTHONPATH=tests/solvers:tests/data_toolkit .venv/bin/python tests/fuzz/test_fuzz.py net 17     # again, in /tmp/fuzz-net-17
+    PYTHONPATH=tests/solvers:tests/data_toolkit .venv/bin/python tests/fuzz/test_fuzz.py net 17    # again, in /tmp/fuzz-net-17
     FUZZ_CASES=20000 .venv/bin/python -m pytest tests/fuzz -m slow
 
 Each runs in a process of its own, confined as the command is.
