@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Collection
 from functools import partial
@@ -78,7 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
     try:
         is_ours = (args.run / config.FILE).exists()  # of a released folder, the setting lies beside it
-        confine = partial(allowed.confine, [] if is_ours else [args.run.resolve().parent],
+        read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), not is_ours and args.run.resolve().parent) if path]
+        confine = partial(allowed.confine, read,
                           [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
         confine(processes=True)
         confine = partial(confine, signals=True)

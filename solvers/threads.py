@@ -39,6 +39,10 @@ def use(number: int | None) -> int:
     if hasattr(_LIBRARIES, "openblas_set_num_threads"):
         given = BLAS_THREADS if number is None and (BLAS_THREADS or "").isdecimal() else count()
         _LIBRARIES.openblas_set_num_threads(min(max(1, int(given)), MOST))
+    if BLAS_THREADS is None:  # for processes that are started from now on
+        os.environ.pop("OPENBLAS_NUM_THREADS", None)
+    else:
+        os.environ["OPENBLAS_NUM_THREADS"] = BLAS_THREADS
     return count()
 
 
