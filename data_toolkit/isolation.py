@@ -13,6 +13,7 @@ import re
 import resource
 import select
 import signal
+import time
 import zipfile
 from collections.abc import Callable, Iterable
 from multiprocessing.reduction import DupFd
@@ -96,35 +97,44 @@ def run(work: Callable[[], Arrays], paths: Iterable[Path] | None, memory: int | 
         Whether it may use GPUs.
     """
     given, said = (os.memfd_create(name) for name in ("given", "said"))
+    alive, held = os.pipe()  # its end comes with the process's
     try:
         parent, readable = os.getpid(), None if paths is None else [*paths, *confinement.installation()]
         if fresh:
             process = multiprocessing.get_context("spawn").Process(
                 target=_answer, args=(work, DupFd(given), DupFd(said), parent, readable, memory, gpus))
             process.start()
-            child = process.pid
-        elif not (child := os.fork()):
+            child, lives = process.pid, process.sentinel
+        elif (child := os.fork()):
+            lives = alive
+        else:
+            os.close(alive)
             _answer(work, given, said, parent, readable, memory, gpus)
-        code = _wait(child)
+        os.close(held)
+        held = None
+        code = _wait(child, lives)
         return Ended(code, _content(given), _content(said).decode(errors="replace"))
     finally:
-        for handle in given, said:
-            os.close(handle)
+        for handle in (given, said, alive, held):
+            if handle is not None:
+                os.close(handle)
 
 
-def _wait(child: int) -> int | None:
+def _wait(child: int, alive: int) -> int | None:
     """The exit code of a process; None where it took too long. It is killed then, and at Ctrl-C."""
-    ended, handle = select.poll(), os.pidfd_open(child)
+    ended, latest = select.poll(), time.monotonic() + MAX_SECONDS
     try:
-        ended.register(handle, select.POLLIN)
-        in_time = ended.poll(1000 * MAX_SECONDS)
+        ended.register(alive, select.POLLIN)
+        in_time = bool(ended.poll(1000 * MAX_SECONDS))
+        while in_time and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):  # a moment, if it is honest
+            in_time = time.monotonic() < latest
+            time.sleep(0.001)
     except BaseException:
         in_time = False
         raise
     finally:
         if not in_time:
             os.kill(child, signal.SIGKILL)
-        os.close(handle)
         status = os.waitpid(child, 0)[1]
     return os.waitstatus_to_exitcode(status) if in_time else None
 
