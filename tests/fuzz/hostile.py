@@ -390,6 +390,14 @@ def arrays(draw: random.Random) -> dict[str, np.ndarray]:
     return found
 
 
+def labelled(folder: Path, draw: random.Random, file: Path) -> list[str]:
+    """A command that reads a file of images with labels."""
+    if draw.random() < 0.2:
+        source = forms.pack(folder / "cifar.tar.gz", forms.files("binary"))
+        return ["prepare", "--verify", str(file), "--source", str(source), "--output", str(folder / "data")]
+    return [*setting(folder, draw, tiny.INPUT + tiny.BODY + tiny.CCE), "--train-data", str(file)]
+
+
 def npz(folder: Path, draw: random.Random) -> list[str]:
     file = folder / "tiny.npz"
     np.savez(file, **arrays(draw)) if draw.random() < 0.7 else np.savez_compressed(file, **arrays(draw))
@@ -405,7 +413,7 @@ def npz(folder: Path, draw: random.Random) -> list[str]:
             )
     if draw.random() < 0.1:
         lead_elsewhere(file, draw)
-    return [*setting(folder, draw, tiny.INPUT + tiny.BODY + tiny.CCE), "--train-data", str(file)]
+    return labelled(folder, draw, file)
 
 
 def mat(folder: Path, draw: random.Random) -> list[str]:
@@ -451,7 +459,7 @@ def mat(folder: Path, draw: random.Random) -> list[str]:
             )()
     if draw.random() < 0.1:
         lead_elsewhere(file, draw)
-    return [*setting(folder, draw, tiny.INPUT + tiny.BODY + tiny.CCE), "--train-data", str(file)]
+    return labelled(folder, draw, file)
 
 
 def archive(folder: Path, draw: random.Random) -> list[str]:
@@ -575,6 +583,7 @@ def run(folder: Path, draw: random.Random) -> list[str]:
         [
             ["evaluate", str(place)],
             ["compare", str(place)],
+            ["report", str(place), "-o", str(folder / "report.html")],
             ["train", str(folder / "tiny"), "--max-iter", "12", "--snapshot", "5", "--resume"],
             ["plot_dynamics", str(place), "--output", str(folder / "d.png")],
         ]
