@@ -5,7 +5,7 @@ ARGS ?=
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS)))$(filter --released%,$(ARGS)),,prototxt/res44_usw)
 
 .DEFAULT_GOAL := setup
-.PHONY: help setup train evaluate compare report sweep prepare tensorboard test test-slow test-upstream test-sanitized test-gpu soak \
+.PHONY: help setup table train evaluate compare report sweep prepare tensorboard test test-slow test-upstream test-sanitized test-gpu soak \
     cuda lint lock audit
 
 help:  ## what each target does
@@ -15,6 +15,9 @@ help:  ## what each target does
 
 setup:  ## .venv with the pinned packages and a Caffe that holds our layers; CAFFE_BUILD=debug: one for gdb
 	@docker/setup.sh
+
+table: setup  ## what is derived from layers/table.py: Caffe's code and fields, and the tables of the documentation
+	$(PYTHON) -m layers.generated_docs
 
 train: setup  ## train the setting ARGS; by default ResNet-44 and DM on CIFAR-100 without label noise
 	$(PYTHON) -m solvers.train $(SETTING) $(ARGS)

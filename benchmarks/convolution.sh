@@ -8,7 +8,7 @@ trap 'rm -rf "$build"' EXIT
 mkdir "$build/caffe"
 ln -s "$PWD/layers/onednn" "$build/caffe/engine"
 g++ -std=c++17 -O3 -DNDEBUG -fopenmp -DUSE_ONEDNN -w "-I$build" benchmarks/convolution.cpp \
-    layers/onednn/convolution.cpp layers/onednn/convolution_onednn.cpp layers/onednn/direct.cpp \
-    layers/onednn/winograd.cpp \
+    $(printf 'layers/onednn/%s.cpp ' convolution convolution_onednn depthwise direct fused_pixels matrix_product pointwise \
+        unrolled vector_loops winograd) \
     -ldnnl -lopenblas -o "$build/convolution"
 "$build/convolution" "$@"

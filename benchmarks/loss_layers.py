@@ -18,16 +18,21 @@ import numpy as np  # noqa: E402
 from turns import quartiles, row, table  # noqa: E402
 
 BATCH, CLASSES, PASSES = 256, 100, 400
+FORMULA = "pow(p, 0.3) * exp(-2 * p)"
 NATIVE = {
     **{f"WeightedSoftmaxWithLoss, {name}": f'type: "WeightedSoftmaxWithLoss" loss_param {{ weighting: {name} }}'
        for name in ("CCE", "MAE", "MSE", "GCE", "GCE_DN", "DM")},
     "UnifiedWeightLoss": 'type: "UnifiedWeightLoss" loss_param { lamda_p: 0.5 scale: 6 }',
+    **{f"{name}, {FORMULA}": f'type: "WeightedSoftmaxWithLoss" loss_param {{ weighting: {name} formula: "{FORMULA}" }}'
+       for name in ("CUSTOM", "CUSTOM_DN")},
 }
 PYTHON = {
     "UnifiedWeightLoss in Python": """type: "Python" loss_weight: 1 python_param { module: "layers" layer: "UnifiedWeightLoss"
         param_str: '{"lambda": 0.5, "beta": 6}' }""",
     "WeightedSoftmaxWithLoss, GCE_DN, in Python": """type: "Python" loss_weight: 1 python_param { module: "layers"
         layer: "WeightedSoftmaxWithLoss" param_str: '{"weighting": "GCE_DN"}' }""",
+    f"CUSTOM_DN, {FORMULA}, in Python": f"""type: "Python" loss_weight: 1 python_param {{ module: "layers"
+        layer: "WeightedSoftmaxWithLoss" param_str: '{{"weighting": "CUSTOM_DN", "formula": "{FORMULA}"}}' }}""",
 }
 
 

@@ -59,6 +59,11 @@ class Worker:
         return np.array([answer["seconds"] for answer in self.answers[1:]])
 
     @property
+    def processor_seconds(self) -> np.ndarray:
+        """The same, of all threads together."""
+        return np.array([answer["processor"] for answer in self.answers[1:]])
+
+    @property
     def peak(self) -> float:
         """Gigabytes."""
         return self.answers[-1]["peak"]
@@ -73,12 +78,12 @@ def serve(prepare: Callable, take_step: Callable) -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         batch = prepare(int(line))
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         take_step(*batch)
-        seconds = time.perf_counter() - start
+        seconds, processor = time.perf_counter() - start, time.process_time() - busy
         # Not ru_maxrss: a child inherits the peak of the process that started it.
         peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-        print(json.dumps({"seconds": seconds, "peak": int(peak) / 1e6}), flush=True)
+        print(json.dumps({"seconds": seconds, "processor": processor, "peak": int(peak) / 1e6}), flush=True)
 
 
 def command_line(description: str) -> argparse.ArgumentParser:

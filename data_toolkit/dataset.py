@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_toolkit import matfile
+from data_toolkit.commands import command
 from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer
-from data_toolkit.noise import LabelNoise
+from data_toolkit.noise import RATED, LabelNoise
 
 MAX_BYTES = 4 << 30  # a million images; a small file may declare any size
 
@@ -110,9 +112,20 @@ def load(path: Path) -> tuple[Dataset, dict]:
         about = json.loads(str(arrays.pop("about")))
         return Dataset(arrays.pop("images"), **{name: whole_numbers(name, values) for name, values in arrays.items()}), about
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist: run `python data_toolkit/prepare.py` first") from None
+        raise DataError(f"{path} does not exist: run `{_prepare(path)}` first") from None
     except Exception as error:  # NumPy parses the heads of damaged arrays as Python text, and may raise anything
-        raise DataError(f"{path} is damaged ({error}): delete it and run `python data_toolkit/prepare.py`") from error
+        raise DataError(f"{path} is damaged ({error}): delete it and run `{_prepare(path)}`") from error
+
+
+def _prepare(path: Path) -> str:
+    """The command that makes such a file."""
+    found = re.fullmatch(train_name("(.+)", "(.+)", r"(\d+)"), Path(path).name)
+    options = [] if Path(path).parent == Path("data") else ["--output", Path(path).parent]
+    if found and found[1] in RATED:
+        options += ["--noise-type", found[1], "--noise", found[2], "--seed", found[3]]
+    elif found:
+        options += ["--noise-matrix", "FILE"]
+    return command("data_toolkit.prepare", options)
 
 
 def _read(path: Path, names: list[str]) -> dict[str, NDArray]:

@@ -1,10 +1,13 @@
 """What goes wrong with data, and how commands fail: one line that says what was wrong, where, and what to do; exit code 2."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
+
+CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and under it where it is wrong
 
 
 class DataError(ValueError):
@@ -28,10 +31,16 @@ class CommandLine(argparse.ArgumentParser):
 
 def printable(text: str) -> str:
     """Text in one line, without what a terminal would obey or cannot show."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
+    return _escaped(" ".join(text.split()))
 
 
 def failed(error: Exception) -> int:
-    """Print an error as one line on stderr and return the exit code."""
-    print("error:", printable(str(error)), file=sys.stderr)
+    """Print an error as one line on stderr, with the caret under a formula if it has one, and return the exit code."""
+    text, *rest = CARET.split(str(error))
+    formula = "".join(f"\n{_escaped(line)}" for line in "".join(rest).split("\n")[1:])
+    print(f"error: {printable(text)}{formula}", file=sys.stderr)
     return 2
+
+
+def _escaped(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -84,15 +84,15 @@ def read(path: Path, most: int = MAX_BYTES, folder: Path | None = None) -> bytes
 def publish(new: Path, path: Path) -> None:
     """Rename a file once its content is on the disk, so that whoever sees `path` sees all of it, after a power cut too.
 
-    Both names are of one folder.
+    Both names are of one file system.
     """
-    with opened(path.parent) as folder, open(open_in(path.parent, new.name), "rb") as file:
-        _publish(folder, file, new.name, path.name)
+    with opened(new.parent) as source, opened(path.parent) as folder, open(open_in(new.parent, new.name), "rb") as file:
+        _publish(source, folder, file, new.name, path.name)
 
 
-def _publish(folder: int, file: BinaryIO, new: str, name: str) -> None:
+def _publish(source: int, folder: int, file: BinaryIO, new: str, name: str) -> None:
     os.fsync(file.fileno())
-    os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.replace(new, name, src_dir_fd=source, dst_dir_fd=folder)
     os.fsync(folder)
 
 
@@ -116,7 +116,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
                     fcntl.flock(file, fcntl.LOCK_EX)  # it is not unfinished as long as somebody writes it
                     yield file
                     file.flush()
-                    _publish(folder, file, new, path.name)
+                    _publish(folder, folder, file, new, path.name)
             except BaseException:
                 with suppress(FileNotFoundError):
                     os.unlink(new, dir_fd=folder)

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from data_toolkit import archives, dataset, prepare, verify
+from data_toolkit.commands import command
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 
@@ -47,6 +48,7 @@ def _cifar100(folder: Path) -> tuple[Dataset, Path]:
             continue
     source = prepare.given_source(None) or prepare.downloaded_source(folder)
     if source is None:
+        options = [] if folder == Path("data") else ["--output", folder]
         raise DataError(f"there is no CIFAR-100 in {folder} to find the images in; "
-                        "if they are CIFAR-100's, run `python data_toolkit/prepare.py` first")
+                        f"if they are CIFAR-100's, run `{command('data_toolkit.prepare', options)}` first")
     return archives.read(source)[0], source.path

@@ -35,6 +35,9 @@ import numpy
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(1, str(ROOT))  # before .venv has our path
+from layers import generated_code  # noqa: E402
+
 DOCKER = ROOT / "docker"
 NATIVE_LAYERS = ROOT / "layers" / "native"
 ENGINE = ROOT / "layers" / "onednn"
@@ -137,6 +140,8 @@ def inputs_digest() -> str:
         (DOCKER / "faster_build.cmake").read_bytes(),
         digest_of_files(NATIVE_LAYERS),
         digest_of_files(ENGINE),
+        generated_code.proto(),
+        generated_code.header(),
         Path(__file__).read_bytes(),
     )
 
@@ -185,6 +190,7 @@ def assemble(cache: Path, tree: Path) -> None:
     shutil.copy(DOCKER / "faster_build.cmake", tree / "cmake")
     shutil.copy(DOCKER / "cuda/Cuda.cmake", tree / "cmake")
     shutil.copy(DOCKER / "cuda/cudnn_algorithms.hpp", tree / "include/caffe/util")
+    write_weightings(tree)
     for folder, headers, sources in ((NATIVE_LAYERS, "include/caffe/layers", "src/caffe/native"),
                                      (ENGINE, "include/caffe/engine", "src/caffe/engine")):
         places = {".hpp": headers, ".cuh": headers, ".cpp": sources, ".cu": sources}
@@ -194,6 +200,14 @@ def assemble(cache: Path, tree: Path) -> None:
                 shutil.copy(path, tree / places[path.suffix])
     for path in CPP_TESTS.rglob("test_*.cpp"):
         shutil.copy(path, tree / "src/caffe/test")
+
+
+def write_weightings(tree: Path) -> None:
+    """Write what is made of layers/table.py: the C++ code of its rows, and their fields in caffe.proto."""
+    (tree / "include/caffe/layers/weighting_rows.hpp").write_text(generated_code.header())
+    proto = tree / "src/caffe/proto/caffe.proto"
+    if proto.exists():
+        proto.write_text(proto.read_text().replace("  // layers/table.py\n", generated_code.proto()))
 
 
 def bring_up_to_date(work: Path, new: Path) -> None:

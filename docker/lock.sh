@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 pin() { docker/uv.sh pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "$@"; }
 pin pyproject.toml --extra report --extra sweep -o requirements.lock
-pin pyproject.toml --extra report --extra sweep --extra build --extra test -o requirements-dev.lock
+pin pyproject.toml --extra report --extra sweep --extra export --extra build --extra test -o requirements-dev.lock
 pin docker/tools.txt -o docker/tools.lock
 pin docker/cuda13.txt -o docker/cuda13.lock
 pin docker/tensorboard.txt -o docker/tensorboard.lock

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from layers.did_you_mean import did_you_mean
+from layers.table import OWN, PARAMETERS, ROWS
 
-KINDS = {"weighting": str, "q": float, "lambda": float, "beta": float, "ignore_label": int, "axis": int}
+KINDS = {"weighting": str} | dict.fromkeys(PARAMETERS, float) | dict.fromkeys(OWN, str) | {"ignore_label": int, "axis": int}
 NAMES = {str: "a string", float: "a finite number", int: "a whole number"}
-# What loss_param and the IMAE paper call them.
-OTHER_NAMES = {"lamda_p": "lambda", "scale": "beta", "T": "beta"}
+# What loss_param and the papers call them.
+OTHER_NAMES = {other: parameter.name for row in ROWS for parameter in row.parameters
+               for other in (parameter.field, *parameter.aliases) if other}
 
 
 def read(param_str: str, keys: Iterable[str]) -> dict[str, Any]:

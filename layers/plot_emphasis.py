@@ -2,56 +2,71 @@
 
     python -m layers.plot_emphasis                                             # CCE, MAE, MSE, GCE and three DM
     python -m layers.plot_emphasis CCE GCE:q=0.9 DM:lambda=1,beta=8 --output emphasis.png
+    python -m layers.plot_emphasis SCE "pow(p, 0.3) * exp(-2 * p)" "emphasis: p < 0.2 ? 0 : 1"     # c(p), emphasis
+    python -m layers.plot_emphasis --html emphasis.html                        # a page to try all of them, without network
 """
 
 import argparse
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import matplotlib
 
-from layers.weighting import Weighting
+from layers import emphasis_html
+from layers.did_you_mean import did_you_mean
+from layers.table import BY_NAME, CUSTOM, OWN
+from layers.weighting import Weighting, chosen, parameters_of, weighting_with
 
 matplotlib.use("Agg")
 import numpy as np  # noqa: E402
 from matplotlib import pyplot as plt  # noqa: E402
 
 SETTINGS = ["CCE", "MAE", "MSE", "GCE", "DM:lambda=0,beta=1", "DM:lambda=0.5,beta=6", "DM:lambda=1,beta=6"]
-FIELDS = {"q": "q", "lambda": "lam", "beta": "beta"}
 
 
 def parse(text: str) -> Weighting:
-    """``NAME`` or ``NAME:key=number,...`` with the keys q, lambda and beta.
+    """``NAME``, ``NAME:key=number,...`` with the row's parameters, or a formula of p, or ``emphasis:`` and one.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If it is none of them.
     """
-    name, _, pairs = text.partition(":")
-    numbers = {}
+    name, sign, pairs = text.partition(":")
+    if sign and name in OWN:
+        return Weighting(CUSTOM, **{name: pairs.strip()})
+    if name not in BY_NAME:
+        return weighting_with(**_named(text))
+    numbers, known = {}, parameters_of(BY_NAME[name])
     for pair in filter(None, pairs.split(",")):
         key, _, number = pair.partition("=")
-        if key not in FIELDS:
-            raise ValueError(f"{text}: no parameter {key!r}; there are {', '.join(FIELDS)}")
+        if key not in known:
+            raise ValueError(f"{text}: no parameter {key!r}{did_you_mean(key, known)}; there are {', '.join(known) or 'none'}")
         try:
-            numbers[FIELDS[key]] = float(number)
+            numbers[key] = float(number)
         except ValueError:
             raise ValueError(f"{text}: {key} is {number!r}, which is not a number") from None
     return Weighting(name, **numbers)
+
+
+def _named(text: str) -> dict:
+    given = chosen(text)
+    return {"name": given.pop("weighting"), "given": given}
 
 
 def draw(settings: list[str]) -> plt.Figure:
     """One curve a setting: the weight normalised over p, with its mode as a dot."""
     p = np.linspace(0, 1, 1001)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for text in settings:
+    for number, text in enumerate(settings):
         weighting = parse(text)
         label = text
         for written, drawn in ((",", ", "), (":", ", "), ("=", " = "), ("lambda", "λ"), ("beta", "β")):
             label = label.replace(written, drawn)
         density = weighting.density(p)
-        [line] = axes.plot(p, density, label=label)
+        [line] = axes.plot(p, density, label=label, linestyle=("-", "--", ":")[number // 10 % 3])  # colours repeat
         top = int(density.argmax())
         axes.plot(p[top], density[top], "o", color=line.get_color(), markersize=4)
     axes.set(xlabel="p, the probability given to the label", ylabel="normalised weight", xlim=(0, 1), ylim=(0, None))
@@ -60,17 +75,34 @@ def draw(settings: list[str]) -> plt.Figure:
     return figure
 
 
+def write(file: Path, text: str) -> None:
+    """Write a file as a whole or, where that fails, not at all."""
+    with tempfile.NamedTemporaryFile("w", dir=file.absolute().parent, encoding="utf-8", delete=False) as new:
+        try:
+            new.write(text)
+            new.close()
+            os.chmod(new.name, 0o644)
+            os.replace(new.name, file)
+        except BaseException:
+            os.unlink(new.name)
+            raise
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="*", default=SETTINGS, metavar="NAME[:key=number,...]")
+    parser.add_argument("settings", nargs="*", default=SETTINGS, metavar="NAME[:key=number,...] or FORMULA")
     parser.add_argument("--output", type=Path, default=Path("emphasis.png"), help="default %(default)s")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument("--html", type=Path, metavar="FILE", help="instead of the figure, a page to try weightings in")
+    args = parser.parse_args(arguments)
     try:
-        draw(chosen.settings).savefig(chosen.output, dpi=150)
+        if args.html:
+            write(args.html, emphasis_html.page([(text, parse(text)) for text in args.settings]))
+        else:
+            draw(args.settings).savefig(args.output, dpi=150)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(chosen.output)
+    print(args.html or args.output)
     return 0
 
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from layers import param_str
 from layers.softmax_loss import SoftmaxLoss, check_label_count, class_indices, outer_classes_inner
-from layers.weighting import WEIGHTINGS, Weighting
+from layers.table import OWN, PARAMETERS, WEIGHTINGS
+from layers.weighting import parameters_of, row_of, weighting_with
 
 
 class _Layer(caffe.Layer):
@@ -58,9 +59,7 @@ class _Loss(_Layer):
     def setup(self, bottom, top):
         super().setup(bottom, top)
         with self._errors():
-            fields = {"q": "q", "lambda": "lam", "beta": "beta"}
-            numbers = {fields[key]: value for key, value in self.parameters.items() if key in fields}
-            self.weighting = Weighting(self.weighting_name(), **numbers)
+            self.weighting = weighting_with(self.weighting_name(), self.parameters)
 
     def weighting_name(self) -> str:
         raise NotImplementedError
@@ -91,16 +90,16 @@ class _Loss(_Layer):
 class UnifiedWeightLoss(_Loss):
     """Derivative manipulation: an example of probability p weighs exp(beta * p^lambda * (1 - p))."""
 
-    PARAMETERS = ("lambda", "beta", "ignore_label", "axis")
+    PARAMETERS = (*parameters_of(row_of("DM")), "ignore_label", "axis")
 
     def weighting_name(self) -> str:
         return "DM"
 
 
 class WeightedSoftmaxWithLoss(_Loss):
-    """Any of the nine, by name: from param_str or, where that is silent, from the environment. There is no default."""
+    """Any row of table.py, by name: from param_str or, where that is silent, from the environment. There is no default."""
 
-    PARAMETERS = ("weighting", "q", "lambda", "beta", "ignore_label", "axis")
+    PARAMETERS = ("weighting", *PARAMETERS, *OWN, "ignore_label", "axis")
 
     def weighting_name(self) -> str:
         name = self.parameters.get("weighting", os.environ.get("CAFFE_WEIGHTING"))

@@ -79,7 +79,7 @@ class SoftmaxLoss:
     ----------
     scores : float array with the classes on `axis`, e.g. (N, C) or (N, C, H, W)
     labels : one whole number a position, e.g. (N,) or (N, 1, H, W)
-    weighting : which of the nine losses
+    weighting : which of the losses
     ignore_label : positions with this label have no gradient and are not counted
     axis : of the classes
 
@@ -103,8 +103,7 @@ class SoftmaxLoss:
         self._rows = self.probabilities.reshape(outer_classes_inner(scores.shape, axis))
         self._p = np.take_along_axis(self._rows, self._indices, axis=1)
         p = self._p[self._valid]
-        self.normaliser = weighting.normaliser(p)
-        self.value = weighting.value(p)
+        self.normaliser, self.value = weighting.normaliser_and_value(p)
 
     def gradient(self, loss_weight: float = 1.0) -> np.ndarray:
         """Derivatives of the scores, same shape and type: loss_weight / S * c(p) * (P - onehot(label))."""

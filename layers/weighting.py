@@ -1,6 +1,6 @@
-"""Nine losses as example weightings: closed forms of p, the probability that a model gives to an example's label.
+"""Losses as example weightings: closed forms of p, the probability that a model gives to an example's label.
 
-With P = softmax(scores), p = P[label] and g = P - onehot(label), each of the nine has over a batch
+With P = softmax(scores), p = P[label] and g = P - onehot(label), each of them has over a batch
 
     gradient of the scores = loss_weight / S * c(p) * g        c: multiplier, S: normaliser
     reported value         = V                                 which never reaches the gradient
@@ -8,24 +8,25 @@ With P = softmax(scores), p = P[label] and g = P - onehot(label), each of the ni
 As ||g||_1 = 2 (1 - p), the L1 norm of an example's gradient is c(p) * 2 (1 - p): its emphasis. The emphasis density
 is that function of p divided by its integral over [0, 1]; its mode, psi, says which examples a loss cares about most.
 
-DM: derivative manipulation, arXiv 1905.11233. IMAE, arXiv 1903.12141, is DM with lambda = 1 and beta = T.
-The twin of layers/native/weighting.hpp, with the same names.
+The formulas stand in table.py. DM: derivative manipulation, arXiv 1905.11233. IMAE, arXiv 1903.12141, is DM with lambda = 1
+and beta = T. The twin of layers/native/weighting.hpp, with the same names.
 """
 
 import math
-from dataclasses import dataclass
+import re
 
 import numpy as np
 
+from layers import formula
 from layers.did_you_mean import did_you_mean
+from layers.table import BY_NAME, CUSTOM, DN, OWN, WEIGHTINGS, Row
 
-WEIGHTINGS = ("CCE", "CCE_DN", "MAE", "MAE_DN", "MSE", "MSE_DN", "GCE", "GCE_DN", "DM")
-FLT_MIN = float(np.finfo(np.float32).tiny)  # Caffe's floor under the logarithm, in double precision too
+FLT_MIN = formula.LEAST  # Caffe's floor under the logarithm, in double precision too
+KINKS = frozenset(("min", "max", "abs", "choose"))  # steps of formulas that may have no derivative somewhere
 
 
-@dataclass(frozen=True)
 class Weighting:
-    """One of the nine, as functions of p: a float32 or float64 array of any shape, probabilities in [0, 1].
+    """A weighting, as functions of p: a float32 or float64 array of any shape, probabilities in [0, 1].
 
     multiplier, emphasis, weight, distance and density work element by element and return p's shape and type; normaliser
     and value take p of all the examples that count, any shape, and sum in float64.
@@ -35,60 +36,115 @@ class Weighting:
     name : str
         One of WEIGHTINGS. _DN, derivative normalised: the batch's gradients are divided by the sum of their L1 norms
         instead of by their number. DM always is.
-    q : float
-        GCE's exponent, >= 0.
-    lam, beta : float
-        DM's lambda, >= 0, which places the mode, and beta, which sharpens it. Negative beta turns the emphasis over.
+    **given : float or str
+        The row's parameters, by name, DM's lambda as `lam`; their defaults where not given. For CUSTOM and CUSTOM_DN the
+        formula of p: `formula`, of c(p), or `emphasis`.
+
+    Attributes
+    ----------
+    name : str
+    row : Row
+        Of table.py.
+    parameters : dict
+        Numbers by name, and the text of a formula.
 
     Raises
     ------
     ValueError
-        If the name is unknown or a number is out of range.
+        If the name or a parameter is unknown, a number is out of range, or a formula has a mistake or is negative or not
+        finite somewhere on (0, 1).
+
+    Examples
+    --------
+    >>> Weighting("SCE", alpha=6, beta=0.1).multiplier(np.array([0.0, 0.5]))
+    array([6.        , 6.46051702])
     """
 
-    name: str
-    q: float = 0.7
-    lam: float = 1.0
-    beta: float = 1.0
+    def __init__(self, name: str, **given: float | str) -> None:
+        self.name, self.row = name, row_of(name)
+        keywords = {parameter.keyword: parameter.name for parameter in self.row.parameters if parameter.keyword}
+        given = {keywords.get(key, key): value for key, value in given.items()}
+        known = parameters_of(self.row)
+        for key in given:
+            if key not in known:
+                raise ValueError(f"{name} has no parameter {key!r}{did_you_mean(key, known)} "
+                                 f"({'it has ' + ', '.join(known) if known else 'it has none'})")
+        if self.row.name == CUSTOM:
+            self._read_own(given)
+        else:
+            self._read_numbers(given)
+        if not self.row.released:
+            self._check()
 
-    def __post_init__(self) -> None:
-        if self.name not in WEIGHTINGS:
-            # difflib would take IMAE for MAE.
-            hint = "; IMAE is DM with lambda 1" if self.name.upper() == "IMAE" else did_you_mean(self.name, WEIGHTINGS)
-            raise ValueError(f"unknown weighting {self.name!r}{hint} (one of {', '.join(WEIGHTINGS)})")
-        for key, value, least in (("q", self.q, 0), ("lambda", self.lam, 0), ("beta", self.beta, -math.inf)):
-            if not (math.isfinite(value) and value >= least):
-                raise ValueError(f"{key} is {value}; it must be a finite number" + (" >= 0" if least == 0 else ""))
-        for field in ("q", "lam", "beta"):  # a NumPy scalar would widen float32 probabilities to its own type
-            object.__setattr__(self, field, float(getattr(self, field)))
+    def _read_numbers(self, given: dict[str, float]) -> None:
+        self.parameters = {parameter.name: given.get(parameter.name, parameter.default) for parameter in self.row.parameters}
+        for parameter in self.row.parameters:
+            value = self.parameters[parameter.name]
+            if not (math.isfinite(value) and parameter.holds(value)):
+                raise ValueError(f"{parameter.name} is {value}; it must be {parameter.range}")
+            self.parameters[parameter.name] = float(value)  # a NumPy scalar would widen float32 probabilities to its own type
+        names = tuple(self.parameters)
+        self._multiplier, self._emphasis, self._distance, self._mode, self._peak = (
+            formula.parse(text, names) if text else None
+            for text in (self.row.multiplier, self.row.emphasis, self.row.distance, self.row.mode, self.row.peak))
 
-    @property
-    def loss(self) -> str:
-        """The loss that the name speaks of, without _DN."""
-        return self.name.removesuffix("_DN")
+    def _read_own(self, given: dict[str, str]) -> None:
+        if len(given) != 1:
+            raise ValueError(f"{self.name} needs a formula of p or an emphasis, and not both: "
+                             'formula: "pow(p, 0.3)" is c(p), emphasis: "1" weighs all examples alike')
+        self.parameters = dict(given)
+        self._multiplier, self._emphasis = (formula.parse(given[key]) if key in given else None for key in OWN)
+        self._distance, self._mode, self._peak = formula.parse(self.row.distance), None, None
+
+    def _check(self) -> None:
+        """Raise a ValueError where c(p) is no weight: negative, infinite or NaN on (0, 1), or 0 on all of it."""
+        function, what = (self.emphasis, "the emphasis") if self._emphasis else (self.multiplier, "c(p)")
+        values = function(formula.CHECKED)
+        largest = values[np.isfinite(values)].max(initial=0)
+        with np.errstate(over="ignore"):
+            wrong = ~((values >= -1e-9 * largest) & np.isfinite(function(formula.CHECKED.astype(np.float32))))
+        if wrong.any():
+            at = int(wrong.argmax())
+            value = values[at]
+            is_what = ("not a number" if np.isnan(value) else f"negative, {value:g}," if -np.inf < value < 0
+                       else "too large for single precision")
+            raise ValueError(f"{self}: {what} is {is_what} at p = {formula.CHECKED[at]:g}; it must be finite and at least 0 "
+                             "on (0, 1)")
+        if largest <= 0:
+            raise ValueError(f"{self}: {what} is 0 on all of (0, 1), so that no example counts")
+
+    def __repr__(self) -> str:
+        return self.name + "".join(f"{sign} {key} {value if isinstance(value, str) else f'{value:g}'}" for sign, (key, value)
+                                   in zip(("", *",,,"), self.parameters.items(), strict=False))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Weighting) and (self.name, self.parameters) == (other.name, other.parameters)
+
+    def __hash__(self) -> int:
+        return hash((self.name, *self.parameters.items()))
 
     @property
     def derivative_normalised(self) -> bool:
-        return self.name.endswith("_DN") or self.name == "DM"
+        return self.name.endswith(DN) or self.row.always_normalised
+
+    def _value(self, function: formula.Formula, p: np.ndarray) -> np.ndarray:
+        """A formula's value at p; constants become arrays. A user's need not know 0 and 1."""
+        p = np.asarray(p)
+        if self.row.name == CUSTOM:
+            p = np.clip(p, p.dtype.type(formula.LEAST), p.dtype.type(formula.MOST))
+        value = function(p=p, **self.parameters)
+        return np.full_like(p, value) if type(value) is float else value
 
     def multiplier(self, p: np.ndarray) -> np.ndarray:
-        """c(p), the factor of g in the gradient. For all but DM, c(p) * g is the derivative of the loss named."""
-        match self.loss:
-            case "CCE":  # -log p
-                return np.ones_like(p)
-            case "MAE":  # 1 - p, arXiv 1712.09482
-                return p
-            case "MSE":  # (1 - p)^2
-                return 2 * p * (1 - p)
-            case "GCE":  # (1 - p^q) / q, arXiv 1805.07836
-                return p**self.q
-            case _:  # DM: the emphasis is chosen, so divide by ||g||_1; 1e-6 keeps p = 1 finite
-                return self.emphasis(p) / (2 - 2 * p + 1e-6)
+        """c(p), the factor of g in the gradient. Where the row has an l(p), c(p) * g is its derivative."""
+        if self._multiplier:
+            return self._value(self._multiplier, p)
+        return self.emphasis(p) / (2 - 2 * p + 1e-6)  # the emphasis is chosen, so divide by ||g||_1; 1e-6 keeps p = 1 finite
 
     def emphasis(self, p: np.ndarray) -> np.ndarray:
         """c(p) * ||g||_1, the L1 norm of an example's gradient before S (for DM up to the 1e-6 in the multiplier)."""
-        if self.name == "DM":
-            return np.exp(self.beta * p**self.lam * (1 - p))
+        if self._emphasis:
+            return self._value(self._emphasis, p)
         return 2 * self.multiplier(p) * (1 - p)
 
     def weight(self, p: np.ndarray) -> np.ndarray:
@@ -96,43 +152,113 @@ class Weighting:
         return self.emphasis(p) if self.derivative_normalised else np.ones_like(p)
 
     def distance(self, p: np.ndarray) -> np.ndarray:
-        """What is averaged, weighted, to the reported value: -log p for CCE and DM, else 1 - p."""
-        return -np.log(np.maximum(p, FLT_MIN)) if self.name in ("CCE", "DM") else 1 - p
+        """What is averaged, weighted, to the reported value: the row's distance, and 1 - p for the twins."""
+        return 1 - p if self.name.endswith(DN) else self._distance(p=p, **self.parameters)
 
     def normaliser(self, p: np.ndarray) -> float:
         """S of a batch with label probabilities p; not 0 even if p is empty."""
-        if self.name == "CCE":  # stock Caffe's
-            return float(max(1, p.size))
-        return 1e-8 + float(self.weight(p).sum(dtype=np.float64))
+        return self.normaliser_and_value(p)[0]
 
     def value(self, p: np.ndarray) -> float:
         """V of a batch, the weighted distances' sum over S; 0 if p is empty."""
-        return float((self.weight(p) * self.distance(p)).sum(dtype=np.float64)) / self.normaliser(p)
+        return self.normaliser_and_value(p)[1]
+
+    def normaliser_and_value(self, p: np.ndarray) -> tuple[float, float]:
+        """S and V."""
+        weight = self.weight(p)
+        # CCE's S is stock Caffe's.
+        normaliser = float(max(1, p.size)) if self.name == "CCE" else 1e-8 + float(weight.sum(dtype=np.float64))
+        return normaliser, float((weight * self.distance(p)).sum(dtype=np.float64)) / normaliser
 
     def mode(self) -> float:
-        """psi, the p of the largest emphasis: CCE 0, MAE 1/2, MSE 1/3, GCE q/(q + 1), DM lambda/(lambda + 1).
+        """psi, the p of the largest emphasis, by the row's formula or, without one, found within 1e-9.
 
         Raises
         ------
         ValueError
-            For DM with beta <= 0, whose emphasis has no peak there.
+            Where the emphasis has no peak: DM with beta <= 0.
         """
-        if self.name == "DM" and self.beta <= 0:
-            raise ValueError(f"DM with beta {self.beta} has no mode: only beta > 0 gives its emphasis a peak")
-        odds = {"CCE": 0.0, "MAE": 1.0, "MSE": 0.5, "GCE": self.q, "DM": self.lam}[self.loss]  # psi / (1 - psi)
-        return odds / (odds + 1)
+        if self._peak and not self._peak(**self.parameters) > 0:
+            raise ValueError(f"{self} has no mode: its emphasis has a peak only for {self.row.peak} > 0")
+        return float(self._mode(**self.parameters)) if self._mode else self._found_mode()
+
+    def _found_mode(self) -> float:
+        """The p of the largest emphasis by trying numbers, ever closer to the best so far."""
+        low, high = 0.0, 1.0
+        while high - low > 1e-9:
+            p = np.linspace(low, high, 2001)
+            best, step = p[self.emphasis(p).argmax()], p[1] - p[0]
+            low, high = max(0.0, best - step), min(1.0, best + step)
+        return float(best)
 
     def gradient_bound(self) -> float:
         """The largest L1 norm of a batch's gradient, sum c(p) ||g||_1 / S, with a loss weight of 1.
 
         That is 1 where S is the sum of the emphasis, and where S counts the examples the emphasis at psi.
         """
-        return 1.0 if self.derivative_normalised else float(self.emphasis(np.array(self.mode())))
+        if self.derivative_normalised:
+            return 1.0
+        mode = self.mode()
+        return float(self.emphasis(np.array([mode, np.nextafter(mode, 1)])).max())  # a formula may begin above its psi
 
     def density(self, p: np.ndarray) -> np.ndarray:
         """The emphasis density at p: the emphasis divided by its integral over [0, 1]."""
-        # Tanh-sinh quadrature: exact to rounding also where p^lambda has no derivative at 0.
-        t, step = np.linspace(-4, 4, 257, retstep=True)
+        # Tanh-sinh quadrature: exact to rounding also where p^lambda has no derivative at 0. Kinks elsewhere need many nodes.
+        steps = self._emphasis or self._multiplier
+        count = 256 if KINKS.isdisjoint(what for what, _ in steps.program) else 65536
+        t, step = np.linspace(-4, 4, count + 1, retstep=True)
         nodes = 1 / (1 + np.exp(-np.pi * np.sinh(t)))
         areas = step * np.pi * np.cosh(t) * nodes * (1 - nodes)
         return self.emphasis(p) / float(self.emphasis(nodes) @ areas)
+
+
+def row_of(name: str) -> Row:
+    """The row of a weighting's name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name not in BY_NAME:
+        # difflib would take IMAE for MAE.
+        hint = "; IMAE is DM with lambda 1" if name.upper() == "IMAE" else did_you_mean(name, WEIGHTINGS)
+        raise ValueError(f"unknown weighting {name!r}{hint} (one of {', '.join(WEIGHTINGS)})")
+    return BY_NAME[name]
+
+
+def chosen(text: str) -> dict[str, str]:
+    """What a command line means by a weighting: a name, or a formula of p, which is CUSTOM's.
+
+    Returns
+    -------
+    dict
+        The `weighting`, and the `formula` of CUSTOM.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if re.fullmatch(r"(?!p\b)[A-Za-z_][\w-]*", text, re.ASCII):
+        return {"weighting": row_of(text) and text}
+    return {"weighting": CUSTOM, "formula": Weighting(CUSTOM, formula=text).parameters["formula"]}
+
+
+def parameters_of(row: Row) -> tuple[str, ...]:
+    """The names of what a row takes, as in param_str."""
+    return OWN if row.name == CUSTOM else tuple(parameter.name for parameter in row.parameters)
+
+
+def weighting_with(name: str, given: dict[str, float | str]) -> Weighting:
+    """A weighting from what a layer is given by the names of param_str, some of which may be meant for other weightings.
+
+    Raises
+    ------
+    ValueError
+        As Weighting, and if a formula is given to a weighting other than CUSTOM.
+    """
+    taken = parameters_of(row_of(name))
+    if own := [key for key in OWN if key in given and key not in taken]:
+        raise ValueError(f"{name}: a formula or an emphasis is for the weighting {CUSTOM}, but {own[0]} is {given[own[0]]!r}")
+    return Weighting(name, **{key: given[key] for key in taken if key in given})

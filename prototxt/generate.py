@@ -1,13 +1,13 @@
-"""Write every prototxt of this folder: ResNets for CIFAR (arXiv 1512.03385, section 4.2), their solvers, eleven losses.
+"""Write every prototxt of this folder: ResNets for CIFAR (arXiv 1512.03385, section 4.2), their solvers, the papers' losses.
 
     python -m prototxt.generate            # rewrite
     python -m prototxt.generate --check    # compare only; exit code 1 where a file is missing or differs
     python -m prototxt.generate --depth 20 --classes 100 --weighting DM -o prototxt/mine    # a setting of your own
+    python -m prototxt.generate --weighting "pow(p, 0.3) * exp(-2 * p)" -o prototxt/mine    # with a weighting of your own
 """
 
 import argparse
 import re
-import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -15,20 +15,18 @@ from caffe.proto import caffe_pb2 as pb
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from layers.weighting import WEIGHTINGS
+from data_toolkit.commands import command
+from layers.table import ROWS, WEIGHTINGS
+from layers.weighting import chosen, row_of
 
 HERE = Path(__file__).resolve().parent
 
 # The settings share everything but the loss layer: its type and its loss_param.
 LOSSES = {
     "res44_cce": ("SoftmaxWithLoss", {}),
-    "res44_cce_dn": ("WeightedSoftmaxWithLoss", {"weighting": "CCE_DN"}),
-    "res44_mae": ("WeightedSoftmaxWithLoss", {"weighting": "MAE"}),
-    "res44_mae_dn": ("WeightedSoftmaxWithLoss", {"weighting": "MAE_DN"}),
-    "res44_mse": ("WeightedSoftmaxWithLoss", {"weighting": "MSE"}),
-    "res44_mse_dn": ("WeightedSoftmaxWithLoss", {"weighting": "MSE_DN"}),
-    "res44_gce": ("WeightedSoftmaxWithLoss", {"weighting": "GCE", "q": 0.7}),
-    "res44_gce_dn": ("WeightedSoftmaxWithLoss", {"weighting": "GCE_DN", "q": 0.7}),
+    **{f"res44_{name.lower()}": ("WeightedSoftmaxWithLoss", {"weighting": name} | {
+        parameter.field or parameter.name: parameter.default for parameter in row.parameters})
+       for row in ROWS if row.released and not row.always_normalised for name in row.names if name != "CCE"},
     "res44_usw": ("UnifiedWeightLoss", {"lamda_p": 0.5, "scale": 6}),
     "res44_imae": ("UnifiedWeightLoss", {"lamda_p": 1, "scale": 6}),
     "res44_uniform": ("UnifiedWeightLoss", {"lamda_p": 1, "scale": 0}),
@@ -43,9 +41,19 @@ def is_depth(depth: int) -> bool:
     return depth >= 8 and depth % 6 == 2
 
 
-def setting_with(weighting: str) -> str:
-    """The setting whose loss has a weighting, e.g. GCE_DN."""
-    return {"DM": "res44_usw"}.get(weighting, f"res44_{weighting.lower()}")
+def setting_with(weighting: str) -> str | None:
+    """The setting whose loss has a weighting, e.g. GCE_DN; None if there is none."""
+    setting = {"DM": "res44_usw"}.get(weighting, f"res44_{weighting.lower()}")
+    return setting if setting in LOSSES else None
+
+
+def loss_of(weighting: str) -> tuple[str, dict]:
+    """The loss layer's type and loss_param of a weighting, or of a formula of p, with all its parameters."""
+    given = chosen(weighting)
+    if setting := setting_with(given["weighting"]):
+        return LOSSES[setting]
+    return "WeightedSoftmaxWithLoss", given | {
+        parameter.field or parameter.name: parameter.default for parameter in row_of(given["weighting"]).parameters}
 
 
 def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
@@ -131,9 +139,9 @@ def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
     return net
 
 
-def train_net(setting: str, depth: int = 44, outputs: int = 100, batch: int = 256) -> pb.NetParameter:
-    """A ResNet, by default for CIFAR-100, with the loss of `setting`; a second input blob, ``label``: (batch, 1, 1, 1)."""
-    kind, loss_param = LOSSES[setting]
+def train_net(loss: tuple[str, dict], depth: int = 44, outputs: int = 100, batch: int = 256) -> pb.NetParameter:
+    """A ResNet, by default for CIFAR-100, with a loss as in LOSSES; a second input blob, ``label``: (batch, 1, 1, 1)."""
+    kind, loss_param = loss
     net = resnet(depth, outputs, batch, name=f"resnet{depth}")
     net.input.append("label")
     net.input_dim.extend([batch, 1, 1, 1])
@@ -190,8 +198,8 @@ def to_text(message: Message, width: int = 120) -> str:
 def files() -> dict[Path, str]:
     """Every file that the generator owns, by its absolute path."""
     messages = {}
-    for setting in LOSSES:
-        messages[f"{setting}/train.prototxt"] = train_net(setting)
+    for setting, loss in LOSSES.items():
+        messages[f"{setting}/train.prototxt"] = train_net(loss)
         messages[f"{setting}/solver.prototxt"] = solver()
         messages[f"{setting}/test.prototxt"] = resnet(44, outputs=100, batch=1, name="resnet44")
     messages["test_nets/resnet44.prototxt"] = resnet(44, outputs=100, batch=1, name="resnet44")
@@ -208,9 +216,11 @@ def write_setting(folder: Path, weighting: str, depth: int, classes: int, batch:
     ------
     FileExistsError
         If the folder has one of them already.
+    ValueError
+        If there is no such weighting, or its formula has a mistake.
     """
     messages = {
-        "train.prototxt": train_net(setting_with(weighting), depth, classes, batch),
+        "train.prototxt": train_net(loss_of(weighting), depth, classes, batch),
         "solver.prototxt": solver(),
         "test.prototxt": resnet(depth, classes, batch=1, name=f"resnet{depth}"),
     }
@@ -230,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     own.add_argument("--depth", type=int, metavar="D", help="layers of the ResNet, 6n + 2: 20, 32, 44, 56, 110 (default 44)")
     own.add_argument("--classes", type=int, metavar="C", help="outputs (default 100)")
     own.add_argument("--batch", type=int, metavar="N", help="images a step, 8 of a class (default 256)")
-    own.add_argument("--weighting", choices=WEIGHTINGS, metavar="W", help=f"{', '.join(WEIGHTINGS)} (default DM)")
+    own.add_argument("--weighting", metavar="W", help=f"{', '.join(WEIGHTINGS)}, or a formula of p (default DM)")
     args = parser.parse_args(arguments)
     given = {name: value for name in ("depth", "classes", "batch", "weighting") if (value := getattr(args, name)) is not None}
     if args.output:
@@ -241,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_setting(args.output, **chosen)
         except (ValueError, OSError) as error:
             parser.exit(2, f"error: {error}\n")
-        print(f"wrote {args.output}; train it: python -m solvers.train {shlex.quote(str(args.output))}")
+        print(f"wrote {args.output}; train it: {command('solvers.train', [args.output])}")
         return 0
     if given:
         parser.exit(2, f"error: --{next(iter(given))} is for a setting of your own: name its folder with -o\n")

@@ -1,20 +1,26 @@
 """Set runs against the released ones and Table 1 of the paper: test accuracies in %, differences in percentage points.
 
-    python -m solvers.compare runs/res44_usw/noise_0.4/seed_123 [RUN ...]
-    python -m solvers.compare runs/*/noise_0.4/seed_123 --plot curves.png    # also draws them
+    python -m solvers.compare runs/res44_usw/noise_0.4/seed_123
+    python -m solvers.compare runs/res44_usw                                 # all runs below, and means over seeds
+    python -m solvers.compare 'runs/*/noise_0.4/seed_*' --plot curves.png    # also draws them
 
 Both sides are taken at the same checkpoints, so an unfinished run is held against the released one at its own age.
 """
 
+import argparse
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from data_toolkit.errors import DataError
-from solvers import curves, results
+from solvers import curves, results, run_folders, tables
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.permissions import Permissions, nearest
 from solvers.results import Result, percent, points
 
 HEADER = ["run", "steps", "test accuracy", "ours", "released", "diff", "Table 1", "diff"]
+MEANS = ["mean over seeds", "seeds", "test accuracy", "ours", "deviation", "released", "diff"]
+TEXT = (0, 2)  # columns of both; the others are numbers
 
 
 def rows(result: Result) -> list[list[str]]:
@@ -30,37 +36,61 @@ def rows(result: Result) -> list[list[str]]:
     return rows
 
 
+def means(shown: Iterable[Result]) -> list[list[str]]:
+    """The table's rows of the experiments that have several seeds, as the report shows them: means and sample deviations."""
+    noises, experiments = tables.tabulate(run_folders.distinct(shown)[0])
+    rows = []
+    for experiment in experiments:
+        for noise in noises:
+            found = {measure: tables.cell(experiment, noise, measure) for measure in results.MEASURES}
+            for measure, cell in found.items():
+                if cell and cell["deviation"]:
+                    beta = f", beta {cell['beta']}" * bool(cell["beta"])
+                    unfinished = f" ({cell['unfinished']} unfinished)" * bool(cell["unfinished"])
+                    name = f"{experiment.name}{beta}, noise {noise}{unfinished}" if measure == next(iter(found)) else ""
+                    rows.append([name, str(cell["seeds"]) if name else "", measure, cell["ours"], cell["deviation"],
+                                 cell["released"], cell["difference"]])
+    return rows
+
+
 def align(rows: list[list[str]]) -> str:
     """Columns of equal width; numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    text = (HEADER.index("run"), HEADER.index("test accuracy"))
     lines = []
     for row in rows:
-        cells = [
-            cell.ljust(width) if column in text else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = [cell.ljust(width) if column in TEXT else cell.rjust(width)
+                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = CommandLine(prog="python -m solvers.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder, measured by solvers.evaluate")
+    parser = CommandLine(prog="python -m solvers.compare", description=__doc__,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", metavar="RUN", nargs="+",
+                        help="a run folder, measured by solvers.evaluate; a folder with some below; or a glob of these")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves, ours and released, as PNG")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     try:
-        Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.plot)] if args.plot else [])
-        compared = [results.read(run) for run in args.runs]
+        folders = run_folders.expanded(args.runs)
+        Permissions.from_options(args, *folders).confine(write=[nearest(args.plot)] if args.plot else [])
+        shown, refused = run_folders.read(run_folders.find(folders))
+        if not shown:
+            raise refused[0] if refused else SolverError(
+                f"no run folder in {', '.join(args.runs)}: none has a config.json, which solvers.train writes")
         if args.plot:
-            drawn = [(str(result.run), result.curve, result.released) for result in compared]
+            drawn = [(str(result.run), result.curve, result.released) for result in shown]
             curves.save(args.plot, curves.draw_together(drawn))
     except (SolverError, DataError, OSError) as error:
         return failed(error)
-    print(align([HEADER, *(row for result in compared for row in rows(result))]))
-    if notes := [note for result in compared for note in result.notes]:
+    print(align([HEADER, *(row for result in shown for row in rows(result))]))
+    if found := means(shown):
+        print("", align([MEANS, *found]), sep="\n")
+    if notes := [note for result in shown for note in result.notes]:
         print("", *notes, sep="\n")
+    for reason in refused:
+        print(f"not shown: {reason}", file=sys.stderr)
     return 0
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from data_toolkit import files
+from layers.table import OWN, PARAMETERS
 from solvers.errors import SolverError
 
 FILE = "config.json"
@@ -16,11 +17,8 @@ FIELDS = {
     "noise_type": (str, 'a type such as "symmetric"'),
     "train_data": (str, "a path"),
     "seed": (int, "a whole number"),
-    "beta": (float | int, "a number"),
-    "lambda": (float | int, "a number"),
-    "q": (float | int, "a number"),
     "weighting": (str, 'a name such as "GCE_DN"'),
-}
+} | dict.fromkeys(PARAMETERS, (float | int, "a number")) | dict.fromkeys(OWN, (str, 'a formula such as "pow(p, 0.3)"'))
 
 
 def read(run: Path) -> dict:

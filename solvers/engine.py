@@ -16,14 +16,21 @@ except ImportError as missing:
     raise ImportError(f"cannot import caffe ({missing}): run `make setup` and use .venv/bin/python") from missing
 
 
-def has_cuda() -> bool:
-    """Whether this Caffe was built with CUDA. The build says so in build.json; without that file: no."""
+def _build() -> dict:
+    """What the build says of itself in build.json; nothing without that file."""
     about = Path(caffe.__file__).parent / "build.json"
-    return about.is_file() and json.loads(about.read_text()).get("cuda") is True
+    return json.loads(about.read_text()) if about.is_file() else {}
+
+
+def has_cuda() -> bool:
+    """Whether this Caffe was built with CUDA."""
+    return _build().get("cuda") is True
 
 
 def why_slow() -> str:
-    """Why convolutions on this processor are slower than the CPU engine can make them, in words; "" where they are not."""
+    """Why this Caffe, or its convolutions on this processor, are slower than they can be, in words; "" where they are not."""
+    if json.loads(_build().get("options", "{}")).get("CMAKE_BUILD_TYPE") == "Debug":
+        return "this Caffe was built for gdb (CAFFE_BUILD=debug), many times slower; make setup goes back to the usual one"
     return caffe._caffe.why_slow()
 
 

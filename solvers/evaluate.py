@@ -2,19 +2,16 @@
 
     python -m solvers.evaluate runs/res44_usw/noise_0.4/seed_123
     python -m solvers.evaluate runs/res44_usw/noise_0.4/seed_123 --train-sets    # also train_accuracy.csv
+    python -m solvers.evaluate runs/res44_usw/noise_0.4/seed_123 --per-class      # also per_class.csv, confusion.csv and .png
     python -m solvers.evaluate RUN --save-train-probabilities train.npy           # for cleanlab: docs/label_errors.md
     python -m solvers.evaluate CIFAR100_ResNet44_V03_lambda1/train_Res44_CCE_0.4  # the released checkpoints
 
 A net that reads its own data is measured by its solver's test nets instead: the means of their accuracies and losses over
-test_iter batches. A checkpoint that was measured before, on the same net and data, is not measured again. What is measured
-of a released run folder goes to runs/: the folder itself stays as it is.
+test_iter batches. A checkpoint that was measured before, on the same net and data, is not measured again, and what was
+measured of one that is gone stays. What is measured of a released run folder goes to runs/: the folder itself stays as it is.
 """
 
 import argparse
-import csv
-import hashlib
-import io
-import json
 import math
 import os
 import sys
@@ -26,27 +23,29 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit import dataset, files
+from data_toolkit import class_names, dataset
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
-from data_toolkit.files import atomic_writer, write_atomically
+from data_toolkit.files import atomic_writer
 from solvers import (
     admission,
     classifier,
     config,
     curves,
+    per_class,
     prototext,
     published,
     setting,
     test_nets,
     threads,
     user_layers,
-    weights,
 )
 from solvers.checkpoints import Checkpoints
-from solvers.engine import caffe, last_words
+from solvers.engine import caffe, last_words, why_slow
 from solvers.errors import CommandLine, SolverError, failed
+from solvers.evaluation_progress import EvaluationProgress
 from solvers.inference import Predictor, nothing_more
+from solvers.measuring import Job, Measuring
 from solvers.permissions import NOTHING, Permissions
 from solvers.published import Curve, PublishedRun
 from solvers.test_nets import TestNet
@@ -54,7 +53,8 @@ from solvers.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
-Results = dict[str, float | list[float]]
+# Of config.json: two runs in one folder with the same of these, one after the other, are the same run.
+SAME_RUN = ("seed", "data_sha256", "net_sha256", "solver_sha256")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder that solvers.train wrote, or one of the released package")
     parser.add_argument("--train-sets", action="store_true",
                         help="measure the training images too, against their given and their true labels")
+    parser.add_argument("--per-class", action="store_true",
+                        help="write the newest checkpoint's accuracy on each class and its confusion matrix, CSV and figure")
     for which, name in ("test", "--save-probabilities"), ("training", "--save-train-probabilities"):
         parser.add_argument(name, type=Path, metavar="FILE.npy",
                             help=f"write what the newest checkpoint gives to the {which} images: images x classes, float32, "
@@ -85,17 +87,21 @@ def main(argv: list[str] | None = None) -> int:
         confine(processes=True)
         confine = partial(confine, signals=True)
         threads.use(args.threads)
+        if reason := why_slow():
+            print(f"note: {reason}", file=sys.stderr, flush=True)
         with last_words(f"{args.run} and what was measured before are as they were"), user_layers.blamed():
-            evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, confine)
+            evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
     except (SolverError, DataError, OSError) as error:
         return failed(error)
     except KeyboardInterrupt:
+        print("interrupted: what was measured is kept, and the same command goes on", file=sys.stderr)
         return 130
     return 0
 
 
 def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"), allowed: Permissions = NOTHING,
-             save: dict[str, Path | None] | None = None, confine: Callable[[], None] = nothing_more) -> Curve | None:
+             save: dict[str, Path | None] | None = None, by_class: bool = False,
+             confine: Callable[[], None] = nothing_more) -> Curve | None:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
 
     Parameters
@@ -111,6 +117,8 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     allowed : Permissions
     save : dict of str to Path or None
         Where to write the newest checkpoint's probabilities for the images of "test" and "train".
+    by_class : bool
+        Write the newest checkpoint's accuracy on each class and its confusion matrix; see `per_class.write`.
     confine : function
         Called in each process once all are started.
 
@@ -133,47 +141,42 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     iterations = source.checkpoints.models()
     if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")
+    newest, model = iterations[-1], source.checkpoints.model(iterations[-1])
     if source.is_fed:
         sets = load_sets(source, data, train_sets, save)
+        sizes = {name: len(images.labels) for name, images in sets.items()}
         with Predictor(source.nets[0].param, sets, confine) as predict:
-            jobs = [Job(source.output / "accuracy.json", sets["test"].fingerprint,
-                        lambda model: {"accuracy": accuracy(predict(model, "test"), sets["test"])})]
+            jobs = [Job("accuracy.json", sets["test"].fingerprint, sizes["test"],
+                        lambda model, done: {"accuracy": accuracy(predict(model, "test", done), sets["test"])})]
             if train_sets:
-                jobs.append(Job(source.output / "train_accuracy.json", sets["train"].fingerprint,
-                                lambda model: train_accuracies(predict(model, "train"), sets["train"])))
-            tested = measure(source, iterations, jobs)
-            for name, file in save.items():
-                with atomic_writer(file) as written:
-                    np.save(written, predict(source.checkpoints.model(iterations[-1]), name))
+                jobs.append(Job("train_accuracy.json", sets["train"].fingerprint, sizes["train"],
+                                lambda model, done: train_accuracies(predict(model, "train", done), sets["train"])))
+            again = {*save, *(["test"] if by_class else [])}  # of the newest checkpoint
+            with source.measuring(jobs, "images", sum(sizes[name] for name in again)) as measuring:
+                found = measuring.all()
+                given = {name: predict(model, name, measuring.progress.add) for name in again}
+                for name, file in save.items():
+                    with atomic_writer(file) as written:
+                        np.save(written, given[name])
+                if by_class:
+                    rows = given["test"]
+                    write_classes(source, newest, sets["test"].labels, rows.argmax(axis=1), rows.shape[1], measuring.progress)
     elif train_sets or save:
         raise SolverError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
     else:
         confine()
-        tested = measure(source, iterations, [Job(source.output / "accuracy.json", test_nets.fingerprint(source.nets),
-                                                  lambda model: test_nets.measure(source.nets, model))])
-    if any("accuracy" not in results for results in tested):
+        job = Job("accuracy.json", test_nets.fingerprint(source.nets), sum(net.batches for net in source.nets),
+                  lambda model, done: test_nets.measure(source.nets, model, done))
+        with source.measuring([job], "batches", source.nets[0].batches if by_class else 0) as measuring:
+            found = measuring.all()
+            if by_class:
+                write_classes(source, newest, *test_nets.predictions(source.nets[0], model, measuring.progress.add),
+                              measuring.progress)
+    if any("accuracy" not in results for results in found.values()):
         return None
-    curve = Curve(iterations, [results["accuracy"] for results in tested])
+    curve = Curve(list(found), [results["accuracy"] for results in found.values()])
     curves.save(source.output / "accuracy_curve.png", curves.draw(source.title, curve, source.published, source.solver))
     return curve
-
-
-class Job(NamedTuple):
-    """Something to measure of each checkpoint.
-
-    Attributes
-    ----------
-    file : Path
-        Where the results are kept.
-    data : str
-        The fingerprint of what is measured on.
-    compute : function
-        From a checkpoint's weights, a file, to its results.
-    """
-
-    file: Path
-    data: str
-    compute: Callable[[Path], Results]
 
 
 def load_sets(source: "Source", data: Path, train_sets: bool, save: Collection[str]) -> dict[str, Dataset]:
@@ -186,22 +189,26 @@ def load_sets(source: "Source", data: Path, train_sets: bool, save: Collection[s
     return sets
 
 
-def measure(source: "Source", iterations: list[int], jobs: list[Job]) -> list[Results]:
-    """Do the jobs for each checkpoint, but for what is done; write and print the results. Returns those of the first job."""
-    nets = "".join(prototext.text(net.param) for net in source.nets).encode()
-    models = {iteration: source.checkpoints.model(iteration) for iteration in iterations}
-    keys = {iteration: _sha256(weights.content(model), nets) for iteration, model in models.items()}
-    source.output.mkdir(parents=True, exist_ok=True)
-    stored = [Measurements(job.file, job.data) for job in jobs]
-    for iteration, key in keys.items():
-        for job, measurements in zip(jobs, stored, strict=True):
-            if key not in measurements:
-                measurements[key] = job.compute(models[iteration])
-        write(source.output, keys, *stored)
-        tested, *trained = (measurements[key] for measurements in stored)
-        train_line = ", ".join(f"{name} {value:.4f}" for results in trained for name, value in results.items())
-        print(line(iteration, tested) + (f"; training: {train_line}" if train_line else ""), flush=True)
-    return [stored[0][key] for key in keys.values()]
+def write_classes(source: "Source", iteration: int, labels: NDArray, predicted: NDArray, classes: int,
+                  progress: EvaluationProgress) -> None:
+    """Write the files of `per_class`, and say between which accuracies its classes are.
+
+    Parameters
+    ----------
+    source : Source
+    iteration : int
+        Of the checkpoint.
+    labels, predicted : (N,) int
+    classes : int
+        How many the net scores.
+    progress : EvaluationProgress
+    """
+    classes = max(classes, int(labels.max(initial=0)) + 1)
+    names = class_names.CIFAR100 if source.is_fed and classes == len(class_names.CIFAR100) else list(map(str, range(classes)))
+    confusion = per_class.confusion_matrix(labels, predicted, classes)
+    per_class.write(source.output, confusion, names, f"{source.title}, iteration {iteration:,}")
+    progress.say(f"iter: {iteration}, accuracy of classes: {per_class.describe(confusion, names)}; "
+                 f"{', '.join(per_class.FILES)} in {source.output}")
 
 
 class Source(NamedTuple):
@@ -214,11 +221,18 @@ class Source(NamedTuple):
     published: PublishedRun | None
     title: str
     output: Path
+    run: str  # tells it from another run that was in this folder before
 
     @property
     def is_fed(self) -> bool:
         """Whether the net is one from images to probabilities, and not one that reads its own data."""
         return self.nets[0].batches is None
+
+    def measuring(self, jobs: list[Job], unit: str, more: int) -> Measuring:
+        """Jobs on its checkpoints; see `Measuring`."""
+        models = {iteration: self.checkpoints.model(iteration) for iteration in self.checkpoints.models()}
+        made_of = [self.run, *(prototext.text(net.param) for net in self.nets)]
+        return Measuring(self.output, models, made_of, jobs, unit, more)
 
 
 def find_source(run: Path, runs: Path) -> Source:
@@ -234,7 +248,8 @@ def find_source(run: Path, runs: Path) -> Source:
         folders = run.resolve().parent
         return Source(Checkpoints(run), test_nets.read(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
                       TrainingSet.from_config(about), published.match(about),
-                      f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run)
+                      f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run,
+                      str([about.get(name) for name in SAME_RUN]))
     name = published.RUN_FOLDER.fullmatch(run.resolve().name)
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
@@ -244,7 +259,7 @@ def find_source(run: Path, runs: Path) -> Source:
                      if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
     return Source(Checkpoints(run), nets, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
                   f"{chosen.name}, noise {name['noise']}, as released",
-                  runs / chosen.name / f"noise_{name['noise']}" / "released")
+                  runs / chosen.name / f"noise_{name['noise']}" / "released", "released")
 
 
 def accuracy(probabilities: NDArray[np.float32], test: Dataset) -> float:
@@ -268,73 +283,6 @@ def train_accuracies(probabilities: NDArray[np.float32], train: Dataset) -> dict
     parts = {"corrupted": given, "intact": true, "clean_part": given[~noisy], "memorised": given[noisy],
              "recovered": true[noisy]}
     return {name: float(right.mean()) if len(right) else math.nan for name, right in parts.items()}
-
-
-def line(iteration: int, results: Results) -> str:
-    """A line of accuracy.txt: those results that are one number."""
-    numbers = [f"{name}: {value:.4f}" for name, value in results.items() if not isinstance(value, list)]
-    return ", ".join([f"iter: {iteration}", *numbers])
-
-
-class Measurements:
-    """What was measured of checkpoints on some data, in a JSON file, so that it need not be measured again.
-
-    Keys tell a checkpoint's weights and nets.
-    """
-
-    def __init__(self, file: Path, data_sha256: str):
-        self.file, self.data_sha256 = file, data_sha256
-        try:
-            content = json.loads(files.read(file))
-            known = content["data_sha256"] == data_sha256 and content["values_sha256"] == self._sum(content["values"])
-            self.values = {key: _results(found) for key, found in content["values"].items()} if known else {}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):  # none yet, or damaged: measure
-            self.values = {}
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.values
-
-    def __getitem__(self, key: str) -> Results:
-        return self.values[key]
-
-    def __setitem__(self, key: str, results: Results) -> None:
-        self.values[key] = results
-
-    def write(self, keys: Collection[str]) -> None:
-        """Write those of `keys`; others belong to checkpoints that are gone."""
-        values = {key: results for key, results in self.values.items() if key in keys}
-        content = {"data_sha256": self.data_sha256, "values_sha256": self._sum(values), "values": values}
-        write_atomically(self.file, json.dumps(content, indent=1) + "\n")
-
-    @staticmethod
-    def _sum(values: dict) -> str:
-        """Tells a changed digit, which is still a number."""
-        return _sha256(json.dumps(values, sort_keys=True).encode())
-
-
-def _results(found: Results) -> Results:
-    """Results that are some; ValueError or TypeError for what is none."""
-    return {str(name): [float(value) for value in values] if isinstance(values, list) else float(values)
-            for name, values in found.items()}
-
-
-def write(output: Path, keys: dict[int, str], tested: Measurements, trained: Measurements | None = None) -> None:
-    """Write accuracy.txt and, where the training images are measured, train_accuracy.csv, as far as they go."""
-    known = {iteration: tested[key] for iteration, key in keys.items() if key in tested}
-    write_atomically(output / "accuracy.txt", "".join(line(*point) + "\n" for point in known.items()))
-    tested.write(keys.values())
-    if trained:
-        rows = [{"iteration": iteration} | trained[key] for iteration, key in keys.items() if key in trained]
-        text = io.StringIO()
-        table = csv.DictWriter(text, rows[0], lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        write_atomically(output / "train_accuracy.csv", text.getvalue())
-        trained.write(keys.values())
-
-
-def _sha256(*parts: bytes) -> str:
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 if __name__ == "__main__":

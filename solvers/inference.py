@@ -15,7 +15,6 @@ from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from data_toolkit import batches
 from data_toolkit.dataset import Dataset
@@ -68,7 +67,7 @@ class Predictor:
     def __exit__(self, *exception: object) -> None:
         self._open.close()
 
-    def __call__(self, model: Path, name: str) -> NDArray[np.float32]:
+    def __call__(self, model: Path, name: str, count: Callable[[int], None] = lambda images: None) -> NDArray[np.float32]:
         """The probabilities of all images of a set, in its order.
 
         Parameters
@@ -77,6 +76,8 @@ class Predictor:
             A checkpoint's weights.
         name : str
             Of the set.
+        count : function
+            Called with each number of images that are done.
 
         Returns
         -------
@@ -89,13 +90,12 @@ class Predictor:
         """
         weights.load(self.net, model)
         total = len(self._sets[name].labels)
-        with tqdm(total=total, unit="image", leave=False, disable=None) as bar:
-            rows = None
-            for start, part in self._parts(model, name, total):
-                if rows is None:
-                    rows = np.empty((total, part.shape[1]), np.float32)
-                rows[start : start + len(part)] = part
-                bar.update(len(part))
+        rows = None
+        for start, part in self._parts(model, name, total):
+            if rows is None:
+                rows = np.empty((total, part.shape[1]), np.float32)
+            rows[start : start + len(part)] = part
+            count(len(part))
         return rows
 
     def _parts(self, model: Path, name: str, total: int) -> Iterator[tuple[int, NDArray[np.float32]]]:

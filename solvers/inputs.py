@@ -90,6 +90,8 @@ def _filled(net: caffe.Net, blobs: tuple[str, ...], feeder: BatchFeeder | None) 
 def fast_forward(net: caffe.Net, tests: Sequence[tuple[caffe.Net, int]], seed: int, start: int, iter_size: int) -> None:
     """Let the data layers of a net, and of nets that it is tested by, read what they had read before a run was stopped.
 
+    A weighting that has to know the number of classes must have the net's.
+
     Parameters
     ----------
     net : caffe.Net

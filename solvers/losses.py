@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import layers
 from layers import param_str
-from layers.weighting import WEIGHTINGS, Weighting
+from layers.did_you_mean import did_you_mean
+from layers.table import BY_NAME, CUSTOM, OPTIONS, OWN, ROWS, WEIGHTINGS, Parameter, Row
+from layers.weighting import Weighting, parameters_of, weighting_with
 from prototxt.generate import setting_with
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -15,10 +17,7 @@ pb = caffe.proto.caffe_pb2
 
 LOSSES = ("UnifiedWeightLoss", "WeightedSoftmaxWithLoss")
 LAYERS = (*LOSSES, "ExtractProb")
-
-# The names of the options and of param_str -> those of loss_param.
-FIELDS = {"weighting": "weighting", "beta": "scale", "lambda": "lamda_p", "q": "q", "ignore_label": "ignore_label"}
-DEFAULTS = {"beta": 1.0, "lambda": 1.0, "q": 0.7}
+TAKES_ANY = "prototxt/res44_mae"  # a setting whose loss layer takes any weighting
 
 
 def kind(layer: pb.LayerParameter) -> str | None:
@@ -46,12 +45,30 @@ def parameters(layer: pb.LayerParameter) -> dict:
         except (AttributeError, ValueError) as error:
             raise SolverError(f"layer '{layer.name}' (Python): {error}") from error
     loss_param = layer.loss_param
-    given = {name: getattr(loss_param, field) for name, field in FIELDS.items() if loss_param.HasField(field)}
-    if "weighting" in given:
-        given["weighting"] = pb.LossParameter.Weighting.Name(given["weighting"])
+    given = {name: getattr(loss_param, field) for name, field in fields(row(layer)).items() if loss_param.HasField(field)}
+    if loss_param.HasField("weighting"):
+        given["weighting"] = pb.LossParameter.Weighting.Name(loss_param.weighting)
     if layer.softmax_param.HasField("axis"):
         given["axis"] = layer.softmax_param.axis
     return given
+
+
+def row(layer: pb.LayerParameter) -> Row | None:
+    """The row of the table whose weighting one of our layers has; None where its file does not say."""
+    if kind(layer) == "UnifiedWeightLoss":
+        return BY_NAME["DM"]
+    if layer.type == "Python":
+        return BY_NAME.get(parameters(layer).get("weighting"))
+    loss_param = layer.loss_param
+    return BY_NAME[pb.LossParameter.Weighting.Name(loss_param.weighting)] if loss_param.HasField("weighting") else None
+
+
+def fields(of: Row | None) -> dict[str, str]:
+    """The fields of loss_param by the names of param_str: two rows may call different fields alike, as DM and SCE do beta."""
+    found = {name: name for name in (*OWN, "ignore_label")}
+    for parameter in (*(of.parameters if of else ()), *(parameter for each in ROWS for parameter in each.parameters)):
+        found.setdefault(parameter.name, parameter.field or parameter.name)
+    return found
 
 
 def check(layer: pb.LayerParameter) -> None:
@@ -81,19 +98,19 @@ def weighting_of(layer: pb.LayerParameter) -> Weighting:
     """
     if layer.type == "SoftmaxWithLoss":
         return Weighting("CCE")
-    values = DEFAULTS | parameters(layer)
+    given = parameters(layer)
     try:
-        return Weighting(values.get("weighting", "DM"), q=values["q"], lam=values["lambda"], beta=values["beta"])
+        return weighting_with(given.get("weighting", "DM"), given)
     except ValueError as error:
         raise SolverError(f"layer '{layer.name}' ({kind(layer)}): {error}") from error
 
 
 def takes(layer: pb.LayerParameter, name: str) -> bool:
     """Whether a parameter means anything to this loss."""
-    if kind(layer) == "UnifiedWeightLoss":
-        return name in ("beta", "lambda")
-    weighting = parameters(layer).get("weighting", "")
-    return {"weighting": True, "q": weighting.startswith("GCE")}.get(name, weighting == "DM")
+    if name == "weighting":
+        return kind(layer) == "WeightedSoftmaxWithLoss"
+    of = row(layer)
+    return of is not None and name in parameters_of(of)
 
 
 def override(net: pb.NetParameter, options: dict) -> dict:
@@ -107,7 +124,8 @@ def override(net: pb.NetParameter, options: dict) -> dict:
     net : caffe_pb2.NetParameter
         Changed in place.
     options : dict
-        ``weighting``, ``beta``, ``lambda``, ``q``; None where not given.
+        From `options.of_loss`: ``weighting``, ``formula``, ``emphasis``, the parameters with options of their own, None where
+        not given, and under ``set`` those of any weighting.
 
     Returns
     -------
@@ -117,23 +135,54 @@ def override(net: pb.NetParameter, options: dict) -> dict:
     Raises
     ------
     SolverError
-        If no layer takes an option, or a WeightedSoftmaxWithLoss is left without a weighting.
+        If no layer takes an option, a value does not fit, or a WeightedSoftmaxWithLoss is left without a weighting.
     """
     changed = {}
-    for name in ("weighting", "beta", "lambda", "q"):  # the weighting first: it decides what else is taken
-        value = options[name]
+    for layer in losses(net):  # the weighting first: it decides what else is taken
+        if takes(layer, "weighting"):
+            _change(layer, "weighting", options.get("weighting") or parameters(layer).get("weighting")
+                    or weighting_from_environment(layer), changed)
+    if (value := options.get("weighting")) and not any(takes(layer, "weighting") for layer in losses(net)):
+        raise SolverError(f"--weighting {value}: no layer of this net takes it{_which_setting(value)}")
+    for name, value in options.items():
+        if name not in ("weighting", "set") and value is not None:
+            of_option = [layer for layer in losses(net) if takes(layer, name)
+                         and (name in OWN or OPTIONS[name] in row(layer).parameters)]
+            _change_all(of_option, name, value, changed, f"--{name} {_number(value)}: no layer of this net takes it"
+                        f"{_who_takes(OPTIONS.get(name))}")
+    for name, value in options.get("set", {}).items():
         takers = [layer for layer in losses(net) if takes(layer, name)]
-        if value is not None and not takers:
-            raise SolverError(f"--{name} {value}: no layer of this net takes it{_who_takes(name, value)}")
-        for layer in takers:
-            before = parameters(layer).get(name, DEFAULTS.get(name))
-            after = value if value is not None else before
-            if name == "weighting" and after is None:
-                after = weighting_from_environment(layer)
-            if after != before:
-                _set(layer, name, after)
-                changed[name] = after
+        taken = list(dict.fromkeys(name for layer in losses(net) if row(layer) for name in parameters_of(row(layer))))
+        _change_all(takers, name, value, changed, f"--set {name}={_number(value)}: no layer of this net takes it"
+                    f"{did_you_mean(name, taken)} ({'they take ' + ', '.join(taken) if taken else 'they take no parameters'})")
+    if changed:
+        for layer in losses(net):
+            weighting_of(layer)
     return changed
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _change_all(layers_: list[pb.LayerParameter], name: str, value: float | str, changed: dict, nobody: str) -> None:
+    if not layers_:
+        raise SolverError(nobody)
+    for layer in layers_:
+        _change(layer, name, value, changed)
+
+
+def _change(layer: pb.LayerParameter, name: str, value: float | str, changed: dict) -> None:
+    """Give a layer's parameter a value; where that is another than before, enter it into `changed`."""
+    before = parameters(layer).get(name, next((parameter.default for parameter in (row(layer) or BY_NAME["CCE"]).parameters
+                                               if parameter.name == name), None))
+    if value == before:
+        return
+    _set(layer, name, value)
+    changed[name] = value
+    for other in OWN:  # one of them at most, and none without CUSTOM
+        if name == "weighting" and BY_NAME[value].name != CUSTOM or name in OWN and other != name:
+            _clear(layer, other)
 
 
 def weighting_from_environment(layer: pb.LayerParameter) -> str:
@@ -151,10 +200,16 @@ def weighting_from_environment(layer: pb.LayerParameter) -> str:
 
 
 def in_use(net: pb.NetParameter) -> dict:
-    """The values that the net's first loss computes with: None for what does not apply to it."""
+    """What the net's first loss computes with: the weighting, unless its layer's type says it, and its parameters.
+
+    None for those with options of their own that do not apply; the others are there where they do.
+    """
+    nothing = dict.fromkeys(("weighting", *OPTIONS))
     layer = next(losses(net), None)
-    return {name: {**DEFAULTS, **parameters(layer)}[name] if layer is not None and takes(layer, name) else None
-            for name in ("weighting", "beta", "lambda", "q")}
+    if layer is None:
+        return nothing
+    weighting = weighting_of(layer)
+    return nothing | ({"weighting": weighting.name} if takes(layer, "weighting") else {}) | weighting.parameters
 
 
 def to_python(net: pb.NetParameter) -> None:
@@ -185,13 +240,32 @@ def to_python(net: pb.NetParameter) -> None:
 def _set(layer: pb.LayerParameter, name: str, value: float | str) -> None:
     if layer.type == "Python":
         layer.python_param.param_str = json.dumps({**parameters(layer), name: value})
+    elif name == "weighting":
+        layer.loss_param.weighting = pb.LossParameter.Weighting.Value(value)
     else:
-        number = pb.LossParameter.Weighting.Value(value) if name == "weighting" else value
-        setattr(layer.loss_param, FIELDS[name], number)
+        setattr(layer.loss_param, fields(row(layer))[name], value)
 
 
-def _who_takes(name: str, value: float | str) -> str:
-    if name == "weighting":
-        return f" (WeightedSoftmaxWithLoss does); the setting prototxt/{setting_with(value)} has this weighting"
-    return {"q": " (the weightings GCE and GCE_DN do)"}.get(
-        name, " (UnifiedWeightLoss and the weighting DM do)")
+def _clear(layer: pb.LayerParameter, name: str) -> None:
+    if layer.type == "Python":
+        layer.python_param.param_str = json.dumps({key: value for key, value in parameters(layer).items() if key != name})
+    else:
+        layer.loss_param.ClearField(name)
+
+
+def _which_setting(weighting: str) -> str:
+    ours = setting_with(weighting)
+    return (" (WeightedSoftmaxWithLoss does); "
+            + (f"the setting prototxt/{ours} has this weighting" if ours else f"the setting {TAKES_ANY} takes it"))
+
+
+def _who_takes(parameter: Parameter | None) -> str:
+    if parameter is None:
+        return f" (WeightedSoftmaxWithLoss does, as in {TAKES_ANY})"
+    [taker] = [each for each in ROWS if parameter in each.parameters]
+    others = [name for each in ROWS for name in each.names
+              if each is not taker and parameter.name in parameters_of(each)]
+    unified = "UnifiedWeightLoss and " * (taker.name == "DM")
+    return (f" ({unified}the weighting{'s' * (len(taker.names) > 1)} {' and '.join(taker.names)} "
+            f"do{'es' * (len(taker.names) == 1 and not unified)}"
+            + (f"; --set {parameter.name}=NUMBER is for {', '.join(others)})" if others else ")"))

@@ -2,13 +2,18 @@
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from data_toolkit.noise import RATED
-from layers.weighting import WEIGHTINGS, Weighting
+from layers.did_you_mean import did_you_mean
+from layers.table import CUSTOM, OPTIONS, OWN, PARAMETERS, ROWS, WEIGHTINGS, Parameter
+from layers.weighting import Weighting, chosen
 from solvers import threads
 from solvers.errors import CommandLine
 from solvers.permissions import Permissions
+
+LOSS_OPTIONS = ("weighting", *OWN, *OPTIONS, "set")
 
 
 def parse(argv: list[str], description: str, parser_class: type[CommandLine] = CommandLine) -> argparse.Namespace:
@@ -36,11 +41,18 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
                         help="layers of a ResNet as in prototxt/, 6n + 2: 20, 32, 44, 56, 110 (default: the net's)")
     parser.add_argument("--snapshot", type=steps, metavar="N",
                         help="steps from one checkpoint to the next (default: the solver's snapshot, or 1000)")
-    parser.add_argument("--beta", type=number, metavar="B", help="beta of DM, T of IMAE")
-    parser.add_argument("--lambda", type=not_negative, metavar="L", help="lambda of DM")
-    parser.add_argument("--q", type=not_negative, metavar="Q", help="q of GCE")
+    for row in ROWS:
+        for parameter in filter(lambda parameter: parameter.option, row.parameters):
+            parser.add_argument(parameter.option, type=in_range(parameter), metavar=parameter.name[0].upper(),
+                                help=f"{parameter.name} of {row.name}: {parameter.meaning}")
+    parser.add_argument("--set", type=assignments, action="append", metavar="NAME=NUMBER,...",
+                        help=f"parameters of any weighting, by their names in docs/weightings.md: {', '.join(PARAMETERS)}")
     parser.add_argument("--weighting", type=weighting, metavar="W",
-                        help=f"weighting of WeightedSoftmaxWithLoss: {', '.join(WEIGHTINGS)}")
+                        help=f"weighting of WeightedSoftmaxWithLoss: {', '.join(WEIGHTINGS)}, or a formula of p, "
+                        '"pow(p, 0.3) * exp(-2 * p)", for its c(p)')
+    for name in OWN:
+        parser.add_argument(f"--{name}", type=own(name), metavar="TEXT",
+                            help=f"the {name} of the weighting CUSTOM, which it implies, or CUSTOM_DN")
     parser.add_argument("--layers", choices=("native", "python"), default="native",
                         help="our loss layers in C++ (default) or in Python")
     parser.add_argument("--dynamics-interval", type=steps, default=10, metavar="N",
@@ -63,7 +75,7 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
     if args.released:
         if len(args.released) > 2:
             parser.error(f"--released takes a run and its noise; {' '.join(args.released[2:])} is too much")
-        for name in ("setting", "noise", "noise_type", "noise_matrix", "train_data", "beta", "lambda", "q", "weighting",
+        for name in ("setting", "noise", "noise_type", "noise_matrix", "train_data", *LOSS_OPTIONS,
                      "lr", "batch", "depth"):
             if getattr(args, name) is not None:
                 parser.error(f"--released says what the run is: leave out {'--' * (name != 'setting')}"
@@ -97,13 +109,6 @@ def positive(text: str) -> float:
     return value
 
 
-def not_negative(text: str) -> float:
-    value = number(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
 def whole(text: str, first: int, last: int) -> int:
     if not (text.isdecimal() and first <= int(text) <= last):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {first} to {last}")
@@ -120,6 +125,52 @@ def seed_number(text: str) -> int:
 
 def weighting(text: str) -> str:
     try:
-        return Weighting(text).name
+        chosen(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def in_range(parameter: Parameter) -> Callable[[str], float]:
+    """The type of an option that sets a parameter of a weighting."""
+    def read(text: str) -> float:
+        value = number(text)
+        if not parameter.holds(value):
+            raise argparse.ArgumentTypeError(f"{text} is not {parameter.range}")
+        return value
+    return read
+
+
+def assignments(text: str) -> dict[str, float]:
+    """Parameters of weightings by name; whether they fit is the weighting's to say."""
+    values = {}
+    for pair in text.split(","):
+        name, sign, value = (part.strip() for part in pair.partition("="))
+        if name not in PARAMETERS:
+            raise argparse.ArgumentTypeError(f"{pair!r}: no weighting has a parameter {name!r}"
+                                             f"{did_you_mean(name, PARAMETERS)} (there are {', '.join(PARAMETERS)})")
+        if not sign:
+            raise argparse.ArgumentTypeError(f"{pair!r}: give a number, as in {name}=1")
+        values[name] = number(value)
+    return values
+
+
+def own(kind: str) -> Callable[[str], str]:
+    """The type of an option that takes a formula, of c(p) or of the emphasis."""
+    def read(text: str) -> str:
+        try:
+            return Weighting("CUSTOM", **{kind: text}).parameters[kind]
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return read
+
+
+def of_loss(args: argparse.Namespace) -> dict:
+    """The options about losses, for `losses.override`: a formula given as the weighting is CUSTOM's."""
+    given = {name: getattr(args, name) for name in LOSS_OPTIONS}
+    given["set"] = {name: value for values in given["set"] or [] for name, value in values.items()}
+    if given["weighting"]:
+        given |= chosen(given["weighting"])
+    elif given["formula"] or given["emphasis"]:
+        given["weighting"] = CUSTOM
+    return given

@@ -72,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.output)])
         rows = {str(run): read_log(run / FILE, Dynamics) for run in args.runs}
         if empty := [run for run, values in rows.items() if not values]:
-            raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes it where true labels are known")
+            raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes one every ten steps, or every "
+                              "--dynamics-interval, where the true labels are known")
         curves.save(args.output, draw(rows))
     except (SolverError, DataError, OSError, ValueError, KeyError) as error:
         return failed(error)

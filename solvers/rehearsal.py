@@ -90,6 +90,8 @@ def least_memory(net: caffe.Net, param: pb.NetParameter) -> int:
 def check_labels(net: caffe.Net, param: pb.NetParameter, fed: np.ndarray | None = None) -> None:
     """Check that every label is one of the net's outputs. Stock Caffe would read past the end of its scores.
 
+    A weighting that has to know the number of classes must have the net's.
+
     Parameters
     ----------
     net : caffe.Net
@@ -108,6 +110,10 @@ def check_labels(net: caffe.Net, param: pb.NetParameter, fed: np.ndarray | None 
     for layer in filter(losses.is_softmax_loss, layers):
         given = losses.parameters(layer)
         outputs = net.blobs[layer.bottom[0]].data.shape[given.get("axis", 1)]
+        classes = losses.weighting_of(layer).parameters.get("classes")
+        if classes not in (None, outputs):
+            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
+                              f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
         for source, labels in _labels(layer.bottom[1], layers, net, fed):
             wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
             if "ignore_label" in given:

@@ -9,61 +9,18 @@ several places, the one that went farthest.
 import base64
 import hashlib
 import math
-import os
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
-from solvers import config, report_data, results, tables
+from solvers import report_data, results, run_folders, tables
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.permissions import Permissions, nearest
 from solvers.results import Result, percent, points
 
 PAGE = Path(__file__).parent / "report_page"
 SHOWN_AT_FIRST = 4  # weightings in the charts
-
-
-def find(folders: Iterable[Path]) -> Iterator[Path]:
-    """The run folders in and below folders, each once.
-
-    Raises
-    ------
-    SolverError
-        If one of the folders is not there.
-    """
-    seen = set()
-    for top in folders:
-        if not top.is_dir():
-            raise SolverError(f"{top}: no such folder")
-        for path, folders_in, files in os.walk(top):
-            folders_in.sort()
-            if config.FILE in files:
-                folders_in.clear()  # what is in a run belongs to it
-                if (real := os.path.realpath(path)) not in seen:
-                    seen.add(real)
-                    yield Path(path)
-
-
-def read_all(runs: Iterable[Path]) -> tuple[list[Result], list[str]]:
-    """The runs that can be shown, and a line on each other one."""
-    kept, remarks = {}, []
-    for run in runs:
-        try:
-            result = results.read(run)
-        except SolverError as error:
-            remarks.append(f"not shown: {error}")
-            continue
-        key = (result.loss, result.noise, result.seed)
-        other = kept.get(key)
-        if other is None or result.steps > other.steps:
-            kept[key] = result
-        if other is not None:
-            shown, left = kept[key], other if kept[key] is result else result
-            remarks.append(f"not shown: {left.run} ({left.steps:,} steps): the same loss, noise and seed as {shown.run} "
-                           f"({shown.steps:,} steps)")
-    return list(kept.values()), remarks
 
 
 def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
@@ -115,16 +72,19 @@ def _csp_hash(script: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = CommandLine(prog="python -m solvers.report", description=__doc__.splitlines()[0])
-    parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+", help="run folders, or folders with some below")
+    parser.add_argument("folders", metavar="FOLDER", nargs="+", help="run folders, or folders with some below; globs, too")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default %(default)s")
     parser.add_argument("--title", default="Example weighting under label noise", help="default %(default)r")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     try:
-        Permissions.from_options(args, *map(nearest, args.folders)).confine(write=[nearest(args.output)])
-        shown, remarks = read_all(find(args.folders))
+        folders = run_folders.expanded(args.folders)
+        Permissions.from_options(args, *folders).confine(write=[nearest(args.output)])
+        found, refused = run_folders.read(run_folders.find(folders))
+        shown, left = run_folders.distinct(found)
+        remarks = [f"not shown: {reason}" for reason in (*refused, *left)]
         if not shown:
-            raise SolverError(f"no measured run in {', '.join(map(str, args.folders))}: solvers.evaluate measures one; "
+            raise SolverError(f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one; "
                               + "; ".join(remarks[:3]))
         write_atomically(args.output, render(shown, remarks, args.title))
     except (SolverError, DataError, OSError) as error:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from layers.weighting import Weighting
+from layers.table import OWN, PARAMETERS
+from layers.weighting import Weighting, weighting_with
 from solvers import curves, losses, prototext, published
 from solvers.dynamics import FILE as DYNAMICS
 from solvers.dynamics import Dynamics
@@ -57,11 +58,10 @@ def _percents(accuracies: list[float]) -> list[float]:
 def weighting_of(result: Result) -> Weighting | None:
     """How a run's loss weighs examples; None if that cannot be told."""
     about = result.config
-    parameters = {key: about[name] for key, name in (("q", "q"), ("lam", "lambda"), ("beta", "beta"))
-                  if about.get(name) is not None}
+    given = {name: about[name] for name in (*PARAMETERS, *OWN) if about.get(name) is not None}
     try:
         if about.get("weighting") or about.get("beta") is not None:
-            return Weighting(about.get("weighting") or "DM", **parameters)
+            return weighting_with(about.get("weighting") or "DM", given)
         if result.family == "CCE":
             return Weighting("CCE")
         net = prototext.read(result.run / "train.prototxt", pb.NetParameter())

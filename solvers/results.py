@@ -4,13 +4,14 @@ solvers.compare prints them and solvers.report shows them; they are computed her
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
 from data_toolkit import files
-from layers.did_you_mean import did_you_mean
+from data_toolkit.commands import command
+from layers.table import BY_NAME, OWN
 from solvers import config, published
 from solvers.errors import SolverError
 from solvers.published import Curve, PublishedRun
@@ -92,13 +93,12 @@ class Result:
     @property
     def family(self) -> str:
         """The loss but for DM's beta: Table 1 has one beta a noise rate."""
-        setting, beta, lam = (self.config.get(key) for key in ("setting", "beta", "lambda"))
-        weighting, q = self.config.get("weighting"), self.config.get("q")
-        original = published.is_released(setting)
+        setting, weighting, lam = (self.config.get(key) for key in ("setting", "weighting", "lambda"))
+        beta, original = self._dm_beta, published.is_released(setting)
         if beta is not None:
             name = "DM, beta 0" if not beta else "DM" if lam is None else f"DM, lambda {lam:g}"
         elif weighting:
-            name = weighting.replace("_", "-") + (f", q {q:g}" if q not in (None, published.GCE_Q) else "")
+            name = weighting.replace("_", "-") + "".join(self._parameters(weighting))
         elif original:
             name = "CCE" if "/" in setting else published.name_of(setting)
         else:
@@ -108,7 +108,19 @@ class Result:
     @property
     def beta(self) -> float | None:
         """DM's beta; None for other losses, and where it is 0, which makes a family of its own."""
-        return self.config.get("beta") or None
+        return self._dm_beta or None
+
+    @property
+    def _dm_beta(self) -> float | None:
+        """The beta of the config where it is DM's: another weighting has one, too."""
+        return self.config.get("beta") if self.config.get("weighting") in (None, "DM") else None
+
+    def _parameters(self, weighting: str) -> Iterator[str]:
+        """What a weighting's name leaves open: parameters other than by default, and formulas."""
+        for parameter in BY_NAME[weighting].parameters if weighting in BY_NAME else ():
+            if (value := self.config.get(parameter.name)) not in (None, parameter.default):
+                yield f", {parameter.name} {value:g}"
+        yield from (f", {key} {self.config[key]}" for key in OWN if self.config.get(key))
 
     @property
     def noise(self) -> str:
@@ -149,11 +161,8 @@ def read(run: Path) -> Result:
     Raises
     ------
     SolverError
-        If the folder, its accuracy.txt or its config.json is missing or malformed.
+        If its accuracy.txt or its config.json is missing or malformed.
     """
-    if not run.is_dir():
-        siblings = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
-        raise SolverError(f"{run}: no such folder{did_you_mean(run.name, siblings)}")
     about = config.read(run)
     whole = ours = read_accuracy(run / "accuracy.txt")
     released = published.match(about)
@@ -204,7 +213,7 @@ def read_accuracy(path: Path) -> Curve:
         raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
     if not lines:
         state = "empty" if path.is_file() else "no"
-        raise SolverError(f"{path.parent}: {state} {path.name}; run python -m solvers.evaluate {path.parent} first")
+        raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [path.parent])} first")
     curve = Curve([], [])
     for number, line in enumerate(lines, start=1):
         found = ACCURACY_LINE.fullmatch(line)

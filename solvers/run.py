@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from data_toolkit import files
 from data_toolkit.files import write_atomically
+from layers.table import OWN
 from solvers import config, prototext, weights
 from solvers.checkpoints import FOLDER, Checkpoints
 from solvers.engine import caffe
@@ -35,10 +37,19 @@ SAME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha2
 
 
 def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -> Path:
-    """The folder of a run; what `changed` in the setting becomes part of the setting's name: res44_usw_beta_8."""
-    changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}"
-                      for name, value in changed.items())
+    """The folder of a run; what `changed` in the setting becomes part of the setting's name: res44_usw_beta_8.
+
+    A formula's characters that no file name should have are written as in addresses: %2F for /.
+    """
+    changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}" if name not in OWN else
+                      f"_{name}_{_file_name(value)}" for name, value in changed.items())
     return runs / (setting + changes) / labels / f"seed_{seed}"
+
+
+def _file_name(formula: str) -> str:
+    """A formula without its spaces as a part of a file's name; of a long one the beginning and a checksum."""
+    name = quote(formula.replace(" ", ""), safe="()*+,")
+    return name if len(name) <= 120 else f"{name[:100]}_{_sha256(name)[:16]}"
 
 
 def make(folder: Path) -> list[Path]:
@@ -131,7 +142,8 @@ class Run:
             now = self.config[name]
             then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # runs of before did not say these
             if then != now:
-                raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}")
+                advice = f": give --snapshot {then}" if name == "snapshot" else ""
+                raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}{advice}")
         then = prototext.read(self.folder / "train.prototxt", pb.NetParameter())
         self._same("train.prototxt", then, self.setting.net)
         then = prototext.read(self.solver_file, pb.SolverParameter())

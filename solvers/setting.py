@@ -131,8 +131,10 @@ def find_file(name: str, folder: Path, named_in: Path) -> str:
     for place in (folder / name, Path(name)):
         if place.is_file():
             return str(place.parent.resolve() / place.name)
+    above = next((f"; it is there as seen from {place}: start the command there" for place in folder.parents
+                  if (place / name).is_file()), "")
     raise SolverError(f"{named_in} names {name}, which is neither in the solver's own folder ({folder}) nor in the "
-                      f"working directory ({Path.cwd()})")
+                      f"working directory ({Path.cwd()}){above}")
 
 
 def read_net(file: Path) -> pb.NetParameter:

@@ -3,13 +3,14 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from solvers import admission, classifier, data_layers, prototext, setting, weights
+from solvers import admission, classifier, data_layers, losses, prototext, setting, weights
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.phases import layers_in, nets_of
@@ -73,10 +74,12 @@ def _is_fed(net: pb.NetParameter) -> bool:
     return bool(net.input) or any(layer.type == "Input" for layer in net.layer)
 
 
-def measure(nets: Iterable[TestNet], model: Path) -> dict[str, float | list[float]]:
+def measure(nets: Iterable[TestNet], model: Path,
+            done: Callable[[int], None] = lambda batches: None) -> dict[str, float | list[float]]:
     """What a checkpoint's weights reach: the means over all batches of the nets' accuracies and losses.
 
-    Each net begins anew with the first of its data, so that every checkpoint is measured on the same.
+    Each net begins anew with the first of its data, so that every checkpoint is measured on the same. `done` is called with
+    each number of batches that are done.
 
     Returns
     -------
@@ -91,9 +94,7 @@ def measure(nets: Iterable[TestNet], model: Path) -> dict[str, float | list[floa
     """
     results = {}
     for number, (param, count) in enumerate(nets):
-        caffe.set_random_seed(0)
-        net = weights.build(param)
-        weights.load(net, model)
+        net = _with_weights(param, model)
         names = measured_tops(param, net)
         if not names:
             raise SolverError("the net has neither an accuracy nor a loss in its TEST phase")
@@ -102,10 +103,59 @@ def measure(nets: Iterable[TestNet], model: Path) -> dict[str, float | list[floa
             net.forward()
             for top, total in sums.items():
                 total += net.blobs[top].data.reshape(-1)
+            done(1)
         for top, total in sums.items():
             means = [float(value) for value in total / count]
             results[f"{number}:{names[top]}" if number else names[top]] = means[0] if len(means) == 1 else means
     return results
+
+
+def predictions(described: TestNet, model: Path, done: Callable[[int], None]) -> tuple[NDArray, NDArray, int]:
+    """What a checkpoint's weights take the images of a test net for: what its first Accuracy layer compares.
+
+    Returns
+    -------
+    labels, predicted : (N,) int64
+        Without those whose label is the layer's ignore_label.
+    classes : int
+        How many the net scores.
+
+    Raises
+    ------
+    SolverError
+        If the net has neither an Accuracy layer nor a softmax loss, or the weights are not its own.
+    """
+    param, batches = described
+    layers = list(layers_in(param, param.state))
+    judge = next((layer for layer in layers if layer.type == "Accuracy"), None) or next(
+        filter(losses.is_softmax_loss, layers), None)
+    if judge is None:
+        raise SolverError("accuracies of classes need an Accuracy layer, or a softmax loss, in the net's TEST phase")
+    if judge.type == "Accuracy":
+        about = {field.name: value for field, value in judge.accuracy_param.ListFields()}
+    else:
+        about = losses.parameters(judge)
+    axis = about.get("axis", 1)
+    net = _with_weights(param, model)
+    labels, predicted = [], []
+    for _ in range(batches):
+        net.forward()
+        scores = net.blobs[judge.bottom[0]].data
+        classes = scores.shape[axis]
+        predicted.append(scores.argmax(axis=axis).ravel())
+        labels.append(net.blobs[judge.bottom[1]].data.astype(np.int64).ravel())
+        done(1)
+    labels, predicted = np.concatenate(labels), np.concatenate(predicted)
+    counted = labels != about.get("ignore_label")
+    return labels[counted], predicted[counted], classes
+
+
+def _with_weights(param: pb.NetParameter, model: Path) -> caffe.Net:
+    """A net at the first of its data, with a checkpoint's weights."""
+    caffe.set_random_seed(0)
+    net = weights.build(param)
+    weights.load(net, model)
+    return net
 
 
 def measured_tops(param: pb.NetParameter, net: caffe.Net) -> dict[str, str]:

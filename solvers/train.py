@@ -10,7 +10,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_toolkit import dataset, prepare
+from data_toolkit.commands import command
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 from solvers import (
@@ -85,8 +85,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     confine(args)
     computing = threads.use(args.threads)
     devices = gpus.choose(args.gpu)
-    if args.weighting:
-        os.environ["CAFFE_WEIGHTING"] = args.weighting  # for Python layers of the user's own
+    if name := options.of_loss(args)["weighting"]:
+        os.environ["CAFFE_WEIGHTING"] = name  # for Python layers of the user's own
     labels, chosen, changed, solver_param, allowed, fed, folder = plan(args, devices)
     gpus.prepare(devices)
     seed = solver_param.random_seed
@@ -135,8 +135,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             print(f"note: {reason}", flush=True)
         if not devices:
             threads.note_if_busy()
-        go_on = "python -m solvers.train " + shlex.join(
-            [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
+        go_on = command("solvers.train", [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
         observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
         if observer and data.matched and not dynamics.is_whole(folder, start, observer.interval):
             print(f"note: {folder / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
@@ -171,7 +170,7 @@ def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace)
     for path in allowed.folders_read(nets):
         if not any(path.is_relative_to(always) for always in (folder.resolve(), args.data.resolve())):
             options += ["--allow-path", str(path)]
-    return "next: python -m solvers.evaluate " + shlex.join([str(folder), *options])
+    return "next: " + command("solvers.evaluate", [folder, *options])
 
 
 class Plan(NamedTuple):
@@ -226,12 +225,12 @@ def plan(args: argparse.Namespace, devices: list[int], rehearse: bool = True) ->
 
 def from_environment(args: argparse.Namespace, changed: dict) -> list[str]:
     """The option that says what this run took from CAFFE_WEIGHTING, if it did."""
-    return ["--weighting", changed["weighting"]] if "weighting" in changed and not args.weighting else []
+    return ["--weighting", changed["weighting"]] if "weighting" in changed and not options.of_loss(args)["weighting"] else []
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
     """Put the options about losses into `net`; return those that change what its file says."""
-    changed = losses.override(net, {name: getattr(args, name) for name in ("weighting", "beta", "lambda", "q")})
+    changed = losses.override(net, options.of_loss(args))
     if args.layers == "python":
         losses.to_python(net)
         changed["layers"] = args.layers

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from data_toolkit import commands
+
+# In the image, too, commands are printed as they are outside.
+os.environ.pop(commands.COMPOSE_RUN, None)
+
 # Machines are shared: how long one example takes says nothing about the code.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

@@ -64,12 +64,6 @@ struct Labels {
   }
 };
 
-/// The larger of two numbers; NaN where one of them is NaN.
-template <typename Dtype>
-CAFFE_HOST_DEVICE Dtype Larger(const Dtype a, const Dtype b) {
-  return a < b || b != b ? b : a;
-}
-
 /// Softmax, and what the position adds to S and V, in one reading of the scores.
 template <typename Dtype, typename Group>
 CAFFE_HOST_DEVICE void ForwardPosition(const Group& group,

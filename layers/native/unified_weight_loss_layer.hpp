@@ -21,7 +21,7 @@ class UnifiedWeightLossLayer : public WeightedSoftmaxWithLossLayer<Dtype> {
   virtual inline const char* type() const { return "UnifiedWeightLoss"; }
 
  protected:
-  virtual LossParameter_Weighting weighting_kind() const {
+  virtual LossParameter_Weighting weighting_name() const {
     return LossParameter_Weighting_DM;
   }
 };

@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "caffe/layers/read_weighting.hpp"
 #include "caffe/layers/weighted_softmax_loss_layer.hpp"
 
 namespace caffe {
@@ -10,17 +11,18 @@ template <typename Dtype>
 void WeightedSoftmaxWithLossLayer<Dtype>::LayerSetUp(
     const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
   SoftmaxWithLossLayer<Dtype>::LayerSetUp(bottom, top);
-  const LossParameter& param = this->layer_param_.loss_param();
-  weighting_.kind = weighting_kind();
-  weighting_.q = param.q();
-  weighting_.lambda = param.lamda_p();
-  weighting_.beta = param.scale();
-  normalizer_.Reshape(vector<int>(1, 1));
+  const LossParameter_Weighting name = weighting_name();
+  const std::string wrong = ReadWeighting(
+      this->layer_param_.loss_param(), name, &weighting_);
+  CHECK(wrong.empty()) << "Layer '" << this->layer_param_.name() << "' ("
+      << this->type() << ", " << LossParameter_Weighting_Name(name) << "): "
+      << wrong;
+  normaliser_.Reshape(vector<int>(1, 1));
 }
 
 template <typename Dtype>
 LossParameter_Weighting
-WeightedSoftmaxWithLossLayer<Dtype>::weighting_kind() const {
+WeightedSoftmaxWithLossLayer<Dtype>::weighting_name() const {
   const LossParameter& param = this->layer_param_.loss_param();
   if (param.has_weighting()) {
     return param.weighting();
@@ -30,8 +32,8 @@ WeightedSoftmaxWithLossLayer<Dtype>::weighting_kind() const {
       << this->type() << ") does not say which weighting it means: set "
       << "loss_param { weighting: ... } in the prototxt, or the environment "
       << "variable CAFFE_WEIGHTING.";
-  LossParameter_Weighting kind;
-  if (!LossParameter_Weighting_Parse(name, &kind)) {
+  LossParameter_Weighting weighting;
+  if (!LossParameter_Weighting_Parse(name, &weighting)) {
     std::string known;
     for (int i = 0; i < LossParameter_Weighting_Weighting_ARRAYSIZE; ++i) {
       if (LossParameter_Weighting_IsValid(i)) {
@@ -41,7 +43,7 @@ WeightedSoftmaxWithLossLayer<Dtype>::weighting_kind() const {
     LOG(FATAL) << "CAFFE_WEIGHTING is '" << name << "', which is none of"
         << known << ".";
   }
-  return kind;
+  return weighting;
 }
 
 template <typename Dtype>
@@ -103,9 +105,9 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Forward_cpu(
       value += weight * weighting_.distance(p);
     }
   }
-  const Dtype normalizer = weighting_.normalizer(weight_sum);
-  normalizer_.mutable_cpu_data()[0] = normalizer;
-  top[0]->mutable_cpu_data()[0] = value / normalizer;
+  const Dtype normaliser = weighting_.normaliser(weight_sum);
+  normaliser_.mutable_cpu_data()[0] = normaliser;
+  top[0]->mutable_cpu_data()[0] = value / normaliser;
   if (top.size() == 2) {
     top[1]->ShareData(this->prob_);
   }
@@ -123,7 +125,7 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Backward_cpu(
   const int classes = this->prob_.shape(this->softmax_axis_);
   const int inner = this->inner_num_;
   const Dtype loss_weight =
-      top[0]->cpu_diff()[0] / normalizer_.cpu_data()[0];
+      top[0]->cpu_diff()[0] / normaliser_.cpu_data()[0];
   for (int i = 0; i < this->outer_num_; ++i) {
     for (int j = 0; j < inner; ++j) {
       const int first = i * classes * inner + j;

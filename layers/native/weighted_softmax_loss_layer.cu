@@ -25,9 +25,9 @@ template <typename Dtype, int Size>
 __global__ void WeightedSoftmaxBackward(const ScoreShape shape,
     const Dtype* prob, const Labels<Dtype> labels,
     const Weighting<Dtype> weighting, const Dtype* loss_weight,
-    const Dtype* normalizer, Dtype* diff) {
+    const Dtype* normaliser, Dtype* diff) {
   const Lanes<Size> lanes;
-  const Dtype scale = *loss_weight / *normalizer;
+  const Dtype scale = *loss_weight / *normaliser;
   for (int position = FirstPosition<Size>(); position < shape.positions();
        position += PositionStep<Size>()) {
     BackwardPosition(lanes, shape, position, prob, labels, weighting, scale,
@@ -54,14 +54,14 @@ __global__ void SumParts(const int count, const int parts,
 /// One warp: S and the loss.
 template <typename Dtype>
 __global__ void SumAll(const int count, const double* weight,
-    const double* value, const Weighting<Dtype> weighting, Dtype* normalizer,
+    const double* value, const Weighting<Dtype> weighting, Dtype* normaliser,
     Dtype* loss) {
   const Lanes<32> lanes;
   const double w = SumOfPart(lanes, 0, 1, count, weight);
   const double v = SumOfPart(lanes, 0, 1, count, value);
   if (lanes.rank() == 0) {
-    *normalizer = weighting.normalizer(w);
-    *loss = v / *normalizer;
+    *normaliser = weighting.normaliser(w);
+    *loss = v / *normaliser;
   }
 }
 
@@ -95,7 +95,7 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Forward_gpu(
   }
   // NOLINT_NEXT_LINE(whitespace/operators)
   SumAll<Dtype><<<1, 32>>>(terms, weight, value, weighting_,
-      normalizer_.mutable_gpu_data(), top[0]->mutable_gpu_data());
+      normaliser_.mutable_gpu_data(), top[0]->mutable_gpu_data());
   CUDA_POST_KERNEL_CHECK;
   if (top.size() == 2) {
     top[1]->ShareData(this->prob_);
@@ -113,7 +113,7 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Backward_gpu(
   (shape.lanes() == 32 ? WeightedSoftmaxBackward<Dtype, 32>
       : WeightedSoftmaxBackward<Dtype, 1>)<<<BlocksFor(shape), THREADS_A_BLOCK>>>(
       shape, this->prob_.gpu_data(), labels_of(bottom[1]->gpu_data()),
-      weighting_, top[0]->gpu_diff(), normalizer_.gpu_data(),
+      weighting_, top[0]->gpu_diff(), normaliser_.gpu_data(),
       bottom[0]->mutable_gpu_diff());
   CUDA_POST_KERNEL_CHECK;
 }

@@ -15,7 +15,7 @@ namespace caffe {
  * @brief Softmax loss whose gradient magnitude is designed as a function of p,
  *        the probability given to the label, instead of derived from a loss.
  *
- * Which of the nine functions (see Weighting) loss_param.weighting says; where
+ * Which of the functions (see Weighting) loss_param.weighting says; where
  * the file is silent, as the released prototxts are, the environment variable
  * CAFFE_WEIGHTING does. There is no default.
  *
@@ -54,7 +54,7 @@ class WeightedSoftmaxWithLossLayer : public SoftmaxWithLossLayer<Dtype> {
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
 
   /// The weighting that the layer's parameters, or the environment, name.
-  virtual LossParameter_Weighting weighting_kind() const;
+  virtual LossParameter_Weighting weighting_name() const;
 
   /// Fatal where a gradient is asked of labels or of prob_groundtruth.
   void check_propagate_down(const vector<bool>& propagate_down) const;
@@ -67,7 +67,7 @@ class WeightedSoftmaxWithLossLayer : public SoftmaxWithLossLayer<Dtype> {
 
   Weighting<Dtype> weighting_;
   /// S of the last forward pass: one value, where the pass was made.
-  Blob<Dtype> normalizer_;
+  Blob<Dtype> normaliser_;
   /// On the GPU, what each position adds to S and V, and partial sums of them.
   Blob<double> terms_;
 };

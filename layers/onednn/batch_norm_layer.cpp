@@ -26,8 +26,11 @@ void BatchNormLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
       variance[c] = blobs_[1]->cpu_data()[c] * factor;
     }
   } else {
+    if (in->moments_wanted) *in->moments_wanted = true;
     if (in->channel_mean.empty()) {
       Moments(in->dims, x, &mean_, &variance);
+      in->channel_mean = mean_;  // others may read the same
+      in->channel_variance = variance;
     } else {
       mean_ = in->channel_mean;
       variance = in->channel_variance;

@@ -2,9 +2,12 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <utility>
 
 namespace caffe {
 namespace engine {
@@ -13,25 +16,31 @@ namespace {
 
 const size_t kLargePage = 2 << 20;
 
-// Unused buffers by their size in bytes. Nets that were reshaped or deleted leave sizes that nobody wants any more:
-// what is unused may be a quarter of what is in use plus 64 MiB, beyond which all of it is freed.
+// Unused buffers by their size in bytes. A step takes and gives the same sizes again and again, so what is unused may be as
+// much as was in use at most, less what is in use now, plus 64 MiB: the process needs no more memory than at its peak. Beyond
+// that the longest unused are freed. The peak sinks slowly, for nets are reshaped and deleted.
 class Pool {
  public:
-  void* Take(size_t bytes) {
+  // At least `*bytes`; says how many.
+  void* Take(size_t* bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
-    used_ += bytes;
-    std::multimap<size_t, void*>::iterator found = unused_.find(bytes);
-    if (found != unused_.end()) {
-      void* memory = found->second;
+    Unused::iterator found = unused_.lower_bound(*bytes);
+    if (found != unused_.end() && found->first <= *bytes + *bytes / 4) {
+      void* memory = found->second.memory;
+      *bytes = found->first;
       unused_.erase(found);
-      unused_bytes_ -= bytes;
+      unused_bytes_ -= *bytes;
+      used_ += *bytes;
       return memory;
     }
-    const bool large = bytes >= kLargePage;
+    used_ += *bytes;
+    peak_ = std::max(peak_, used_);
+    FreeBeyond(peak_ + kSlack);
+    const bool large = *bytes >= kLargePage;
     void* memory = NULL;
-    CHECK_EQ(posix_memalign(&memory, large ? kLargePage : 64, bytes), 0) << "no memory for " << bytes << " bytes";
+    CHECK_EQ(posix_memalign(&memory, large ? kLargePage : 64, *bytes), 0) << "no memory for " << *bytes << " bytes";
 #ifdef MADV_HUGEPAGE
-    if (large) madvise(memory, bytes, MADV_HUGEPAGE);
+    if (large) madvise(memory, *bytes, MADV_HUGEPAGE);
 #endif
     return memory;
   }
@@ -39,26 +48,41 @@ class Pool {
   void Give(void* memory, size_t bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
     used_ -= bytes;
+    peak_ -= (peak_ - used_) / 4096;
     unused_bytes_ += bytes;
-    unused_.insert(std::make_pair(bytes, memory));
-    if (unused_bytes_ > used_ / 4 + (64 << 20)) Trim();
+    const Entry entry = {memory, ++given_};
+    unused_.insert(std::make_pair(bytes, entry));
+    FreeBeyond(peak_ + kSlack);
   }
 
   void TrimLocked() {
     std::lock_guard<std::mutex> lock(mutex_);
-    Trim();
+    peak_ = used_;
+    FreeBeyond(0);
   }
 
  private:
-  void Trim() {
-    for (std::multimap<size_t, void*>::iterator it = unused_.begin(); it != unused_.end(); ++it) std::free(it->second);
-    unused_.clear();
-    unused_bytes_ = 0;
+  enum { kSlack = 64 << 20 };
+  struct Entry {
+    void* memory;
+    uint64_t given;  // the number of the Give
+  };
+  typedef std::multimap<size_t, Entry> Unused;
+
+  void FreeBeyond(size_t bytes) {
+    while (!unused_.empty() && used_ + unused_bytes_ > bytes) {
+      const Unused::iterator oldest = std::min_element(unused_.begin(), unused_.end(),
+          [](const Unused::value_type& a, const Unused::value_type& b) { return a.second.given < b.second.given; });
+      std::free(oldest->second.memory);
+      unused_bytes_ -= oldest->first;
+      unused_.erase(oldest);
+    }
   }
 
   std::mutex mutex_;
-  std::multimap<size_t, void*> unused_;
-  size_t used_ = 0, unused_bytes_ = 0;
+  Unused unused_;
+  size_t used_ = 0, unused_bytes_ = 0, peak_ = 0;
+  uint64_t given_ = 0;
 };
 
 // Never destroyed: nets may outlive the other statics.
@@ -75,8 +99,9 @@ struct Return {
 }  // namespace
 
 Buffer TakeBuffer(size_t count) {
-  const Return back = {(count * sizeof(float) + 4095) / 4096 * 4096};
-  return Buffer(static_cast<float*>(pool().Take(back.bytes)), back);
+  Return back = {(count * sizeof(float) + 4095) / 4096 * 4096};
+  float* memory = static_cast<float*>(pool().Take(&back.bytes));
+  return Buffer(memory, back);
 }
 
 void TrimBuffers() { pool().TrimLocked(); }

@@ -1,7 +1,11 @@
 #include "caffe/engine/convolution.hpp"
 
 #include "caffe/engine/convolution_onednn.hpp"
+#include "caffe/engine/convolution_vector.hpp"
+#include "caffe/engine/depthwise.hpp"
 #include "caffe/engine/direct.hpp"
+#include "caffe/engine/pointwise.hpp"
+#include "caffe/engine/unrolled.hpp"
 #include "caffe/engine/winograd.hpp"
 
 namespace caffe {
@@ -9,8 +13,44 @@ namespace engine {
 
 namespace {
 
+// oneDNN's kernels, without its slow pass for the weights.
+class OneDnnButWeights : public Convolution::Kernels {
+ public:
+  explicit OneDnnButWeights(const ConvShape& s) : shape_(s), others_(NewOneDnnConvolution(s)) {
+    const int kWide = 64;  // channels: neighbours enough for matrix products that are laid out first
+    if (Direct::Supports(s) && s.ic < kWide) direct_.reset(new Direct(s));
+  }
+
+  // Where none of the engine's kernels takes the shape, and with AVX-512 where Direct would, but for the stems' few channels.
+  static bool Supports(const ConvShape& s) {
+    const int kFewChannels = 8, kStem = 16;  // matrices so narrow are products of vectors
+    if (!OneDnnSupports(s) || !UnrolledSupports(s)) return false;
+    if (Direct::Supports(s)) return HasWideVectors() && s.ic >= kStem;
+    return s.ic / s.groups >= kFewChannels && s.oc / s.groups >= kFewChannels;
+  }
+
+  void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+      const OutputMoments* moments) {
+    others_->Forward(x, w, bias, y, recipe, moments);
+  }
+  void BackwardData(const float* dy, const float* w, float* dx) { others_->BackwardData(dy, w, dx); }
+  void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe*) {
+    if (direct_) return direct_->BackwardWeights(x, dy, dw, db, NULL);
+    UnrolledWeights(shape_, x, dy, dw, db);
+  }
+
+ private:
+  const ConvShape shape_;
+  const std::unique_ptr<Convolution::Kernels> others_;
+  std::unique_ptr<Direct> direct_;
+};
+
+// The fastest first.
 Convolution::Kernels* ChooseKernels(const ConvShape& shape) {
   if (Winograd::Supports(shape)) return new Winograd(shape);
+  if (Depthwise::Supports(shape)) return new Depthwise(shape);
+  if (Pointwise::Supports(shape)) return new Pointwise(shape);
+  if (OneDnnButWeights::Supports(shape)) return new OneDnnButWeights(shape);
   if (Direct::Supports(shape)) return new Direct(shape);
   return NewOneDnnConvolution(shape);
 }
@@ -18,7 +58,8 @@ Convolution::Kernels* ChooseKernels(const ConvShape& shape) {
 }  // namespace
 
 bool Convolution::Supports(const ConvShape& shape) {
-  return CanBeCounted(shape) && (Winograd::Supports(shape) || Direct::Supports(shape) || OneDnnSupports(shape));
+  return CanBeCounted(shape) && (Winograd::Supports(shape) || Depthwise::Supports(shape) || Pointwise::Supports(shape) ||
+      Direct::Supports(shape) || OneDnnSupports(shape));
 }
 
 Convolution::Convolution(const ConvShape& shape) : kernels_(ChooseKernels(shape)) {}

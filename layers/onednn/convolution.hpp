@@ -8,7 +8,8 @@
 namespace caffe {
 namespace engine {
 
-// What x stands for: (x - mean) * scale + shift, channel by channel, then 0 where that is negative if `relu`.
+// What x stands for: (x - mean) * scale + shift, channel by channel, or x where mean is NULL; then 0 where that is negative
+// if `relu`.
 struct InputRecipe {
   const float *mean, *scale, *shift;
   bool relu;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "caffe/engine/passes.hpp"
+#include "caffe/engine/readable.hpp"
 
 namespace caffe {
 namespace engine {
@@ -29,24 +30,6 @@ void ConvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
 
 namespace {
 
-// A convolution's input as its kernels take it: dense values, or one term and its recipe.
-struct Input {
-  Input(Tensor* x, bool fuses) : values(), recipe(), is_recipe(fuses && x->is_affine()) {
-    if (!is_recipe) x->Dense();
-    const Term& term = x->terms[0];
-    values = term.values.get();
-    if (is_recipe) {
-      const InputRecipe r = {term.mean.data(), term.scale.data(), term.shift.data(), x->post == Tensor::RELU};
-      recipe = r;
-    }
-  }
-  const InputRecipe* recipe_or_null() const { return is_recipe ? &recipe : NULL; }
-
-  const float* values;
-  InputRecipe recipe;
-  bool is_recipe;
-};
-
 // The convolution summed squares without its bias.
 bool KeepDigits(const OutputMoments& moments, const float* bias, int channels) {
   bool keep = true;
@@ -66,8 +49,8 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     const TensorPtr x = Data(*bottom[i]);
     const Dims dims = DimsOf(*top[i]);
     const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
-    const Input input(x.get(), convolution_->Fuses());
-    if (convolution_->Fuses() && phase_ == TRAIN) {  // a BatchNorm may follow
+    const Readable input(x.get(), convolution_->Fuses());
+    if (convolution_->Fuses() && phase_ == TRAIN && *moments_wanted_) {
       y->channel_mean.resize(dims.c);
       y->channel_variance.resize(dims.c);
       const OutputMoments moments = {y->channel_mean.data(), y->channel_variance.data()};
@@ -76,8 +59,10 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     } else {
       convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null());
     }
+    y->moments_wanted = moments_wanted_;
     SetData(top[i], y);
   }
+  if (phase_ == TRAIN) *moments_wanted_ = false;  // but if a BatchNorm follows
 }
 
 void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
@@ -109,13 +94,13 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
       convolution_->BackwardData(dy->Dense().get(), weights, dx->terms[0].values.get());
     } else {
       const TensorPtr x = Data(*bottom[i]);
-      const Input input(x.get(), convolution_->Fuses());
+      const Readable input(x.get(), convolution_->Fuses());
       if (!dx) {
         convolution_->BackwardWeights(input.values, dy->Dense().get(), weights_diff, bias_diff, input.recipe_or_null());
       } else {
         shared_ptr<InputSums> sums;
         InputGradientSums places;
-        if (input.is_recipe) {  // a BatchNorm made it
+        if (input.is_recipe && input.recipe.mean) {  // a BatchNorm made it
           sums.reset(new InputSums);
           sums->values = x->terms[0].values;
           sums->mean = x->terms[0].mean;

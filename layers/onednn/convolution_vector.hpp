@@ -16,6 +16,7 @@ namespace caffe {
 namespace engine {
 
 inline bool HasVectors() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+inline bool HasWideVectors() { return __builtin_cpu_supports("avx512f"); }  // oneDNN's kernels use them
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
@@ -38,8 +39,25 @@ static inline Vec Gather(const float* p, long stride) {
   return _mm256_setr_ps(p[0], p[stride], p[2 * stride], p[3 * stride], p[4 * stride], p[5 * stride], p[6 * stride],
       p[7 * stride]);
 }
+// Some processors' memcpy is several times slower from cache to cache.
+static inline void Copy(const float* from, long count, float* to) {
+  long i = 0;
+  for (; i + kLanes <= count; i += kLanes) Store(to + i, Load(from + i));
+  for (; i < count; ++i) to[i] = from[i];
+}
 
 CAFFE_ENGINE_VECTOR_END
+
+}  // namespace engine
+}  // namespace caffe
+
+#else
+
+namespace caffe {
+namespace engine {
+
+inline bool HasVectors() { return false; }
+inline bool HasWideVectors() { return false; }
 
 }  // namespace engine
 }  // namespace caffe

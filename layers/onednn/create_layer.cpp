@@ -51,6 +51,14 @@ shared_ptr<Layer<float> > CreateLayer<float>(const LayerParameter& param) {
       layer = new EltwiseLayer(param);
     } else if (type == "Split") {
       layer = new SplitLayer(param);
+    } else if (type == "Concat") {
+      layer = new ConcatLayer(param);
+    } else if (type == "Dropout") {
+      layer = new DropoutLayer(param);
+    } else if (type == "LRN" && param.lrn_param().engine() == LRNParameter_Engine_DEFAULT) {
+      layer = new LRNLayer(param);
+    } else if (type == "InnerProduct") {
+      layer = new InnerProductLayer(param);
     } else if (type == "Pooling" && param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT) {
       layer = new PoolingLayer(param);
     } else if (type == "Softmax" && param.softmax_param().engine() == SoftmaxParameter_Engine_DEFAULT) {

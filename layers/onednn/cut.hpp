@@ -5,32 +5,18 @@
 #include <cstddef>
 
 #include "caffe/engine/convolution_scratch.hpp"
+#include "caffe/engine/rows.hpp"
 #include "caffe/engine/tensor.hpp"
 
 namespace caffe {
 namespace engine {
 
-// How an activation of c channels is cut: into rows of whole pixels and of whole vectors, rows into blocks that fit the
-// first cache together with their results, blocks into parts, which the threads take one after the other. The parts
+// An activation cut into rows and blocks, and blocks into parts, which the threads take one after the other. The parts
 // depend on the shape only, and so do the bits of all sums, whatever the number of threads.
-struct Cut {
-  // Of so many channels, a row is one pixel: an end that fills no vector costs nothing there.
-  enum { kManyChannels = 4096 };
-
-  explicit Cut(const Dims& dims) : channels(dims.c), count(dims.count()), row(channels) {
-    while (row < 64 || (channels < kManyChannels && row % 16)) row += channels;
-    block = std::max(size_t(1), 1024 / row) * row;
+struct Cut : Rows {
+  explicit Cut(const Dims& dims) : Rows(dims.c), count(dims.count()) {
     blocks = (count + block - 1) / block;
     parts = std::max<size_t>(1, std::min<size_t>(64, blocks / 8));
-  }
-
-  // `values` repeated to a row; `missing` where there are none.
-  Channels Row(const Channels& values, float missing = 0) const {
-    Channels out(row, missing);
-    if (!values.empty()) {
-      for (size_t j = 0; j < row; ++j) out[j] = values[j % channels];
-    }
-    return out;
   }
 
   // Calls work(part, first float, number of floats, room for as many) for all blocks.
@@ -45,8 +31,7 @@ struct Cut {
     }
   }
 
-  int channels;
-  size_t count, row, block, blocks;
+  size_t count, blocks;
   int parts;
 };
 

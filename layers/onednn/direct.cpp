@@ -74,7 +74,7 @@ static const float* PaddedRows(const Window& w, const Group& g, const float* x, 
       memset(to, 0, w.line * sizeof(float));
     } else {
       memset(to, 0, left * sizeof(float));
-      memcpy(to + left, x + image + (first + i) * width, width * sizeof(float));
+      Copy(x + image + (first + i) * width, width, to + left);
       memset(to + left + width, 0, left * sizeof(float));
     }
   }
@@ -119,8 +119,7 @@ static void Scatter(const Window& w, const float* dy, const float* filters, int 
       }
     }
     for (int i = 0; i < s.ih; ++i) {
-      memcpy(dx + (long(n) * s.ih + i) * s.iw * s.ic, image + (i + s.pad_h) * w.line + s.pad_w * s.ic,
-          sizeof(float) * s.iw * s.ic);
+      Copy(image + (i + s.pad_h) * w.line + s.pad_w * s.ic, long(s.iw) * s.ic, dx + (long(n) * s.ih + i) * s.iw * s.ic);
     }
   }
 }

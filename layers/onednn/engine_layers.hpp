@@ -1,14 +1,19 @@
 #ifndef CAFFE_ENGINE_ENGINE_LAYERS_HPP_
 #define CAFFE_ENGINE_ENGINE_LAYERS_HPP_
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "caffe/engine/convolution.hpp"
 #include "caffe/engine/tensor.hpp"
 #include "caffe/layers/batch_norm_layer.hpp"
+#include "caffe/layers/concat_layer.hpp"
 #include "caffe/layers/conv_layer.hpp"
+#include "caffe/layers/dropout_layer.hpp"
 #include "caffe/layers/eltwise_layer.hpp"
+#include "caffe/layers/inner_product_layer.hpp"
+#include "caffe/layers/lrn_layer.hpp"
 #include "caffe/layers/pooling_layer.hpp"
 #include "caffe/layers/relu_layer.hpp"
 #include "caffe/layers/scale_layer.hpp"
@@ -31,13 +36,15 @@ typedef std::vector<Blob<float>*> Blobs;
 // Two-dimensional convolution of four-dimensional blobs; its results are always in the engine's layout.
 class ConvolutionLayer : public caffe::ConvolutionLayer<float> {
  public:
-  explicit ConvolutionLayer(const LayerParameter& param) : caffe::ConvolutionLayer<float>(param), shape_() {}
+  explicit ConvolutionLayer(const LayerParameter& param)
+      : caffe::ConvolutionLayer<float>(param), shape_(), moments_wanted_(new bool(true)) {}
   virtual void Reshape(const Blobs& bottom, const Blobs& top);
   CAFFE_ENGINE_PASSES;
 
  private:
   ConvShape shape_;
   std::unique_ptr<Convolution> convolution_;  // NULL: upstream's
+  const shared_ptr<bool> moments_wanted_;     // by the layer that read the last results
 };
 
 // Reads its input once for the statistics and leaves a recipe.
@@ -91,14 +98,60 @@ class SplitLayer : public caffe::SplitLayer<float> {
   virtual void Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom);
 };
 
-// Averages of whole channels.
+// Maxima, with the tap that each came from for the gradient, and averages; reads recipes.
 class PoolingLayer : public caffe::PoolingLayer<float> {
  public:
   explicit PoolingLayer(const LayerParameter& param) : caffe::PoolingLayer<float>(param), private_(false) {}
   CAFFE_ENGINE_PASSES;
 
  private:
+  bool Takes(const Blobs& bottom, const Blobs& top) const;
+
   bool private_;
+  std::vector<uint8_t> taps_;  // of the maxima
+};
+
+// Of channels; reads recipes. Moments of the parts are those of the whole.
+class ConcatLayer : public caffe::ConcatLayer<float> {
+ public:
+  explicit ConcatLayer(const LayerParameter& param)
+      : caffe::ConcatLayer<float>(param), private_(false), moments_wanted_(new bool(true)) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+  const shared_ptr<bool> moments_wanted_;
+};
+
+// Draws the same numbers as upstream's, in the order of plain values.
+class DropoutLayer : public caffe::DropoutLayer<float> {
+ public:
+  explicit DropoutLayer(const LayerParameter& param) : caffe::DropoutLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+  Buffer factors_;  // 0 or 1 / (1 - ratio)
+};
+
+// Across channels, which lie together here, and within them; keeps nothing but its input for the backward pass.
+class LRNLayer : public caffe::LRNLayer<float> {
+ public:
+  explicit LRNLayer(const LayerParameter& param) : caffe::LRNLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  TensorPtr Normalise(Tensor* x, Tensor* g) const;
+  void NormaliseWithin(const float* x, const float* g, float* room, float* result) const;
+
+  bool private_;
+};
+
+// By the engine's matrix product.
+class InnerProductLayer : public caffe::InnerProductLayer<float> {
+ public:
+  explicit InnerProductLayer(const LayerParameter& param) : caffe::InnerProductLayer<float>(param) {}
+  CAFFE_ENGINE_PASSES;
 };
 
 // Of rows that lie together, as those of classification nets do.

@@ -12,45 +12,6 @@ namespace engine {
 
 namespace {
 
-// Sums by channel: floats over a few dozen pixels of each lane, doubles beyond.
-class Sums {
- public:
-  explicit Sums(const Cut& cut) : cut_(cut), parts_(cut.parts, Part(cut)) {}
-
-  float* block(int part) { return parts_[part].floats.data(); }
-
-  // After each block of a part.
-  void Flush(int number, bool now = false) {
-    Part& part = parts_[number];
-    if (!now && ++part.pending < 8) return;
-    part.pending = 0;
-    for (size_t j = 0; j < cut_.row; ++j) {
-      part.doubles[j] += part.floats[j];
-      part.floats[j] = 0;
-    }
-  }
-
-  std::vector<double> Total() {
-    std::vector<double> total(cut_.channels, 0);
-    for (int p = 0; p < cut_.parts; ++p) {
-      Flush(p, true);
-      for (size_t j = 0; j < cut_.row; ++j) total[j % cut_.channels] += parts_[p].doubles[j];
-    }
-    return total;
-  }
-
- private:
-  struct Part {
-    // The parts lie one cache line apart, or more.
-    explicit Part(const Cut& cut) : floats(cut.row + 16), doubles(cut.row + 8), pending(0) {}
-    std::vector<float> floats;
-    std::vector<double> doubles;
-    int pending;
-  };
-  const Cut& cut_;
-  std::vector<Part> parts_;
-};
-
 // A recipe made ready for blocks.
 class Recipe {
  public:
@@ -108,15 +69,13 @@ Channels ToFloat(const std::vector<double>& values) { return Channels(values.beg
 
 }  // namespace
 
-Buffer Evaluate(const Tensor& t) {
+void Evaluate(const Tensor& t, const Buffer& out) {
   const Cut cut(t.dims);
-  const Buffer out = TakeBuffer(cut.count);
   const Recipe recipe(t, cut);
   cut.Run([&](int, size_t first, size_t count, float*) {
     const float* values = recipe.Block(first, count, out.get() + first);
     if (values != out.get() + first) std::copy(values, values + count, out.get() + first);
   });
-  return out;
 }
 
 bool KeepsDigits(double mean, double variance) {
@@ -130,7 +89,7 @@ namespace {
 bool MomentsAround(const Channels& origin, const Cut& cut, double pixels, const Buffer& x, Channels* mean,
     Channels* variance) {
   const Channels origin_row = cut.Row(origin);
-  Sums sums(cut), squares(cut);
+  Sums sums(cut, cut.parts), squares(cut, cut.parts);
   cut.Run([&](int part, size_t first, size_t count, float*) {
     MomentsBlock(x.get() + first, origin_row.data(), cut.row, count, sums.block(part), squares.block(part));
     sums.Flush(part);
@@ -183,7 +142,7 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
     dense = g->terms[0].values.unique() ? g->terms[0].values : TakeBuffer(cut.count);
   }
   const Recipe recipe(*g, cut);
-  Sums sums(cut), products(cut);
+  Sums sums(cut, cut.parts), products(cut, cut.parts);
   cut.Run([&](int part, size_t first, size_t count, float* room) {
     const float* values = recipe.Block(first, count, dense ? dense.get() + first : room);
     ProductsBlock(values, x.values.get() + first, mean.data(), cut.row, count, sums.block(part), products.block(part));
@@ -214,7 +173,7 @@ TensorPtr CombineGradient(const Tensor& g, const Channels& a, const Buffer& x, c
   const Channels a_row = cut.Row(a), mean_row = cut.Row(mean), b_row = cut.Row(b), c_row = cut.Row(c);
   const Recipe recipe(g, cut);
   const Buffer out = in_place ? g.terms[0].values : TakeBuffer(cut.count);
-  Sums sums(cut);
+  Sums sums(cut, cut.parts);
   cut.Run([&](int part, size_t first, size_t count, float* room) {
     const float* values = recipe.Block(first, count, room);
     CombineBlock(values, a_row.data(), x.get() + first, mean_row.data(), b_row.data(), c_row.data(), cut.row, count,

@@ -9,8 +9,8 @@ namespace engine {
 // The passes over memory. Each reads and writes every activation once, with all threads; the bits of the sums depend on
 // the shape only, not on the number of threads.
 
-// The values of t's recipe.
-Buffer Evaluate(const Tensor& t);
+// Writes the values of t's recipe to `out`, which may be the memory of its first term.
+void Evaluate(const Tensor& t, const Buffer& out);
 
 // Whether a variance keeps its digits that was found as the mean of squares less the squared mean. With r = |mean| /
 // deviation, the rounding errors of the squares are 1 + r^2 times as large beside the variance as beside the squares. Floats

@@ -56,8 +56,13 @@ Tensor::Tensor(const Dims& dims, const Buffer& values) : dims(dims), terms(1), p
 
 const Buffer& Tensor::Dense() {
   if (!is_dense()) {
-    const Buffer values = Evaluate(*this);
-    if (keep_origin && is_affine()) origin = terms[0];
+    if (keep_origin && is_readable() && !terms[0].plain()) origin = terms[0];
+    // The first term may become the result: each of its values is read before it is written.
+    for (size_t k = 1; k < terms.size() && !terms[0].values.unique(); ++k) {
+      if (terms[k].values.unique()) std::swap(terms[0], terms[k]);
+    }
+    const Buffer values = terms[0].values.unique() ? terms[0].values : TakeBuffer(dims.count());
+    Evaluate(*this, values);
     terms.assign(1, Term());
     terms[0].values = values;
     post = NONE;
@@ -66,8 +71,8 @@ const Buffer& Tensor::Dense() {
   return terms[0].values;
 }
 
-bool Tensor::is_affine() const {
-  return terms.size() == 1 && !terms[0].plain() && (post == NONE || (post == RELU && slope == 0));
+bool Tensor::is_readable() const {
+  return terms.size() == 1 && (post == NONE ? !terms[0].plain() : post == RELU && slope == 0);
 }
 
 bool Tensor::is_one_linear_term() const {

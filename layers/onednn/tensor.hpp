@@ -7,6 +7,7 @@
 #include "caffe/common.hpp"
 #include "caffe/engine/buffer.hpp"
 #include "caffe/engine/private_copy.hpp"
+#include "caffe/engine/rows.hpp"
 
 namespace caffe {
 namespace engine {
@@ -17,8 +18,6 @@ struct Dims {
   size_t pixels() const { return size_t(n) * h * w; }
   bool operator==(const Dims& o) const { return n == o.n && c == o.c && h == o.h && w == o.w; }
 };
-
-typedef std::vector<float> Channels;  // one value a channel
 
 // (values - mean) * scale + shift, channel by channel; plain where `scale` is empty.
 struct Term {
@@ -58,12 +57,12 @@ class Tensor : public PrivateCopy {
   Tensor(const Dims& dims, const Buffer& values);
   explicit Tensor(const Dims& dims) : dims(dims), post(NONE), slope(0), keep_origin(false) {}
 
-  // The values; carries out the recipe the first time.
+  // The values; carries out the recipe the first time, in the memory of a term that nobody else has.
   const Buffer& Dense();
   bool is_dense() const { return terms.size() == 1 && terms[0].plain() && post == NONE; }
   bool is_one_term() const { return terms.size() == 1 && post == NONE; }
-  // One term that is not plain, perhaps through a ReLU: what convolutions can read as it is.
-  bool is_affine() const;
+  // One term, perhaps through a ReLU, and not dense: what convolutions can read as it is.
+  bool is_readable() const;
   // post(factor of the channel * values).
   bool is_one_linear_term() const;
   // Adds factor * other. A chain of sums would double its terms with each link: beyond kMostTerms, they become dense.
@@ -79,8 +78,8 @@ class Tensor : public PrivateCopy {
   Post post;
   float slope;
   Term mask;
-  // Whether Dense() is to leave a ReLU's only term in `origin`: it is as good a mask as the result, and BatchNorm's
-  // backward pass reads it anyway.
+  // Whether Dense() is to leave a ReLU's only term in `origin`, unless that is plain: it is as good a mask as the result, and
+  // BatchNorm's backward pass reads it anyway.
   bool keep_origin;
   Term origin;
   // Side products of the pass that made it, NULL or empty where there are none.
@@ -89,6 +88,8 @@ class Tensor : public PrivateCopy {
   shared_ptr<InputSums> clipped_input_sums;  // of this gradient behind the ReLU that made the convolution's input
   Channels channel_sums;
   Channels channel_mean, channel_variance;
+  // Set by a BatchNorm that wants them, whether there are any or not: the convolution looks before its next pass.
+  shared_ptr<bool> moments_wanted;
 };
 
 typedef shared_ptr<Tensor> TensorPtr;

@@ -4,14 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-// By what the processor can do (AVX-512; AVX2 and FMA), not by its maker's names: an AMD processor is no "haswell".
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
+#include "caffe/engine/for_each_processor.hpp"
 
 namespace caffe {
 namespace engine {
@@ -36,6 +29,12 @@ FOR_EACH_PROCESSOR
 void AddBlock(const float* base, const float* x, size_t count, float* out) {
 #pragma GCC ivdep
   for (size_t i = 0; i < count; ++i) out[i] = base[i] + x[i];
+}
+
+FOR_EACH_PROCESSOR
+void MultiplyBlock(const float* x, const float* factors, size_t count, float* out) {
+#pragma GCC ivdep
+  for (size_t i = 0; i < count; ++i) out[i] = x[i] * factors[i];
 }
 
 FOR_EACH_PROCESSOR
@@ -75,6 +74,14 @@ void AffineMaskBlock(const float* x, const float* m, const float* __restrict__ m
       const float v = x[i + j], mask = (m[i + j] - mean[j]) * scale[j] + shift[j], factor = mask > 0 ? 1 : slope;
       out[i + j] = v * factor;
     }
+  }
+}
+
+FOR_EACH_PROCESSOR
+void SumBlock(const float* __restrict__ x, size_t row, size_t count, float* __restrict__ sum) {
+  for (size_t i = 0; i < count; i += row) {
+    const size_t n = std::min(row, count - i);
+    for (size_t j = 0; j < n; ++j) sum[j] += x[i + j];
   }
 }
 

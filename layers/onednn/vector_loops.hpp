@@ -15,11 +15,14 @@ namespace engine {
 void AffineBlock(const float* base, const float* x, const float* mean, const float* scale, const float* shift, size_t row,
     size_t count, float* out);
 void AddBlock(const float* base, const float* x, size_t count, float* out);  // out = base + x
+void MultiplyBlock(const float* x, const float* factors, size_t count, float* out);
 void ReluBlock(const float* x, float slope, size_t count, float* out);
 void MaskBlock(const float* x, const float* mask, float slope, size_t count, float* out);
 // The mask is (m - mean) * scale + shift.
 void AffineMaskBlock(const float* x, const float* m, const float* mean, const float* scale, const float* shift,
     float slope, size_t row, size_t count, float* out);
+// sum[j] += x
+void SumBlock(const float* x, size_t row, size_t count, float* sum);
 // sum[j] += x - origin, squares[j] += (x - origin)^2
 void MomentsBlock(const float* x, const float* origin, size_t row, size_t count, float* sum, float* squares);
 // sum[j] += g, products[j] += g * (x - mean)

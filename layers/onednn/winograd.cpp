@@ -25,13 +25,13 @@ struct Buffers {
 
   Buffers(const Plan& p, const ThreadRooms& rooms, size_t sums_size = 0) {
     in = rooms.Mine();
-    out = in + kPoints * PointStride(p.ic);
-    sums = out + kPoints * PointStride(p.oc);
+    out = in + kPoints * p.PointStrideOf<0>(p.ic);
+    sums = out + kPoints * p.PointStrideOf<0>(p.oc);
     rows = sums + sums_size;
   }
 
   static size_t Size(const Plan& p, size_t sums_size = 0) {
-    return kPoints * (PointStride(p.ic) + PointStride(p.oc)) + sums_size + p.RowsSize();
+    return kPoints * (p.PointStrideOf<0>(p.ic) + p.PointStrideOf<0>(p.oc)) + sums_size + p.RowsSize();
   }
 };
 
@@ -51,8 +51,8 @@ static inline void ConvolveBlock(const Plan& p, int block, const float* x, const
   for (int point = 0; point < kPoints; ++point) {
     Prefetch(x, next_in, point);
     Prefetch(y, now_out, point);
-    Product(tiles, oc, ic, buffers.in + point * PointStride(ic), ic, filters + point * p.FilterStride(),
-        buffers.out + point * PointStride(oc), oc);
+    Product(tiles, oc, ic, buffers.in + point * p.PointStrideOf<IC>(ic), ic, filters + point * p.FilterStride(),
+        buffers.out + point * p.PointStrideOf<OC>(oc), oc);
   }
   if (sums) memset(sums, 0, 2 * oc * sizeof(float));
   tiles = 0;
@@ -80,13 +80,13 @@ static inline void AddFilterGradients(const Plan& p, int block, const float* x, 
   for (int point = 0; point < kPoints; ++point) {
     Prefetch(x, next_in, point);
     Prefetch(dy, next_out, point);
-    AddTransposedProduct(ic, oc, buffers.in + point * PointStride(ic), buffers.out + point * PointStride(oc),
+    AddTransposedProduct(ic, oc, buffers.in + point * p.PointStrideOf<IC>(ic), buffers.out + point * p.PointStrideOf<OC>(oc),
         Pixels{1, tiles, 0, ic, 0, oc}, buffers.sums + point * p.FilterStride(), 0, ic);
   }
   float* bias_sums = buffers.sums + kPoints * p.FilterStride();
   for (int o = 0; o < oc; o += kLanes) {
     Vec sum = Broadcast(0);
-    for (int t = 0; t < tiles; ++t) sum += Load(buffers.out + kSumPoint * PointStride(oc) + long(t) * oc + o);
+    for (int t = 0; t < tiles; ++t) sum += Load(buffers.out + kSumPoint * p.PointStrideOf<OC>(oc) + long(t) * oc + o);
     Store(bias_sums + o, Load(bias_sums + o) + sum);
   }
 }
@@ -160,7 +160,7 @@ static void FilterGradients(const Plan& p, const float* sums, int shares, float*
   const int o_blocks = p.oc / kLanes;
 #pragma omp for schedule(static)
   for (int block = 0; block < p.ic * o_blocks; ++block) {
-    const int i = block / o_blocks, o = block % o_blocks * kLanes;
+    const int o = block / p.ic * kLanes, i = block % p.ic;
     const float* from = sums + PanelOffset(i, o, p.ic, p.oc);
     Vec column[kSpan][3];
     for (int b = 0; b < kSpan; ++b) {
@@ -232,7 +232,10 @@ Plan BackwardPlan(const ConvShape& s) {
 }  // namespace
 
 bool Winograd::Supports(const ConvShape& s) {
-  return HasVectors() && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
+  // To transform a filter takes as long as what the transform saves in about so many tiles; small ones lie in the cache.
+  const double kWorthwhileTiles = 32, tiles = double(s.n) * ((s.oh + kTile - 1) / kTile) * ((s.ow + kTile - 1) / kTile);
+  return (tiles >= kWorthwhileTiles || s.ic * s.oc <= kLargeFilters) &&
+      HasVectors() && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
       s.dilation_w == 1 && s.groups == 1 && s.ic % kLanes == 0 && s.oc % kLanes == 0 && s.pad_h <= 2 && s.pad_w <= 2;
 }
 

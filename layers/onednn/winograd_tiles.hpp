@@ -24,12 +24,17 @@ enum {
   kSumPoint = 7,     // of a gradient, the point (1, 1) is the sum of the tile, because both interpolate at 1
   kStripTiles = 8,   // neighbouring tiles of a row that are transformed together
   kBlockTiles = 24,  // tiles that are multiplied together: their points stay in the second-level cache
+  // Of filters that are larger than that cache, more, because all of them are read for each block.
+  kLargeFilters = 128 * 128,
+  kLargeBlockTiles = 96,
   kLine = 16,        // floats of a cache line
 };
 
 // Floats from one point of a block to the next: an odd number of cache lines, so that the points of a tile do not
 // compete for the same few sets of the cache.
-constexpr long PointStride(int channels) { return ((kBlockTiles * channels / kLine) | 1) * kLine; }
+constexpr long PointStride(int channels, int block_tiles = kBlockTiles) {
+  return ((long(block_tiles) * channels / kLine) | 1) * kLine;
+}
 
 // A run of floats in a tensor.
 struct Slice {
@@ -37,11 +42,11 @@ struct Slice {
 };
 
 // A convolution with 3 x 3 filters and stride 1, cut into strips of up to kStripTiles tiles, and those into blocks
-// of up to kBlockTiles tiles. Strips are counted through all images.
+// of up to block_tiles tiles. Strips are counted through all images.
 struct Plan {
   int ic, ih, iw, oc, oh, ow, pad_h, pad_w;
   int tiles_y, tiles_x, strip_tiles, strips_x, strips;  // strips: in all images together
-  int block_strips, blocks;
+  int block_tiles, block_strips, blocks;
 
   Plan(int n, int ic, int ih, int iw, int oc, int oh, int ow, int pad_h, int pad_w)
       : ic(ic), ih(ih), iw(iw), oc(oc), oh(oh), ow(ow), pad_h(pad_h), pad_w(pad_w) {
@@ -50,7 +55,10 @@ struct Plan {
     strip_tiles = std::min<int>(tiles_x, kStripTiles);
     strips_x = (tiles_x + strip_tiles - 1) / strip_tiles;
     strips = n * tiles_y * strips_x;
-    block_strips = std::min(kBlockTiles / strip_tiles, (strips + 15) / 16);  // small inputs: something for every thread
+    const bool large = ic * oc > kLargeFilters;
+    block_tiles = large ? kLargeBlockTiles : kBlockTiles;
+    const int least = large ? ThreadCount() : 16;  // blocks of small inputs: something for every thread
+    block_strips = std::min(block_tiles / strip_tiles, (strips + least - 1) / least);
     blocks = (strips + block_strips - 1) / block_strips;
   }
 
@@ -65,7 +73,9 @@ struct Plan {
   // The blocks are dealt out in equal shares.
   int FirstBlock(int share, int shares) const { return long(blocks) * share / shares; }
 
-  // Floats of the buffers.
+  // Floats of the buffers. C: the channels, or 0 for `channels`; constants are for small filters.
+  template <int C>
+  long PointStrideOf(int channels) const { return C ? PointStride(C) : PointStride(channels, block_tiles); }
   size_t RowsSize() const { return size_t(kSpan) * (kTile * strip_tiles + 2) * std::max(ic, oc); }
   size_t FilterStride() const { return size_t(ic) * oc + kLine; }
   size_t FiltersSize() const { return kPoints * FilterStride(); }
@@ -87,9 +97,13 @@ struct Strip {
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-// How values are read from memory: as they are, or by a recipe.
+// How values are read from memory: as they are, through a ReLU, or by a recipe.
 struct AsIs {
   Vec operator()(const float* p, int) const { return Load(p); }
+};
+
+struct Clipped {
+  Vec operator()(const float* p, int) const { return Clip(Load(p)); }
 };
 
 struct ByRecipe {
@@ -165,9 +179,8 @@ static inline void TransformColumns(const float* image, int h, int w, int channe
 // Applies a transform of N columns to kSpan points along the rows that TransformColumns left; a tile starts every
 // kTile columns. points: of the strip's first tile, (kPoints, tiles, c), point_stride apart.
 template <int C, int N, void (*Transform)(const Vec*, Vec*)>
-static inline void TransformRows(const float* rows, int width, int tiles, int channels, float* points) {
+static inline void TransformRows(const float* rows, int width, int tiles, int channels, long point_stride, float* points) {
   const int c = C ? C : channels;
-  const long point_stride = PointStride(c);
   for (int t = 0; t < tiles; ++t) {
     for (int i = 0; i < kSpan; ++i) {
       const float* row = rows + (long(i) * width + t * kTile) * c;
@@ -189,12 +202,14 @@ static inline void InputTransform(const Plan& p, const Strip& s, const float* x,
     float* points) {
   const int width = s.tiles * kTile + 2, y0 = s.y - p.pad_h, x0 = s.x - p.pad_w;
   const float* image = x + long(s.image) * p.ih * p.iw * p.ic;
-  if (recipe) {
+  if (recipe && !recipe->mean) {
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, Clipped(), rows);
+  } else if (recipe) {
     TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe{*recipe}, rows);
   } else {
     TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, AsIs(), rows);
   }
-  TransformRows<IC, kSpan, InputPoints>(rows, width, s.tiles, p.ic, points);
+  TransformRows<IC, kSpan, InputPoints>(rows, width, s.tiles, p.ic, p.PointStrideOf<IC>(p.ic), points);
 }
 
 template <int OC>
@@ -202,7 +217,7 @@ static inline void GradientTransform(const Plan& p, const Strip& s, const float*
   const int width = s.tiles * kTile;
   const float* image = dy + long(s.image) * p.oh * p.ow * p.oc;
   TransformColumns<OC, kTile, GradientPoints>(image, p.oh, p.ow, p.oc, s.y, s.x, width, AsIs(), rows);
-  TransformRows<OC, kTile, GradientPoints>(rows, width, s.tiles, p.oc, points);
+  TransformRows<OC, kTile, GradientPoints>(rows, width, s.tiles, p.oc, p.PointStrideOf<OC>(p.oc), points);
 }
 
 // A^T m A + bias of each tile of a strip, without what lies outside of the image. sums: NULL, or (2, oc), to which the
@@ -211,7 +226,7 @@ template <int OC, typename Terms>
 static inline void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y,
     const Terms& terms, float* sums) {
   const int oc = OC ? OC : p.oc;
-  const long row = long(p.ow) * oc, point_stride = PointStride(oc);
+  const long row = long(p.ow) * oc, point_stride = p.PointStrideOf<OC>(p.oc);
   const int height = std::min<int>(kTile, p.oh - s.y);
   for (int t = 0; t < s.tiles; ++t) {
     const int x = s.x + t * kTile, width = std::min<int>(kTile, p.ow - x);
@@ -270,7 +285,7 @@ static void FilterTransform(const float* w, int ic, long i_stride, int oc, long 
   const int o_blocks = oc / kLanes;
 #pragma omp for schedule(static)
   for (int block = 0; block < ic * o_blocks; ++block) {
-    const int i = block / o_blocks, o = block % o_blocks * kLanes;
+    const int o = block / ic * kLanes, i = block % ic;  // a panel from its start to its end
     const float* g = w + i * i_stride + o * o_stride;
     Vec column[3][kSpan];
     for (int b = 0; b < 3; ++b) {

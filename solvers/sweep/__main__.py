@@ -12,7 +12,6 @@ lets the runs save and end. docs/sweeps.md tells more.
 import argparse
 import contextlib
 import io
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ from distributed import Client
 from rich.filesize import decimal
 
 from data_toolkit import prepare
+from data_toolkit.commands import command
 from data_toolkit.errors import DataError
 from solvers import gpus, options, rehearsal
 from solvers import run as run_folder
@@ -96,7 +96,7 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
         print(listing(runs, costs, jobs, threads, needed))
         return 0
     if not missing:
-        print("nothing to do: all runs are done")
+        print(f"nothing to do: {finished(args.runs)}")
         return 0
     if args.sbatch:
         print(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs, threads), tuple(devices), args.data))
@@ -115,8 +115,15 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     def task(run: PlannedRun, sweep: str) -> Task:
         return follow.task_of(run, sweep, mark, args.runs, args.data, threads, tuple(devices))
 
-    return carry_out(workers, Progress(runs, costs, jobs), missing, task, args.retries,
-                     "python -m solvers.sweep " + shlex.join(argv))
+    code = carry_out(workers, Progress(runs, costs, jobs), missing, task, args.retries, command("solvers.sweep", argv))
+    if not code:
+        print(finished(args.runs))
+    return code
+
+
+def finished(runs: Path) -> str:
+    """What is said where nothing is left to do."""
+    return f"all runs are done; next: {command('solvers.compare', [runs])}"
 
 
 def measure(runs: list[PlannedRun], threads: int | None, steps: int) -> dict[str, Cost]:
@@ -190,7 +197,7 @@ def prepare_data(runs: list[PlannedRun], folder: Path) -> None:
 
 
 def carry_out(workers: AbstractContextManager[Client], progress: Progress, missing: list[PlannedRun],
-              task: Callable[[PlannedRun, str], Task], retries: int, command: str) -> int:
+              task: Callable[[PlannedRun, str], Task], retries: int, go_on: str) -> int:
     """Let workers do the runs that are missing; return the exit code.
 
     Parameters
@@ -201,8 +208,8 @@ def carry_out(workers: AbstractContextManager[Client], progress: Progress, missi
     task : function
         What a worker gets, of a run and the sweep's own name.
     retries : int
-    command : str
-        To go on with, for whoever stops it.
+    go_on : str
+        The command to go on with, for whoever stops it.
     """
     with workers as client:
         workers_now = sum(client.nthreads().values())
@@ -214,13 +221,9 @@ def carry_out(workers: AbstractContextManager[Client], progress: Progress, missi
     if failures:
         print(follow.report(failures, len(missing), retries), file=sys.stderr)
     if stopped_by:
-        print(f"{stopped_by.name}: stopped; what was trained is saved; go on with\n  {command}")
+        print(f"{stopped_by.name}: stopped; what was trained is saved; go on with\n  {go_on}")
         return 128 + stopped_by
-    if failures:
-        return 1
-    print(f"all runs are done; next: python -m solvers.compare {shlex.quote(str(missing[0].folder))}"
-          + (" ..." if len(missing) > 1 else ""))
-    return 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class PlannedRun:
         if not models or models[-1] < self.steps:
             return False
         try:
-            return read_accuracy(self.folder / "accuracy.txt").iterations == models
+            return set(models) <= set(read_accuracy(self.folder / "accuracy.txt").iterations)
         except (SolverError, OSError):
             return False
 

@@ -21,6 +21,7 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from data_toolkit.commands import command
 from layers.did_you_mean import did_you_mean
 from solvers import options, released
 from solvers.errors import CommandLine, SolverError
@@ -126,7 +127,7 @@ def _released(pattern: str, where: str) -> list[PublishedRun]:
     if not found:
         raise SolverError(f"{where}: released: no released run matches {pattern!r}"
                           f"{did_you_mean(pattern, [name for run in load_runs() for name in _names(run)])}; "
-                          "python -m solvers.train --list-released shows all 48")
+                          f"{command('solvers.train', ['--list-released'])} shows all 48")
     return found
 
 

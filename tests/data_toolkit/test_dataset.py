@@ -1,11 +1,14 @@
 """The data set in memory and its fast form."""
 
+import re
+import shlex
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_toolkit import dataset
+from data_toolkit import dataset, prepare
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 from data_toolkit.noise import LabelNoise
@@ -42,9 +45,18 @@ def test_fingerprint_sees_every_change(field):
     assert after.fingerprint != before.fingerprint
 
 
-def test_missing_file_says_how_to_make_it(tmp_path):
-    with pytest.raises(DataError, match=r"symmetric_0\.4_seed_123\.npz does not exist: run `python data_toolkit"):
-        dataset.load_train(tmp_path, LabelNoise(rate=0.4))
+def test_missing_file_says_how_to_make_it(tmp_path, monkeypatch):
+    """With a command that makes just that file; one by a matrix needs the matrix."""
+    made = []
+    monkeypatch.setattr(prepare, "prepare", lambda *given: made.append(given))
+    for noise in LabelNoise(rate=0.4), LabelNoise("asymmetric_sl", 0.2, 5):
+        with pytest.raises(DataError, match=f"{noise.type}_{noise.rate}_seed_{noise.seed}.npz does not exist: run ") as error:
+            dataset.load_train(tmp_path, noise)
+        said = re.search("`(.*)`", str(error.value))[1]
+        assert prepare.main(shlex.split(said.partition("data_toolkit.prepare ")[2])) == 0
+        assert made.pop() == (noise, None, tmp_path)
+    with pytest.raises(DataError, match="--noise-matrix FILE"):
+        dataset.load(tmp_path / dataset.train_name("matrix_01234567", 0.4, 123))
 
 
 @given(cut=st.floats(0, 0.99))

@@ -167,7 +167,8 @@ def test_ctrl_c_saves(trainer):
 
 
 def test_runs_are_evaluated_and_compared(trainer):
-    assert trainer.run("train", *STEPS, 1).returncode == 0
+    done = trainer.run("train", *STEPS, 1)
+    assert done.returncode == 0 and f"next: docker compose run evaluate {RUN}\n" in done.stdout, done.stdout + done.stderr
     done = trainer.run("evaluate", RUN, options=("-T", "-e", "HOME=/nonexistent"))
     assert done.returncode == 0 and (trainer.folder / RUN / "accuracy_curve.png").exists(), done.stderr
     done = trainer.run("compare", RUN)
@@ -178,7 +179,8 @@ def test_a_sweep_does_what_is_missing(trainer):
     (trainer.folder / "sweeps/one.toml").write_text('max_iter = 1\n[[runs]]\nsetting = "prototxt/res44_usw"\n')
     done = trainer.run("sweep", "sweeps/one.toml")
     assert done.returncode == 0 and f"{RUN.relative_to('runs')}: done, test accuracy " in done.stdout, done.stderr
-    assert trainer.run("sweep", "sweeps/one.toml").stdout == "nothing to do: all runs are done\n"
+    assert trainer.run("sweep", "sweeps/one.toml").stdout == (
+        "nothing to do: all runs are done; next: docker compose run compare runs\n")
 
 
 def test_an_absolute_path_in_the_container_does_not_bind_the_run(trainer):

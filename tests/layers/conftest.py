@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import faces
 import numpy as np
 import pytest
 
 from layers import PYTHON_LAYERS
-from layers.weighting import Weighting
+from layers.weighting import WEIGHTINGS, Weighting
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # before Caffe is imported: it logs every net
 
@@ -60,6 +63,26 @@ def loss_net(net) -> Callable:
     return lambda loss, *shapes: net(faces.scores_and_labels(*shapes) + loss)
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory) -> Callable:
+    """A function from a C++ source to its program, linked with the Caffe that was built."""
+    caffe = pytest.importorskip("caffe", reason="there is no Caffe in this Python")
+    built = Path(caffe.__file__).parents[2]
+    if not shutil.which("g++"):
+        pytest.skip("there is no g++ to compile a probe")
+    if not (built / "include").is_dir():
+        pytest.skip(f"Caffe's headers are not in {built / 'include'}")
+
+    def compile_(source: Path) -> Path:
+        program = tmp_path_factory.mktemp("probe") / source.stem
+        subprocess.run(["g++", "-std=c++17", "-w", "-O1", "-DCPU_ONLY", f"-I{built}/include", source, "-o", program,
+                        f"-L{built}/lib", f"-Wl,-rpath,{built}/lib", "-lcaffe", "-lglog", "-lprotobuf", "-lboost_system"],
+                       check=True)
+        return program
+
+    return compile_
+
+
 @dataclass
 class GoldenCase:
     """One call of an original layer, in float32: scores, labels, p, gradient of the scores, value."""
@@ -77,8 +100,7 @@ class GoldenCase:
     @property
     def parameters(self) -> dict:
         """What WeightedSoftmaxWithLoss takes, by the names of param_str."""
-        return {"weighting": self.weighting.name, "lambda": self.weighting.lam, "beta": self.weighting.beta,
-                "ignore_label": self.ignore_label}
+        return {"weighting": self.weighting.name, **self.weighting.parameters, "ignore_label": self.ignore_label}
 
     @property
     def saturates(self) -> bool:
@@ -106,7 +128,44 @@ def golden(request, shared) -> list[GoldenCase]:
 
 
 def golden_case(file: str, case: dict, arrays: dict[str, np.ndarray]) -> GoldenCase:
-    numbers = {field: case[key] for field, key in (("lam", "lamda"), ("beta", "beta")) if case[key] is not None}
+    given = (("lam", "lamda"), ("beta", "beta")) if GOLDEN[file] == "DM" else ()
+    numbers = {field: case[key] for field, key in given if case[key] is not None}
     scores, labels, p, gradient = (arrays[f"{case['key']}_{letter}"] for letter in "xypg")
     return GoldenCase(f"{file}.npz {case}", Weighting(GOLDEN[file], **numbers), scores, labels, p, gradient,
                       case["loss"], case["loss_weight"], case["ignore_label"])
+
+
+@dataclass
+class PublicCase:
+    """One call of public PyTorch code, in float64: the mean loss and its gradient."""
+
+    weighting: Weighting
+    scores: np.ndarray
+    labels: np.ndarray
+    gradient: np.ndarray
+    value: float
+    clamped: bool  # that code keeps probabilities above 1e-7
+    float32: bool  # that code has -ln 1e-4, or JS's weights, in single precision
+
+    @property
+    def reports_the_loss(self) -> bool:
+        """Whether our value is the mean loss, too: the released GCE reports 1 - p."""
+        return self.weighting.name != "GCE"
+
+    def check(self, value: float, gradient: np.ndarray, tolerance: float) -> None:
+        tolerance = max(tolerance, 4e-5 if self.clamped else 5e-8 if self.float32 else 0)
+        np.testing.assert_allclose(gradient, self.gradient, rtol=tolerance, atol=tolerance * abs(self.gradient).max(),
+                                   err_msg=str(self.weighting))
+        if self.reports_the_loss:
+            assert value == pytest.approx(self.value, rel=tolerance)
+
+
+@pytest.fixture(scope="session")
+def literature(shared) -> list[PublicCase]:
+    """The cases of literature.npz that are functions of p alone."""
+    with np.load(shared / "golden/literature.npz") as arrays:
+        return [PublicCase(Weighting(case["loss"], **case["parameters"]),
+                           *(arrays[f"{case['key']}_{letter}"] for letter in "xyg"), float(arrays[f"{case['key']}_v"]),
+                           case["scale"] == 5 and case["loss"] in ("RCE", "SCE", "GCE", "JS"),
+                           case["loss"] in ("RCE", "SCE", "JS"))
+                for case in json.loads(str(arrays["cases"])) if case["loss"] in WEIGHTINGS]

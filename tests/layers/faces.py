@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 FACES = ("native", "python")
-# The fields of loss_param that are not called as in param_str.
+# DM's fields of loss_param, which are not called as in param_str.
 FIELDS = {"lambda": "lamda_p", "beta": "scale"}
 LOSS_BOTTOMS = ("scores", "label", "prob_groundtruth")
 
@@ -19,12 +19,18 @@ def layer(face: str, kind: str, bottoms: tuple[str, ...], tops: tuple[str, ...],
     given = {key: value for key, value in parameters.items() if value is not None}
     if face == "native":
         axis = given.pop("axis", 1)
-        fields = " ".join(f"{FIELDS.get(key, key)}: {value}" for key, value in given.items())
+        dm = FIELDS if given.get("weighting", "DM") == "DM" else {}
+        fields = " ".join(f"{dm.get(key, key)}: {_text(key, value)}" for key, value in given.items())
         what = f"type: '{kind}' loss_param {{ {fields} }} softmax_param {{ axis: {axis} }}"
     else:
         what = f"type: 'Python' python_param {{ module: 'layers' layer: '{kind}' param_str: '{json.dumps(given)}' }}"
     blobs = " ".join([f"bottom: '{name}'" for name in bottoms] + [f"top: '{name}'" for name in tops])
     return f"layer {{ name: '{kind}' {what} {blobs} {rest} }}\n"
+
+
+def _text(key: str, value: object) -> str:
+    """A field's value in a prototxt."""
+    return json.dumps(value) if isinstance(value, str) and key != "weighting" else str(value)
 
 
 def inputs(**shapes: tuple[int, ...]) -> str:

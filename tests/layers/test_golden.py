@@ -26,6 +26,19 @@ def test_losses(golden, face, loss_net):
             case.check(*faces.run(loss_net(loss), case.scores, case.labels))
 
 
+def test_public_code_in_numpy(literature):
+    assert len(literature) == 39 and len({case.weighting.name for case in literature}) == 10
+    for case in literature:
+        loss = SoftmaxLoss(case.scores, case.labels, case.weighting)
+        case.check(loss.value, loss.gradient(), 1e-9)
+
+
+def test_public_code_in_layers(literature, face, loss_net):
+    for case in literature:
+        loss = faces.loss(face, "WeightedSoftmaxWithLoss", {"weighting": case.weighting.name, **case.weighting.parameters})
+        case.check(*faces.run(loss_net(loss), case.scores, case.labels), 1e-5)
+
+
 def test_extract_prob(golden, face, net):
     for case in golden:
         layers = (faces.inputs(scores=case.scores.shape, label=case.labels.shape)

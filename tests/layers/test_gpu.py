@@ -6,6 +6,7 @@ Run by `make test-gpu`; skipped where this Caffe or this machine knows no GPU.
 import faces
 import numpy as np
 import pytest
+import rows
 
 from layers.weighting import WEIGHTINGS
 from solvers import gpus
@@ -21,6 +22,12 @@ def on_the_gpu():
     caffe.set_mode_gpu()
     yield
     caffe.set_mode_cpu()
+
+
+def test_public_code(literature, loss_net):
+    for case in literature:
+        loss = faces.loss("native", "WeightedSoftmaxWithLoss", {"weighting": case.weighting.name, **case.weighting.parameters})
+        case.check(*faces.run(loss_net(loss), case.scores, case.labels), 1e-5)
 
 
 def test_golden_losses(golden, loss_net):
@@ -40,7 +47,7 @@ def test_losses_equal_the_cpus_and_repeat(loss_net, weighting, shape):
     random = np.random.default_rng(0)
     scores = random.normal(0, 4, shape).astype(np.float32)
     labels = random.integers(0, shape[1], (shape[0], 1, *shape[2:]))
-    net = loss_net(faces.loss("native", "WeightedSoftmaxWithLoss", {"weighting": weighting, "lambda": 0.5, "beta": 6}))
+    net = loss_net(faces.loss("native", "WeightedSoftmaxWithLoss", {"weighting": weighting, **rows.given(weighting)}))
     value, gradient = faces.run(net, scores, labels)
     again, gradient_again = faces.run(net, scores, labels)
     assert value == again and gradient.tobytes() == gradient_again.tobytes()

@@ -45,6 +45,21 @@ def extract_prob(face: str) -> str:
     loss_case("no such axis", "axis 4 out of range", "no axis 4 in a blob of shape (1, 2)", parameters={"axis": 4}),
     loss_case("unknown weighting", '"GCE_D" for field "weighting"',
               'unknown weighting \'GCE_D\'; did you mean "GCE_DN"?', CHOICE, {"weighting": "GCE_D"}),
+    loss_case("mistake in a formula", 'formula, character 1: unknown name "pw" (there are p, pow,',
+              'formula, character 1: unknown name "pw" (there are p, pow,', CHOICE,
+              {"weighting": "CUSTOM", "formula": "pw(p, 1)"}),
+    loss_case("caret", "\n    p * (1 - p\n              ^", "\n    p * (1 - p\n              ^", CHOICE,
+              {"weighting": "CUSTOM_DN", "emphasis": "p * (1 - p"}),
+    loss_case("negative formula", "(WeightedSoftmaxWithLoss, CUSTOM): c(p) is negative, -0.499, at p = 0.001",
+              "c(p) is negative, -0.499, at p = 0.001", CHOICE, {"weighting": "CUSTOM", "formula": "p - 0.5"}),
+    loss_case("no formula", "it needs a formula of p or an emphasis", "needs a formula of p or an emphasis", CHOICE,
+              {"weighting": "CUSTOM"}),
+    loss_case("formula for another", "a formula or an emphasis is for the weighting CUSTOM",
+              "a formula or an emphasis is for the weighting CUSTOM", CHOICE, {"weighting": "MAE", "formula": "p"}),
+    loss_case("parameter out of range", "w is 1; it must be a finite number > 0 and < 1",
+              "w is 1; it must be a finite number > 0 and < 1", CHOICE, {"weighting": "JS", "w": 1}),
+    loss_case("parameters that do not go together", "c(p) is negative, -0.000502765, at p = 0.001",
+              "c(p) is negative, -0.000502765, at p = 0.001", CHOICE, {"weighting": "FORWARD", "rate": 0.995}),
     pytest.param(extract_prob, 0, {"native": "ExtractProb Layer has no backward pass",
                                    "python": "ExtractProb: has no gradient"}, id="gradient of ExtractProb"),
     pytest.param(extract_prob, 7, {"native": "Layer 'ExtractProb': label 7 of example 0 is outside 0..1",
@@ -67,8 +82,9 @@ def test_no_weighting(face, net, tmp_path):
 def test_unknown_weighting_in_the_environment(face, net, tmp_path, monkeypatch):
     monkeypatch.setenv("CAFFE_WEIGHTING", "focal")
     prototxt = faces.scores_and_labels() + faces.loss(face, CHOICE, {})
-    expect(face, net, tmp_path, prototxt, 0, {"native": "CAFFE_WEIGHTING is 'focal', which is none of CCE CCE_DN MAE",
-                                              "python": "unknown weighting 'focal' (one of CCE, CCE_DN, MAE"}[face])
+    expect(face, net, tmp_path, prototxt, 0, {
+        "native": "CAFFE_WEIGHTING is 'focal', which is none of CCE CCE_DN MAE",
+        "python": 'unknown weighting \'focal\'; did you mean "FOCAL"? (one of CCE, CCE_DN, MAE'}[face])
 
 
 def test_force_backward_asks_python_for_too_much(net):

@@ -23,7 +23,8 @@ def test_every_curve_has_area_1_and_its_dot_at_the_mode():
 
 
 @pytest.mark.parametrize("text, message", [
-    ("DM:betta=6", "DM:betta=6: no parameter 'betta'; there are q, lambda, beta"),
+    ("DM:betta=6", "DM:betta=6: no parameter 'betta'; did you mean \"beta\"?; there are lambda, beta"),
+    ("MAE:q=1", "MAE:q=1: no parameter 'q'; there are none"),
     ("GCE:q=x", "GCE:q=x: q is 'x', which is not a number"),
     ("MEA", "unknown weighting 'MEA'"),
 ])

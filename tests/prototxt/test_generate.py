@@ -10,6 +10,7 @@ pytest.importorskip("caffe")
 from caffe.proto import caffe_pb2 as pb  # noqa: E402
 from google.protobuf import text_format  # noqa: E402
 
+from data_toolkit.commands import command  # noqa: E402
 from layers.weighting import WEIGHTINGS  # noqa: E402
 from prototxt import generate  # noqa: E402
 
@@ -55,10 +56,10 @@ def test_a_setting_of_ones_own(tmp_path, capsys, weighting):
     """The same net as ours but for depth, classes and batch; the released solver; nothing is overwritten."""
     arguments = ["--depth", "20", "--classes", "10", "--batch", "64", "--weighting", weighting, "-o", str(tmp_path / "mine")]
     assert generate.main(arguments) == 0
-    assert capsys.readouterr().out == f"wrote {tmp_path}/mine; train it: python -m solvers.train {tmp_path}/mine\n"
+    assert capsys.readouterr().out == f"wrote {tmp_path}/mine; train it: {command('solvers.train', [tmp_path / 'mine'])}\n"
     net, test, solver = (text_format.Parse((tmp_path / "mine" / f"{name}.prototxt").read_text(), kind()) for name, kind in (
         ("train", pb.NetParameter), ("test", pb.NetParameter), ("solver", pb.SolverParameter)))
-    ours = generate.train_net(generate.setting_with(weighting))
+    ours = generate.train_net(generate.loss_of(weighting))
     assert net.layer[-1] == ours.layer[-1] and net.layer[-2] == ours.layer[-2]
     assert sum(layer.type == "Convolution" for layer in net.layer) == 21
     assert list(net.input_dim) == [64, 3, 32, 32, 64, 1, 1, 1] and solver == generate.solver()

@@ -22,6 +22,7 @@ from data_toolkit import confinement
 from solvers import evaluate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
+from solvers.measurements import Measurements
 
 pb = caffe.proto.caffe_pb2
 NET = tiny.INPUT + tiny.BODY + tiny.CCE
@@ -399,15 +400,18 @@ def test_odd_manifests(trained, run, tmp_path, capfd, text):
     assert run(tmp_path / "tiny", "--max-iter", 12, "--snapshot", 5, "--resume") == 0
 
 
-@pytest.mark.parametrize("values", ["x", [], {"k": 3}, {"k": {"accuracy": "x"}}, {"k": {"accuracy": [[1]]}}])
-def test_odd_measurements(trained, capfd, values):
+@pytest.mark.parametrize("points", ["x", [], 3, ["w"], ["w", {"accuracy": "x"}], ["w", {"accuracy": [[1]]}],
+                                    ["w", {"\x1b[2Jaccuracy": 0.5}]])
+def test_odd_measurements(trained, capfd, points):
     """Are measured again."""
     assert evaluate.main([str(trained)]) == 0
     file = trained / "accuracy.json"
     content = json.loads(file.read_text())
-    if isinstance(values, dict):
-        values = dict.fromkeys(content["values"], values["k"])
-    file.write_text(json.dumps(content | {"values": values, "values_sha256": evaluate.Measurements._sum(values)}))
+    if points not in ("x", []):
+        points = dict.fromkeys(content["points"], points)
+    file.write_text(json.dumps(content | {"points": points, "points_sha256": Measurements._sum(points)}))
+    assert evaluate.main([str(trained)]) == 0
+    assert "\x1b" not in capfd.readouterr().out
     assert evaluate.main([str(trained)]) == 0
     file.write_text("[" * 100_000)
     assert evaluate.main([str(trained)]) == 0

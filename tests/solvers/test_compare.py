@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers import compare, curves, published, results
+from data_toolkit.commands import command
+from solvers import compare, curves, published, results, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 CCE = {"setting": "res44_cce", "noise": 0.4, "noise_type": "symmetric", "seed": 123}
@@ -124,7 +125,7 @@ LINE = "iter: 1000, accuracy: 0.1234\n"
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "{run}: empty accuracy.txt; run python -m solvers.evaluate {run} first"),
+        ("", "{run}: empty accuracy.txt; run {evaluate} first"),
         (
             LINE + "iter: 2000, accuracy:\n",
             "{run}/accuracy.txt:2: expected e.g. 'iter: 1000, accuracy: 0.1234', found 'iter:",
@@ -141,7 +142,8 @@ LINE = "iter: 1000, accuracy: 0.1234\n"
 def test_bad_accuracy_file(write_run, capsys, text, message):
     run = write_run([])
     (run / "accuracy.txt").write_bytes(text.encode("latin-1"))
-    assert one_line_error(capsys, run).startswith("error: " + message.format(run=run))
+    message = message.format(run=run, evaluate=command("solvers.evaluate", [run]))
+    assert one_line_error(capsys, run).startswith("error: " + message)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +171,66 @@ def test_missing_pieces(write_run, capsys, tmp_path):
     typo = run.with_name("rnu")
     assert one_line_error(capsys, typo) == f"error: {typo}: no such folder; did you mean \"run\"?\n"
     (run / "accuracy.txt").unlink()
-    assert one_line_error(capsys, run) == f"error: {run}: no accuracy.txt; run python -m solvers.evaluate {run} first\n"
+    assert one_line_error(capsys, run) == (
+        f"error: {run}: no accuracy.txt; run {command('solvers.evaluate', [run])} first\n")
     (run / "config.json").unlink()
-    assert one_line_error(capsys, run) == f"error: {run}: no config.json, so not a run folder of solvers.train\n"
+    assert one_line_error(capsys, run) == (
+        f"error: no run folder in {run}: none has a config.json, which solvers.train writes\n")
+    assert one_line_error(capsys, tmp_path / "n*") == f"error: {tmp_path}/n*: no folder matches\n"
+
+
+SEEDS = [points(published.find("res44_cce", 0.4), shift) for shift in (0.01, 0.03, 0.02)]
+
+
+@pytest.fixture
+def seeds(write_run):
+    """Runs of three seeds, one of them not measured, and one of another noise."""
+    runs = [write_run(accuracies, CCE | {"seed": seed}, name=f"seed_{seed}") for seed, accuracies in enumerate(SEEDS)]
+    (write_run([], CCE | {"seed": 9}, name="unmeasured") / "accuracy.txt").unlink()
+    other = points(published.find("res44_cce", 0.2))
+    return [*runs, write_run(other, CCE | {"noise": 0.2}, name="other_noise")]
+
+
+def test_means_and_deviations_over_seeds(seeds):
+    """Of the best: 53.15 shifted by 1, 3 and 2 points."""
+    shown = [results.read(run) for run in seeds]
+    found = compare.means(shown)
+    assert found[0] == ["CCE, noise 0.4", "3", "best", "55.15", "1.00", "53.15", "+2.00"]
+    assert [row[2:] for row in found[1:]] == [["final", "52.81", "1.00", "50.81", "+2.00"],
+                                              ["mean of last five", "53.28", "1.00", "51.28", "+2.00"]]
+    assert compare.means(shown[2:]) == []  # a single run has none
+
+
+def test_means_are_those_of_the_report(seeds):
+    shown = [results.read(run) for run in seeds]
+    noises, rows = tables.tabulate(shown)
+    lines = [line.split(",") for line in tables.as_csv(noises, rows).splitlines() if line.split(",")[3] == "3"]
+    assert sorted(line[2:] for line in lines) == sorted([row[2], "3", *row[3:]] for row in compare.means(shown))
+
+
+def test_a_seed_that_is_there_twice_counts_once(seeds, write_run):
+    copied = write_run(SEEDS[0][:9], CCE | {"seed": 0}, name="copy")
+    shown = [results.read(run) for run in (copied, *seeds)]
+    assert compare.means(shown) == compare.means(shown[1:])
+
+
+def test_an_unfinished_run_among_them_is_said(write_run):
+    shown = [results.read(write_run(accuracies[:last], CCE | {"seed": last}, name=str(last)))
+             for accuracies, last in zip(SEEDS, (30, 12), strict=False)]
+    assert compare.means(shown)[0][0] == "CCE, noise 0.4 (1 unfinished)"
+
+
+def test_folders_and_globs(seeds, tmp_path, monkeypatch, capsys):
+    """Each run once, in whatever way it is named; those that are not measured are named."""
+    monkeypatch.chdir(tmp_path)
+    printed, evaluate = set(), command("solvers.evaluate", ["unmeasured"])
+    for named in (["."], ["*"], ["seed_[0-9]", "seed_1", "other_noise", "unmeasured"], ["**"]):
+        assert compare.main(named) == 0
+        said = capsys.readouterr()
+        assert said.err == f"not shown: unmeasured: no accuracy.txt; run {evaluate} first\n"
+        printed.add("\n".join(sorted(said.out.splitlines())))
+    [text] = printed
+    assert text.count("mean of last five") == 5 and "CCE, noise 0.4 " in text
 
 
 def one_line_error(capsys, run):

@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 import tiny
+from google.protobuf import text_format
 
-from layers.weighting import WEIGHTINGS
-from solvers import divergence, run, setting
+from layers.table import BY_NAME, WEIGHTINGS
+from solvers import divergence, losses, run, setting
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.phases import train_state
 
 WEIGHTED = tiny.WEIGHTED.replace("}", 'loss_param { weighting: %s } }')
-LOSSES = {name: WEIGHTED % name for name in WEIGHTINGS} | {
+MORE = {"CUSTOM": ' formula: "pow(p, 0.3)"', "FORWARD": " classes: 10", "GCE_TRUNCATED": " k: 1e-6"}
+LOSSES = {name: WEIGHTED % (name + MORE.get(BY_NAME[name].name, "")) for name in WEIGHTINGS} | {
     "CCE stock": tiny.CCE, "DM USW": tiny.USW,
     "DM beta -3": tiny.USW.replace("scale: 6", "scale: -3"),
     "weight 3": tiny.USW.replace("loss_weight: 1", "loss_weight: 3"),
@@ -47,8 +49,10 @@ def test_the_bound_holds_and_is_near(made, name):
         norms.append(float(np.abs(scores.diff).sum()))
     weight = {"weight 3": 3, "weight -2": 2}.get(name, 1)
     if name.startswith("DM") or name.endswith("_DN") or name == "weight 3":
-        assert norms == pytest.approx([weight] * 3, rel=1e-3)
-    assert 0 < max(norms) <= 2.001 * weight
+        assert norms[:2] == pytest.approx([weight] * 2, rel=1e-3)
+        assert norms[2] == pytest.approx(weight, rel=1e-3) or name in BY_NAME and not BY_NAME[name].released  # 1e-8 in S
+    [layer] = text_format.Parse(LOSSES[name], caffe.proto.caffe_pb2.NetParameter()).layer
+    assert 0 < max(norms) <= 1.001 * weight * losses.weighting_of(layer).gradient_bound()
 
 
 @pytest.mark.parametrize(("loss", "bound"), [(tiny.CCE, 2), (tiny.USW, 1), (WEIGHTED % "MAE", 0.5)],

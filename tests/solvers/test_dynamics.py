@@ -34,6 +34,10 @@ def rows(folder):
     return read_log(folder / dynamics.FILE, Dynamics)
 
 
+GIVEN = {"DM": {"lam": 0.5, "beta": 6}, "CUSTOM": {"formula": "pow(p, 0.3) * exp(-2 * p)"}, "FORWARD": {"classes": 5},
+         "GCE_TRUNCATED": {"k": 1e-6}}  # else no example of a batch may count
+
+
 @pytest.mark.parametrize("name", WEIGHTINGS)
 @given(seed=st.integers(0, 2**32 - 1), wrong=st.integers(0, 12))
 def test_shares_are_those_of_the_gradients(name, seed, wrong):
@@ -41,7 +45,7 @@ def test_shares_are_those_of_the_gradients(name, seed, wrong):
     random = np.random.default_rng(seed)
     scores, labels = random.normal(0, 2, (12, 5)), random.integers(0, 5, 12)
     noisy = random.permutation(12) < wrong
-    weighting = Weighting(name, lam=0.5, beta=6)
+    weighting = Weighting(name, **GIVEN.get(name.removesuffix("_DN"), {}))
     probs = softmax(scores, axis=1)
     p = probs[np.arange(12), labels]
     gradients = weighting.multiplier(p)[:, None] * (probs - np.eye(5)[labels])

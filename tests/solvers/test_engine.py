@@ -1,5 +1,6 @@
 """What the CPU engine says of the processor that it runs on."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from solvers import train
+from solvers import engine, evaluate, train
 from solvers.engine import why_slow
 
 
@@ -30,3 +31,13 @@ def test_a_run_says_once_why_it_is_slow(setting, run, monkeypatch, capfd):
     monkeypatch.setattr(train, "why_slow", lambda: "no vectors here")
     assert run(setting(), "--max-iter", 3) == 0
     assert capfd.readouterr().out.count("note: no vectors here\n") == 1
+
+
+def test_a_build_for_gdb_says_that_it_is_slow(tmp_path, monkeypatch, capsys):
+    """.venv keeps it until the next `make`; evaluate says so, too, before it finds that there is nothing to measure."""
+    for kind, slow in ("Release", False), ("Debug", True):
+        (tmp_path / "build.json").write_text(json.dumps({"options": json.dumps({"CMAKE_BUILD_TYPE": kind})}))
+        monkeypatch.setattr(engine.caffe, "__file__", str(tmp_path / "__init__.py"))
+        assert ("make setup goes back to the usual one" in why_slow()) == slow
+    assert evaluate.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("note: this Caffe was built for gdb (CAFFE_BUILD=debug)")

@@ -72,7 +72,53 @@ def test_only_new_or_changed_checkpoints_are_measured(trained, monkeypatch):
     assert len(measured) == 5
 
 
-def test_interrupted_evaluation_keeps_what_is_done(trained, monkeypatch):
+def test_what_was_measured_of_pruned_checkpoints_stays(setting, run, folder, monkeypatch, capsys):
+    """Evaluated, trained on, and evaluated again, against test and training images; the accuracies of before as they were."""
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=150))
+    monkeypatch.setattr(TrainingSet, "load", lambda self, data: tiny.dataset())
+    source = setting(solver=tiny.SOLVER + "snapshot: 4")
+    run(source, "--max-iter", 5)
+    assert evaluate.main([str(folder), "--train-sets"]) == 0
+    before = [(folder / name).read_text().splitlines() for name in ("accuracy.txt", "train_accuracy.csv")]
+    run(source, "--max-iter", 10, "--resume")
+    assert Checkpoints(folder).models() == [4, 8, 10]
+    capsys.readouterr()
+    assert evaluate.main([str(folder), "--train-sets"]) == 0
+    printed = [line.partition(";")[0] for line in capsys.readouterr().out.splitlines()]
+    tested, trained = ((folder / name).read_text().splitlines() for name in ("accuracy.txt", "train_accuracy.csv"))
+    assert printed == tested
+    assert [line.split(",")[0] for line in tested] == ["iter: 4", "iter: 5", "iter: 8", "iter: 10"]
+    assert [line.split(",")[0] for line in trained] == ["iteration", "4", "5", "8", "10"]
+    assert [tested[:2], trained[:3]] == before
+    assert evaluate.evaluate(folder, None).iterations == [4, 5, 8, 10]
+
+
+@pytest.mark.parametrize("change", [
+    lambda folder: (folder / "test.prototxt").write_text(tiny.TEST.replace("name: \"relu\"", "name: \"another\"")),
+    lambda folder: (folder / "config.json").write_text((folder / "config.json").read_text().replace(": 123", ": 124")),
+], ids=["net", "seed"])
+def test_what_was_measured_of_another_net_or_run_does_not(trained, change):
+    evaluate.evaluate(trained, None)
+    Checkpoints(trained).model(8).unlink()
+    assert evaluate.evaluate(trained, None).iterations == [4, 8, 10]
+    change(trained)
+    assert evaluate.evaluate(trained, None).iterations == [4, 10]
+
+
+def test_weights_that_replace_others_are_measured_anew(trained):
+    """A pruned iteration that is made again belongs to its new weights."""
+    first = evaluate.evaluate(trained, None)
+    checkpoints = Checkpoints(trained)
+    net = pb.NetParameter.FromString(checkpoints.model(8).read_bytes())
+    for layer in net.layer:
+        for blob in layer.blobs:
+            blob.data[:] = [0] * len(blob.data)
+    checkpoints.model(8).write_bytes(net.SerializeToString())
+    checkpoints.manifest(8).unlink()
+    assert evaluate.evaluate(trained, None).accuracies == [first.accuracies[0], 0.1, first.accuracies[2]]
+
+
+def test_interrupted_evaluation_keeps_what_is_done(trained, monkeypatch, capsys):
     measure = evaluate.accuracy
     results = iter([measure, KeyboardInterrupt])
 
@@ -85,6 +131,7 @@ def test_interrupted_evaluation_keeps_what_is_done(trained, monkeypatch):
     monkeypatch.setattr(evaluate, "accuracy", interrupted)
     assert evaluate.main([str(trained)]) == 130
     assert (trained / "accuracy.txt").read_text().startswith("iter: 4, accuracy: ")
+    assert capsys.readouterr().err == "interrupted: what was measured is kept, and the same command goes on\n"
 
 
 def test_the_settings_own_test_net_gives_the_same(trained):

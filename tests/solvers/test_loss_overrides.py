@@ -1,13 +1,14 @@
 """Overriding the parameters of a loss, and exchanging C++ layers for Python layers."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import tiny
 from google.protobuf import text_format
 
-from layers.weighting import WEIGHTINGS
+from layers.weighting import WEIGHTINGS, Weighting
 from solvers import losses
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -112,8 +113,61 @@ def test_to_python_leaves_out_what_the_compiled_layer_ignores():
 def test_the_setting_with_a_weighting_is_named_where_a_net_has_none(name):
     with pytest.raises(SolverError) as error:
         losses.override(text_format.Parse(tiny.CCE, pb.NetParameter()), {**NOTHING, "weighting": name})
-    named = text_format.Parse((ROOT / str(error.value).split()[-4] / "train.prototxt").read_text(), pb.NetParameter())
+    named, what = re.search(r"the setting (\S+) (.*)$", str(error.value)).groups()
+    named = text_format.Parse((ROOT / named / "train.prototxt").read_text(), pb.NetParameter())
+    if what == "takes it":
+        losses.override(named, {**NOTHING, "weighting": name, "formula": "p" if name.startswith("CUSTOM") else None})
     assert losses.weighting_of(named.layer[-1]).name == name
+
+
+SCE = {"weighting": "SCE", "set": {"alpha": 0.1, "beta": 1.0}}
+
+
+@pytest.mark.parametrize("face", ["native", "python"])
+def test_parameters_that_two_weightings_call_alike(face):
+    """SCE's beta is a field of its own, DM's is scale; in a Python layer both are beta."""
+    layer = weighted("weighting: DM scale: 3")
+    if face == "python":
+        losses.to_python(layer)
+    assert losses.override(layer, NOTHING | SCE) == {"weighting": "SCE", "alpha": 0.1, "beta": 1.0}
+    assert losses.weighting_of(layer.layer[-1]) == Weighting("SCE", alpha=0.1, beta=1)
+    assert losses.in_use(layer) == NOTHING | {"weighting": "SCE", "alpha": 0.1, "beta": 1.0}
+    if face == "native":
+        assert (layer.layer[-1].loss_param.scale, layer.layer[-1].loss_param.beta) == (3, 1)
+
+
+def test_only_what_differs_from_a_rows_default_counts_as_changed():
+    assert losses.override(weighted("weighting: SCE"), NOTHING | {"set": {"alpha": 6.0, "beta": 0.2}}) == {"beta": 0.2}
+    assert losses.override(net(tiny.USW), NOTHING | {"set": {"beta": 8.0}}) == {"beta": 8.0}
+
+
+@pytest.mark.parametrize(("loss", "options", "message"), [
+    ("weighting: SCE", {"beta": 8.0}, "--beta 8: no layer of this net takes it (UnifiedWeightLoss and the weighting DM do; "
+                                      "--set beta=NUMBER is for SCE, SCE_DN)"),
+    ("weighting: AGCE", {"q": 0.5}, "--q 0.5: no layer of this net takes it (the weightings GCE and GCE_DN do; "
+                                    "--set q=NUMBER is for AGCE, AGCE_DN"),
+    ("weighting: FOCAL", {"set": {"alpha": 1.0}}, "--set alpha=1: no layer of this net takes it (they take gamma)"),
+    ("weighting: CCE", {"set": {"alpha": 1.0}}, "--set alpha=1: no layer of this net takes it (they take no parameters)"),
+    ("weighting: SCE", {"set": {"alpha": -1.0}}, "(WeightedSoftmaxWithLoss): alpha is -1.0; it must be a finite number >= 0"),
+    ("weighting: MAE", {"formula": "p"}, "--formula p: no layer of this net takes it (WeightedSoftmaxWithLoss does, as in"),
+    ("weighting: CUSTOM", {"set": {"q": 1.0}}, "--set q=1: no layer of this net takes it (they take formula, emphasis)"),
+])
+def test_what_a_weighting_does_not_take(loss, options, message):
+    with pytest.raises(SolverError) as error:
+        losses.override(weighted(loss), NOTHING | options)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("face", ["native", "python"])
+def test_a_formula_takes_the_place_of_another_and_goes_with_its_weighting(face):
+    layer = weighted('weighting: CUSTOM formula: "p"')
+    if face == "python":
+        losses.to_python(layer)
+    assert losses.override(layer, NOTHING | {"weighting": "CUSTOM_DN", "emphasis": "1"}) == {
+        "weighting": "CUSTOM_DN", "emphasis": "1"}
+    assert losses.in_use(layer) == NOTHING | {"weighting": "CUSTOM_DN", "emphasis": "1"}
+    assert losses.override(layer, NOTHING | {"weighting": "MAE"}) == {"weighting": "MAE"}
+    assert losses.in_use(layer) == NOTHING | {"weighting": "MAE"}
 
 
 def test_to_python_of_a_net_without_our_layers():

@@ -29,13 +29,13 @@ def changed(*arguments: object) -> settings.Setting:
 @pytest.mark.parametrize("depth", [8, 20, 110])
 def test_another_depth_is_what_the_generator_writes(name, depth):
     found = changed(SETTINGS / name, "--depth", depth)
-    assert found.net == generate.train_net(name, depth)
+    assert found.net == generate.train_net(generate.LOSSES[name], depth)
     assert (found.name, found.test_net) == (f"{name}_depth_{depth}", None)
 
 
 def test_the_same_value_is_no_change():
     found = changed(SETTINGS / "res44_usw", "--depth", 44, "--batch", 256, "--lr", 0.1)
-    assert (found.name, found.net) == ("res44_usw", generate.train_net("res44_usw"))
+    assert (found.name, found.net) == ("res44_usw", generate.train_net(generate.LOSSES["res44_usw"]))
     assert found.test_net == read_net(SETTINGS / "res44_usw" / "test.prototxt")
 
 

@@ -11,6 +11,7 @@ import pytest
 import tiny
 from google.protobuf import text_format
 
+from layers.table import OWN
 from solvers.data_layers import READ
 from solvers.engine import caffe
 from solvers.errors import SolverError
@@ -62,7 +63,7 @@ def test_every_path_that_a_layer_can_have_is_known():
             elif field.type == field.TYPE_STRING:
                 yield field.name
     innocent = {"name", "type", "bottom", "top", "stage", "not_stage", "debug_info", "module", "layer", "param_str",
-                "crop_mode", "file_name"}  # the last is HDF5Output's
+                "crop_mode", *OWN, "file_name"}  # OWN: formulas; the last is HDF5Output's
     assert set(strings(pb.LayerParameter.DESCRIPTOR, set())) - innocent - set(READ) == set()
 
 

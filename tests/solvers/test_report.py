@@ -12,7 +12,7 @@ import pytest
 import released_runs
 
 from layers.weighting import Weighting
-from solvers import published, report, report_data, results, tables
+from solvers import published, report, report_data, results, run_folders, tables
 from solvers.dynamics import FILE
 from solvers.logs import Step, read_last
 
@@ -115,7 +115,7 @@ def test_a_run_is_found_once_and_what_lies_in_it_is_its_own(tmp_path, write_run)
     (run / "inner").mkdir()
     (run / "inner" / "config.json").write_text("{}")
     (tmp_path / "link").symlink_to(tmp_path / "runs")
-    assert list(report.find([tmp_path / "runs", run, tmp_path / "link"])) == [run]
+    assert list(run_folders.find([tmp_path / "runs", run, tmp_path / "link"])) == [run]
 
 
 def test_damaged_parts_leave_the_rest(tmp_path, write_run, capsys):
@@ -179,7 +179,7 @@ def test_every_released_loss_has_its_emphasis_and_drops(tmp_path, write_run, rel
     if released.beta is None:
         assert found == Weighting(released.setting.removeprefix("res44_").upper())
     else:
-        assert (found.name, found.beta, found.lam) == ("DM", released.beta, released.lam)
+        assert found == Weighting("DM", beta=released.beta, lam=released.lam)
     assert report_data.drops_of(result) == [15000, 22000]
 
 

@@ -50,6 +50,17 @@ def test_net_named_through_a_sibling_folder_as_in_the_released_package(setting):
         f"net: {folder / 'train.prototxt'}; the solver names this one, not the train.prototxt beside it")
 
 
+def test_a_net_named_from_a_folder_above_is_found_there(tmp_path, monkeypatch):
+    """As in trees of Caffe's own examples: the error says where to start the command, and from there it works."""
+    folder = tmp_path / "old" / "examples" / "net"
+    folder.parent.mkdir(parents=True)
+    tiny.write_setting(folder, solver=tiny.SOLVER.replace("train.prototxt", "examples/net/train.prototxt"))
+    with pytest.raises(SolverError, match=f"; it is there as seen from {tmp_path / 'old'}: start the command there$"):
+        settings.load(folder)
+    monkeypatch.chdir(tmp_path / "old")
+    assert settings.load(folder).net.name == "tiny"
+
+
 LAYERS = """layer { name: "d" type: "Data" data_param { source: "db" } transform_param { mean_file: "mean.binaryproto" } }
 layer { name: "i" type: "ImageData" image_data_param { source: "list.txt" root_folder: "pictures/" } }
 layer { name: "j" type: "ImageData" image_data_param { source: "list.txt" } }

@@ -9,6 +9,7 @@ import tiny
 from google.protobuf import text_format
 from scipy.special import softmax
 
+from data_toolkit.commands import command
 from solvers import compare, evaluate, test_nets, weights
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
@@ -71,7 +72,7 @@ def test_all_accuracies_and_losses(trained, capsys):
     assert measure(folder) == 0
     lines = (folder / "accuracy.txt").read_text().splitlines()
     assert capsys.readouterr().out.splitlines() == lines and len(lines) == 2
-    stored = list(json.loads((folder / "accuracy.json").read_text())["values"].values())
+    stored = [results for _, results in json.loads((folder / "accuracy.json").read_text())["points"].values()]
     for iteration, line, results in zip((4, 8), lines, stored, strict=True):
         accuracy, within, by_class, loss = expected(folder, iteration)
         assert list(results) == ["accuracy", "by_class", "top3", "loss"]
@@ -167,7 +168,7 @@ def test_what_cannot_be_measured(trained, capsys, net, solver, said):
 def test_train_says_how(trained, capsys):
     folder = trained()
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said.endswith(f"next: python -m solvers.evaluate {folder} --allow-path {folder.parents[3] / 'tiny'}")
+    assert said.endswith(f"next: {command('solvers.evaluate', [folder, '--allow-path', folder.parents[3] / 'tiny'])}")
     assert evaluate.main(said.rpartition("solvers.evaluate ")[2].split()) == 0
 
 

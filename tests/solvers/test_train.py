@@ -18,6 +18,7 @@ import tiny
 from skimage.io import imsave
 
 from data_toolkit.batches import BatchFeeder
+from data_toolkit.commands import command
 from solvers import evaluate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
@@ -235,7 +236,7 @@ def test_a_net_that_reads_image_files(setting, run, folder, tmp_path, capsys):
 def measured_as_train_says(out: str) -> int:
     """The exit code of the command that a finished training ends with."""
     said = out.splitlines()[-1]
-    assert "next: python -m solvers.evaluate " in said, said
+    assert f"next: {command('solvers.evaluate')} " in said, said
     return evaluate.main(shlex.split(said.partition("solvers.evaluate ")[2]))
 
 
@@ -317,8 +318,8 @@ def test_the_command_to_go_on_needs_no_environment(setting, run, monkeypatch, ca
     stopped = SimpleNamespace(signal=signal.SIGTERM)
     monkeypatch.setattr("solvers.train.Interrupt", lambda: nullcontext(stopped))
     assert run(setting(loss=tiny.WEIGHTED), "--max-iter", 3) == 143
-    command = capsys.readouterr().out.splitlines()[-1]
-    assert command.endswith(" --max-iter 3 --weighting MAE --resume")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(" --max-iter 3 --weighting MAE --resume")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -334,9 +335,10 @@ def test_a_signal_saves_and_says_how_to_go_on(setting, tmp_path, folder, number,
     assert f"{number.name}: stopped after iteration {stopped} of 1000000, which is saved; go on with" in out
     assert len(read_log(folder / "log.csv")) == stopped
 
-    command = shlex.split(out.splitlines()[-1])
-    assert command[:3] == ["python", "-m", "solvers.train"]
-    again = train_in_a_process(*command[3:], "--max-iter", stopped + 1)
+    go_on = shlex.split(out.splitlines()[-1])
+    *_, python, _, module = go_on[:go_on.index(str(source))]
+    assert module == "solvers.train" and os.path.samefile(ROOT / python, sys.executable)
+    again = train_in_a_process(source, *go_on[go_on.index(str(source)) + 1:], "--max-iter", stopped + 1)
     out, err = again.communicate(timeout=60)
     assert again.returncode == 0, err
     assert f"from iteration {stopped}" in out

@@ -33,7 +33,7 @@ def fails(run, capsys, *arguments: object) -> str:
     (["--noise", "1.5"], "argument --noise: 1.5 is not a rate from 0 to 1"),
     (["--beta", "abc"], "argument --beta: 'abc' is not a number"),
     (["--beta", "nan"], "argument --beta: 'nan' is not a number"),
-    (["--lambda", "-1"], "argument --lambda: -1 is negative"),
+    (["--lambda", "-1"], "argument --lambda: -1 is not a finite number >= 0"),
     (["--max-iter", "0"], "argument --max-iter: '0' is not a whole number from 1"),
     (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0"),
     (["--weighting", "gce-dn"],

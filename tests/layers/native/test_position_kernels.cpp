@@ -15,6 +15,7 @@
 #include "caffe/filler.hpp"
 #include "caffe/layers/extract_prob_layer.hpp"
 #include "caffe/layers/position_kernels.hpp"
+#include "caffe/layers/read_weighting.hpp"
 #include "caffe/layers/weighted_softmax_loss_layer.hpp"
 
 #include "caffe/test/test_caffe_main.hpp"
@@ -85,6 +86,22 @@ void RunWarp(const int size, const std::function<void(const HostLanes&)>& kernel
   for (std::thread& thread : threads) { thread.join(); }
 }
 
+// Every weighting of caffe.proto.
+std::vector<std::string> Names() {
+  std::vector<std::string> names;
+  for (int i = 0; i < LossParameter_Weighting_Weighting_ARRAYSIZE; ++i) {
+    names.push_back(LossParameter_Weighting_Name(LossParameter_Weighting(i)));
+  }
+  return names;
+}
+
+Weighting<float> Read(const LossParameter& parameter) {
+  Weighting<float> weighting;
+  const std::string wrong = ReadWeighting(parameter, parameter.weighting(), &weighting);
+  CHECK(wrong.empty()) << wrong;
+  return weighting;
+}
+
 struct Case {
   std::vector<int> shape;
   int axis;
@@ -116,11 +133,13 @@ class PositionKernelsTest : public ::testing::TestWithParam<Case> {
     parameter.add_loss_weight(0);
     parameter.mutable_softmax_param()->set_axis(GetParam().axis);
     LossParameter* loss = parameter.mutable_loss_param();
-    LossParameter_Weighting kind;
-    CHECK(LossParameter_Weighting_Parse(weighting, &kind));
-    loss->set_weighting(kind);
+    LossParameter_Weighting name;
+    CHECK(LossParameter_Weighting_Parse(weighting, &name));
+    loss->set_weighting(name);
     loss->set_lamda_p(0.5);
     loss->set_scale(6);
+    if (name == LossParameter_Weighting_CUSTOM) { loss->set_formula("pow(p, 0.3) * exp(-2 * p)"); }
+    if (name == LossParameter_Weighting_CUSTOM_DN) { loss->set_emphasis("p < 0.2 ? p : max(0.1, 1 - log1p(p))"); }
     if (ignore) { loss->set_ignore_label(3 % shape_.classes); }
     return parameter;
   }
@@ -131,7 +150,7 @@ class PositionKernelsTest : public ::testing::TestWithParam<Case> {
 };
 
 TEST_P(PositionKernelsTest, TestWeightedSoftmaxEqualsTheCpuPasses) {
-  for (const char* name : {"CCE", "CCE_DN", "MAE", "MAE_DN", "MSE", "MSE_DN", "GCE", "GCE_DN", "DM"}) {
+  for (const std::string& name : Names()) {
     for (const bool ignore : {false, true}) {
       const LayerParameter parameter = Parameter(name, ignore);
       WeightedSoftmaxWithLossLayer<float> layer(parameter);
@@ -141,7 +160,7 @@ TEST_P(PositionKernelsTest, TestWeightedSoftmaxEqualsTheCpuPasses) {
       layer.Backward(top_, {true, false, false}, bottom_);
 
       const LossParameter& loss_param = parameter.loss_param();
-      const Weighting<float> weighting = {loss_param.weighting(), loss_param.q(), loss_param.lamda_p(), loss_param.scale()};
+      const Weighting<float> weighting = Read(loss_param);
       const Labels<float> labels = {labels_.cpu_data(), shape_.classes, ignore, loss_param.ignore_label()};
       const int positions = shape_.positions();
       std::vector<float> prob(scores_.count(), -1), diff(scores_.count(), -1);
@@ -164,13 +183,13 @@ TEST_P(PositionKernelsTest, TestWeightedSoftmaxEqualsTheCpuPasses) {
         const double v = SumOfPart(lanes, 0, 1, parts, values.data());
         if (lanes.rank() == 0) { weight_sum = w, value_sum = v; }
       });
-      const float normalizer = weighting.normalizer(weight_sum);
+      const float normaliser = weighting.normaliser(weight_sum);
       RunWarp(shape_.lanes(), [&](const HostLanes& lanes) {
         for (int position = 0; position < positions; ++position) {
-          BackwardPosition(lanes, shape_, position, prob.data(), labels, weighting, 2 / normalizer, diff.data());
+          BackwardPosition(lanes, shape_, position, prob.data(), labels, weighting, 2 / normaliser, diff.data());
         }
       });
-      EXPECT_NEAR(value_sum / normalizer, expected_loss, 1e-5 * (1 + fabs(expected_loss))) << name;
+      EXPECT_NEAR(value_sum / normaliser, expected_loss, 1e-5 * (1 + fabs(expected_loss))) << name;
       for (int i = 0; i < scores_.count(); ++i) {
         ASSERT_NEAR(prob[i], probs_.cpu_data()[i], 1e-6) << name << " " << i;
         ASSERT_NEAR(diff[i], scores_.cpu_diff()[i], 1e-6 + 1e-4 * fabs(scores_.cpu_diff()[i])) << name << " " << i;
@@ -210,7 +229,7 @@ TEST_P(PositionKernelsTest, TestExtractProbEqualsTheCpuPass) {
 // NaN, infinities and what no int holds are wrong, too, even where the int that a cast makes of NaN on x86 is ignored.
 TEST_P(PositionKernelsTest, TestAWrongLabelMakesTheLossAndItsProbabilityNaN) {
   const float infinity = std::numeric_limits<float>::infinity();
-  const Weighting<float> weighting = {LossParameter_Weighting_CCE, 0.7f, 1, 1};
+  const Weighting<float> weighting = Read(Parameter("CCE", false).loss_param());
   const float* score = scores_.cpu_data();
   const int last = shape_.positions() - 1;
   for (const float label : {float(shape_.classes), -1.f, NAN, -NAN, infinity, -infinity, 3e9f, -3e9f, 1e30f}) {
@@ -241,7 +260,7 @@ TEST_P(PositionKernelsTest, TestOneScoreThatIsNaNMakesTheLossNaN) {
     scores.CopyFrom(scores_, false, true);
     scores.mutable_cpu_data()[shape_.first(last) + wrong * shape_.inner] = NAN;
     bottom_[0] = &scores;
-    for (const char* name : {"CCE", "CCE_DN", "MAE", "MAE_DN", "MSE", "MSE_DN", "GCE", "GCE_DN", "DM"}) {
+    for (const std::string& name : Names()) {
       const LayerParameter parameter = Parameter(name, false);
       WeightedSoftmaxWithLossLayer<float> layer(parameter);
       layer.SetUp(bottom_, top_);
@@ -249,7 +268,7 @@ TEST_P(PositionKernelsTest, TestOneScoreThatIsNaNMakesTheLossNaN) {
       EXPECT_TRUE(std::isnan(loss_.cpu_data()[0])) << name << ", CPU";
 
       const LossParameter& loss_param = parameter.loss_param();
-      const Weighting<float> weighting = {loss_param.weighting(), loss_param.q(), loss_param.lamda_p(), loss_param.scale()};
+      const Weighting<float> weighting = Read(loss_param);
       const Labels<float> labels = {labels_.cpu_data(), shape_.classes, false, 0};
       std::vector<float> prob(scores.count()), found(last + 1), largest(last + 1);
       std::vector<double> weight(last + 1), value(last + 1);

@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "boost/scoped_ptr.hpp"
@@ -18,32 +21,75 @@ using boost::scoped_ptr;
 
 namespace caffe {
 
-// The table of "Derivative Manipulation for General Example Weighting", in long
-// double and without the layer's header: c(p), the weight in S, the distance.
+// The table of "Derivative Manipulation for General Example Weighting" and the
+// literature's losses with their default parameters, in long double and without
+// the layer's header: c(p), the weight in S, the distance.
 struct Reference {
   long double multiplier, weight, distance;
 };
 
-static Reference reference(const LossParameter& param, const long double p) {
-  const long double q = param.q();
-  const long double minus_log = -std::log(std::max<long double>(p, FLT_MIN));
-  const long double w =
-      std::exp(param.scale() * std::pow(p, (long double)param.lamda_p()) * (1 - p));
-  switch (param.weighting()) {
-    case LossParameter_Weighting_CCE:    return {1, 1, minus_log};
-    case LossParameter_Weighting_CCE_DN: return {1, 2 * (1 - p), 1 - p};
-    case LossParameter_Weighting_MAE:    return {p, 1, 1 - p};
-    case LossParameter_Weighting_MAE_DN: return {p, 2 * p * (1 - p), 1 - p};
-    case LossParameter_Weighting_MSE:    return {2 * p * (1 - p), 1, 1 - p};
-    case LossParameter_Weighting_MSE_DN:
-      return {2 * p * (1 - p), 4 * p * (1 - p) * (1 - p), 1 - p};
-    case LossParameter_Weighting_GCE:    return {std::pow(p, q), 1, 1 - p};
-    case LossParameter_Weighting_GCE_DN:
-      return {std::pow(p, q), 2 * std::pow(p, q) * (1 - p), 1 - p};
-    case LossParameter_Weighting_DM:
-      return {w / (2 - 2 * p + 1e-6L), w, minus_log};
+typedef long double Real;
+const Real A = -std::log(1e-4L);
+
+// c(p), and the distance that a row itself reports.
+static std::pair<Real, Real> Of(const LossParameter& param, const Real p) {
+  const Real minus_log = -std::log(std::max<Real>(p, FLT_MIN));
+  const Real q = param.has_q() ? param.q() : 0.7;
+  const Real root = std::sqrt(1 - p);
+  const std::string name = LossParameter_Weighting_Name(param.weighting());
+  const std::string row = name.substr(0, name.rfind("_DN"));
+  if (row == "CCE") { return {1, minus_log}; }
+  if (row == "MAE") { return {p, 1 - p}; }
+  if (row == "MSE") { return {2 * p * (1 - p), 1 - p}; }
+  if (row == "GCE") { return {std::pow(p, q), 1 - p}; }
+  if (row == "DM") {
+    return {std::exp(param.scale() * std::pow(p, (Real)param.lamda_p()) * (1 - p)) / (2 - 2 * p + 1e-6L), minus_log};
   }
-  return {NAN, NAN, NAN};
+  if (row == "CUSTOM") { return {std::pow(p, Real(0.3)) * std::exp(-2 * p), 1 - p}; }
+  if (row == "RCE") { return {A * p, A * (1 - p)}; }
+  if (row == "SCE") { return {6 + A * p * Real(0.1), 6 * minus_log + A * (1 - p) * Real(0.1)}; }
+  if (row == "FOCAL") { return {root + p / root * minus_log / 2, root * minus_log}; }
+  if (row == "FOCAL_DETACHED") { return {root, root * minus_log}; }
+  if (row == "TAYLOR") { return {1 - (1 - p) * (1 - p), 1 - p}; }
+  if (row == "AGCE") {
+    const Real a = 0.6;
+    return {p * std::pow(a + p, a - 1), (std::pow(a + 1, a) - std::pow(a + p, a)) / a};
+  }
+  if (row == "AUL") {
+    return {p * std::pow(5.5L - p, 2.0L), (std::pow(5.5L - p, 3.0L) - std::pow(4.5L, 3.0L)) / 3};
+  }
+  if (row == "AEL") { return {p / 2.5L * std::exp(-p / 2.5L), std::exp(-p / 2.5L)}; }
+  if (row == "PHUBER_CE") {
+    return {std::min<Real>(1, 10 * p), p > 0.1L ? minus_log : 1 + std::log(10.0L) - 10 * p};
+  }
+  if (row == "PHUBER_GCE") {
+    const Real edge = std::pow(10.0L, 1 / (q - 1));
+    return {std::min<Real>(std::pow(p, q), 10 * p),
+        p > edge ? (1 - std::pow(p, q)) / q : (1 - std::pow(edge, q)) / q + 10 * (edge - p)};
+  }
+  if (row == "JS") {
+    const Real w = 0.3, m = w + (1 - w) * p, log_rest = std::log(1 - w);
+    return {p * std::log(1 + w / ((1 - w) * p)) / -log_rest,
+        (-w * std::log(m) + (1 - w) * (p * std::log(p / m) - (1 - p) * log_rest)) / (-(1 - w) * log_rest)};
+  }
+  if (row == "FORWARD") {
+    const Real rate = 0.4, a = rate / 99, b = 1 - rate - a;
+    return {b * p / (a + b * p), -std::log(a + b * p)};
+  }
+  if (row == "GCE_TRUNCATED") {
+    return {p > 0.5L ? std::pow(p, q) : 0, (1 - std::pow(std::max(p, 0.5L), q)) / q};
+  }
+  ADD_FAILURE() << name << " is not in the test's table";
+  return {NAN, NAN};
+}
+
+static Reference reference(const LossParameter& param, const Real p) {
+  const std::pair<Real, Real> of = Of(param, p);
+  const std::string name = LossParameter_Weighting_Name(param.weighting());
+  const bool twin = name.size() > 3 && name.substr(name.size() - 3) == "_DN";
+  const Real weight = name == "DM" ? of.first * (2 - 2 * p + 1e-6L)
+      : twin ? 2 * of.first * (1 - p) : 1;
+  return {of.first, weight, twin ? 1 - p : of.second};
 }
 
 template <typename TypeParam>
@@ -120,11 +166,14 @@ TYPED_TEST_CASE(WeightedSoftmaxWithLossLayerTest, TestDtypesAndDevices);
 
 TYPED_TEST(WeightedSoftmaxWithLossLayerTest, TestClosedForm) {
   typedef typename TypeParam::Dtype Dtype;
-  for (int kind = 0; kind < LossParameter_Weighting_Weighting_ARRAYSIZE; ++kind) {
+  for (int name = 0; name < LossParameter_Weighting_Weighting_ARRAYSIZE; ++name) {
     for (int ignore = 0; ignore < 2; ++ignore) {
       LayerParameter layer_param;
       LossParameter* param = layer_param.mutable_loss_param();
-      param->set_weighting(LossParameter_Weighting(kind));
+      param->set_weighting(LossParameter_Weighting(name));
+      if (LossParameter_Weighting_Name(param->weighting()).find("CUSTOM") == 0) {
+        param->set_formula("pow(p, 0.3) * exp(-2 * p)");
+      }
       param->set_lamda_p(0.5);
       param->set_scale(6);
       if (ignore) { param->set_ignore_label(1); }
@@ -206,6 +255,9 @@ TYPED_TEST(WeightedSoftmaxWithLossLayerTest, TestAllIgnoredIsZero) {
     LayerParameter layer_param;
     layer_param.mutable_loss_param()->set_ignore_label(255);
     layer_param.mutable_loss_param()->set_weighting(LossParameter_Weighting(kind));
+    if (LossParameter_Weighting_Name(LossParameter_Weighting(kind)).find("CUSTOM") == 0) {
+      layer_param.mutable_loss_param()->set_emphasis("1");
+    }
     WeightedSoftmaxWithLossLayer<Dtype> layer(layer_param);
     layer.SetUp(this->bottom_, this->top_);
     layer.Forward(this->bottom_, this->top_);

@@ -1,6 +1,7 @@
 // engine::Convolution against the direct sum in double precision. Needs nothing of Caffe's but gtest:
 //   g++ -std=c++17 -O2 -fopenmp -DUSE_ONEDNN -I<folder with caffe/engine and gtest> test_engine_convolution.cpp
-//       layers/onednn/{convolution,convolution_onednn,direct,winograd}.cpp <gtest> -ldnnl
+//       layers/onednn/{convolution,convolution_onednn,depthwise,direct,fused_pixels,matrix_product,pointwise,unrolled,
+//       vector_loops,winograd}.cpp <gtest> -ldnnl
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -60,6 +61,11 @@ std::vector<ConvShape> Shapes() {
       Shape(2, 5, 7, 9, 11, 3, 1, 1),      // odd channels
       Shape(2, 8, 8, 9, 9, 3, 1, 2, 2),    // dilation
       Shape(2, 16, 16, 9, 9, 3, 1, 1, 1, 2), Shape(2, 6, 6, 9, 9, 3, 1, 1, 1, 6),  // groups
+      Shape(2, 32, 48, 13, 12, 5, 1, 2, 1, 2), Shape(2, 32, 16, 13, 12, 3, 2, 1, 2, 2),
+      Shape(3, 24, 40, 60, 61, 1, 1, 0), Shape(2, 24, 40, 6, 7, 1, 1, 0), Shape(5, 7, 5, 50, 50, 1, 1, 0),  // one pixel each
+      Shape(2, 16, 16, 9, 11, 3, 1, 1, 1, 16), Shape(3, 24, 24, 20, 30, 3, 2, 1, 1, 24),  // each channel alone
+      Shape(1, 8, 8, 9, 9, 5, 1, 2, 1, 8), Shape(2, 8, 8, 9, 8, 3, 1, 0, 1, 8), Shape(2, 8, 8, 9, 8, 2, 3, 1, 1, 8),
+      Shape(2, 136, 128, 16, 17, 3, 1, 1),  // large filters
       Shape(2, 4, 6, 12, 10, 5, 3, 2), Shape(1, 3, 8, 20, 20, 7, 2, 3), Shape(2, 9, 10, 4, 4, 4, 1, 0),
       Shape(2, 5, 8, 6, 7, 3, 1, 1, 0),    // dilation 0: all taps see one pixel
       Shape(2, 8, 8, 6, 7, 3, 1, 1, 0), Shape(2, 4, 6, 6, 7, 3, 2, 1, 0, 2),
@@ -72,7 +78,7 @@ std::vector<ConvShape> Shapes() {
   s.kh = 1, s.pad_h = 0, s.oh = 6;  // differing kernels
   shapes.push_back(s);
   std::mt19937 random(6);
-  while (shapes.size() < 60) {
+  while (shapes.size() < 72) {
     const int kernel = 1 + random() % 4, dilation = 1 + random() % 2, groups = 1 + random() % 2;
     s = Shape(1 + random() % 3, groups * (1 + random() % 9), groups * (1 + random() % 9), 1 + random() % 12,
         1 + random() % 12, kernel, 1 + random() % 3, random() % kernel, dilation, groups);
@@ -260,6 +266,27 @@ TEST(EngineConvolutionTest, TestRecipeAndMoments) {
   }
 }
 
+// A recipe of nothing but a ReLU.
+TEST(EngineConvolutionTest, TestClippedInput) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s) || !Convolution(s).Fuses()) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    Case c(s);
+    const std::vector<float> before = c.x;
+    for (size_t i = 0; i < c.x.size(); ++i) c.x[i] = std::max(0.f, c.x[i]);
+    c = Case(s, c.x);
+    const InputRecipe recipe = {NULL, NULL, NULL, true};
+    Convolution convolution(s);
+    std::vector<float> y(c.y.size(), kUnset), dx(c.x.size(), kUnset), dw(c.w.size()), db(s.oc);
+    convolution.Forward(before.data(), c.w.data(), c.bias.data(), y.data(), &recipe);
+    convolution.Backward(before.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), db.data(), &recipe);
+    ExpectNear(c.y, y, 1e-4, "y");
+    ExpectNear(c.dx, dx, 1e-4, "dx");
+    ExpectNear(c.dw, dw, 1e-4, "dw");
+    ExpectNear(c.db, db, 1e-4, "db");
+  }
+}
+
 // NaN behind a ReLU stays NaN: that of the input in the output, that of the gradient in the sums, even where all is clipped.
 TEST(EngineConvolutionTest, TestRecipeKeepsNaN) {
   const ConvShape s = Shape(2, 16, 16, 9, 9, 3, 1, 1);
@@ -305,11 +332,12 @@ TEST(EngineConvolutionTest, TestUnalignedBuffers) {
 }
 
 TEST(EngineConvolutionTest, TestSameBits) {
-  for (const ConvShape& s : {Shape(20, 16, 16, 32, 32, 3, 1, 1), Shape(9, 16, 32, 32, 32, 3, 2, 1)}) {
+  for (const ConvShape& s : {Shape(20, 16, 16, 32, 32, 3, 1, 1), Shape(9, 16, 32, 32, 32, 3, 2, 1),
+      Shape(9, 16, 24, 32, 32, 1, 1, 0), Shape(3, 16, 16, 32, 32, 3, 1, 1, 1, 16), Shape(4, 32, 32, 13, 13, 5, 1, 2, 1, 2)}) {
     if (!Convolution::Supports(s)) continue;
     SCOPED_TRACE(::testing::Message() << s);
     const std::vector<float> x = Normal(size_t(s.n) * s.ih * s.iw * s.ic, 1);
-    const std::vector<float> w = Normal(size_t(s.oc) * s.ic * 9, 2);
+    const std::vector<float> w = Normal(size_t(s.oc) * s.ic / s.groups * s.kh * s.kw, 2);
     const std::vector<float> dy = Normal(size_t(s.n) * s.oh * s.ow * s.oc, 4);
     std::vector<float> y[2], dx[2], dw[2], db[2];
     for (int i = 0; i < 2; ++i) {

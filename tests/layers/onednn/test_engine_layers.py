@@ -165,16 +165,156 @@ def test_a_chain_of_sums(tmp_path):
     twins.check()
 
 
+@st.composite
+def poolings(draw):
+    """Prototxt fields of a pooling layer, and the sides of an input that it can take."""
+    fields = [f"pool: {draw(st.sampled_from(['MAX', 'AVE']))}"]
+    if draw(st.integers(0, 5)) == 0:
+        return f"{fields[0]} global_pooling: true", [draw(st.integers(1, 9)) for _ in "hw"]
+    fields.append(f"round_mode: {draw(st.sampled_from(['CEIL', 'CEIL', 'FLOOR']))}")
+    sides = []
+    for letter in "hw":
+        kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+        pad = draw(st.integers(0, kernel - 1))
+        fields.append(f"kernel_{letter}: {kernel} stride_{letter}: {stride} pad_{letter}: {pad}")
+        sides.append(draw(st.integers(max(1, kernel - 2 * pad), kernel + 9)))
+    return " ".join(fields), sides
+
+
 @drawn
-@given(sizes, st.sampled_from(["pool: AVE global_pooling: true", "pool: MAX global_pooling: true",
-                               "pool: AVE kernel_size: 2 stride: 2 pad: 1", "pool: MAX kernel_size: 1 stride: 1"]))
-def test_pooling(tmp_path, shape, parameters):
-    if "kernel_size: 2" in parameters and min(shape[2:]) < 2:
-        shape = (*shape[:2], 2, 3)
-    twins = Twins(inputs(data=shape) + convolution("conv", "data", "x", 6)
-                  + layer("Pooling", "pool", "x", "top", f"pooling_param {{ {parameters} }}"), tmp_path)
+@given(poolings(), st.integers(1, 4), st.integers(1, 40), st.sampled_from(["", "relu", "normalised"]),
+       st.sampled_from(["TRAIN", "TEST"]))
+def test_pooling(tmp_path, pooling, images, channels, before, phase):
+    parameters, sides = pooling
+    text = inputs(data=(images, 3, *sides)) + convolution("conv", "data", "x", channels)
+    text += {"": "", "relu": layer("ReLU", "relu", "x", "x"), "normalised": normalised("conv", "x")}[before]
+    twins = Twins(text + layer("Pooling", "pool", "x", "top", f"pooling_param {{ {parameters} }}"), tmp_path, phase)
+    if before == "normalised" and images * np.prod(sides) < 8:
+        return  # a variance of so few values is mostly rounding
+    twins.pass_both_ways()
+    twins.check(1e-3)
+
+
+def test_pooling_with_a_window_of_many_taps(tmp_path):
+    """A tap's number takes a byte: upstream's layer takes windows of more than 256."""
+    for parameters in "kernel_size: 16", "kernel_size: 17", "global_pooling: true":
+        twins = Twins(inputs(data=(2, 3, 20, 19)) + convolution("conv", "data", "x", 5)
+                      + layer("Pooling", "pool", "x", "top", f"pooling_param {{ pool: MAX {parameters} }}"), tmp_path)
+        twins.pass_both_ways()
+        twins.check()
+
+
+def test_the_first_of_equal_maxima_gets_the_gradient(tmp_path):
+    twins = Twins(inputs(data=(2, 3, 6, 6)) + convolution("conv", "data", "x", 5) + layer("ReLU", "relu", "x", "y")
+                  + layer("Pooling", "pool", "y", "top", "pooling_param { kernel_size: 3 stride: 1 }"), tmp_path)
+    for net in twins.stock, twins.ours:
+        net.params["conv"][0].data[...] = 0
+        net.params["conv"][1].data[...] = [-1, 0, 1, 2, 3]
     twins.pass_both_ways()
     twins.check()
+
+
+@settings(drawn, max_examples=15)
+@given(sizes, st.lists(st.integers(1, 40), min_size=2, max_size=4),
+       st.sets(st.sampled_from(["relu", "plain", "norm", "twice"])), st.sampled_from(["TRAIN", "TEST"]))
+def test_concat(tmp_path, shape, outputs, kinds, phase):
+    text, bottoms = inputs(data=shape), []
+    for i, channels in enumerate(outputs):
+        text += convolution(f"c{i}", "data", f"x{i}", channels)
+        bottoms.append(f"x{i}")
+    if "relu" in kinds:
+        text += layer("ReLU", "relu", "x0", "x0")
+    if "plain" in kinds:
+        bottoms.append("data")
+    if "twice" in kinds:
+        bottoms.append("x1")
+    text += layer("Concat", "cat", " ".join(bottoms), "top")
+    if "norm" in kinds and shape[0] * shape[2] * shape[3] > 7:
+        text += layer("BatchNorm", "bn", "top", "bn") + convolution("after", "bn", "end", 8)
+    twins = Twins(text, tmp_path, phase)
+    for _ in range(3):
+        twins.fill("data")
+        twins.pass_both_ways()
+        twins.check(1e-3)
+
+
+@pytest.mark.parametrize("axis", [0, 2, 3, -1])
+def test_concat_along_another_axis(tmp_path, axis):
+    twins = Twins(inputs(data=(2, 3, 4, 5)) + convolution("a", "data", "a", 6) + convolution("b", "data", "b", 6)
+                  + layer("Concat", "cat", "a b", "top", f"concat_param {{ axis: {axis} }}"), tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
+@drawn
+@given(sizes, st.booleans(), st.sampled_from([0.2, 0.5]), st.sampled_from(["TRAIN", "TEST"]))
+def test_dropout(tmp_path, shape, in_place, ratio, phase):
+    """The same elements are dropped for the same seed."""
+    top = "x" if in_place else "top"
+    twins = Twins(inputs(data=shape) + convolution("conv", "data", "x", 7)
+                  + layer("Dropout", "drop", "x", top, f"dropout_param {{ dropout_ratio: {ratio} }}"), tmp_path, phase)
+    for _ in range(2):
+        twins.pass_both_ways()
+        twins.check()
+
+
+@drawn
+@given(sizes, st.sampled_from([1, 3, 5, 7]), st.sampled_from([0.75, 0.5, 1.3]), st.sampled_from([1e-4, 0.5]),
+       st.sampled_from([1, 2.5]), st.sampled_from(["ACROSS_CHANNELS", "ACROSS_CHANNELS", "WITHIN_CHANNEL"]))
+def test_lrn(tmp_path, shape, size, beta, alpha, k, region):
+    twins = Twins(inputs(data=shape) + convolution("conv", "data", "x", shape[1]) + layer("ReLU", "relu", "x", "x")
+                  + layer("LRN", "lrn", "x", "top", f"lrn_param {{ local_size: {size} alpha: {alpha} beta: {beta} k: {k} "
+                          f"norm_region: {region} }}"), tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
+@drawn
+@given(st.tuples(st.integers(1, 9), st.integers(1, 20), st.integers(1, 4), st.integers(1, 4)), st.integers(1, 40),
+       st.booleans(), st.booleans(), st.integers(1, 2), st.booleans())
+def test_inner_product(tmp_path, shape, outputs, transpose, bias, axis, after_convolution):
+    text = inputs(data=shape)
+    if after_convolution:
+        text += convolution("conv", "data", "x", 7)
+    else:
+        text += layer("Power", "power", "data", "x")
+    twins = Twins(text + layer("InnerProduct", "ip", "x", "top", f"inner_product_param {{ num_output: {outputs} axis: {axis} "
+                  f"transpose: {str(transpose).lower()} bias_term: {str(bias).lower()} weight_filler {{ type: 'msra' }} "
+                  "bias_filler { type: 'gaussian' } }"), tmp_path)
+    for _ in range(2):  # gradients of parameters add up
+        twins.pass_both_ways()
+        twins.check()
+
+
+@drawn
+@given(st.integers(1, 3), st.sampled_from([8, 24, 32]), st.integers(1, 5), st.integers(1, 2), st.integers(3, 40),
+       st.booleans(), st.booleans())
+def test_depthwise_convolution(tmp_path, images, channels, kernel, stride, side, normal, bias):
+    pad, text = kernel // 2, inputs(data=(images, 4, side, side + 2))
+    text += convolution("conv", "data", "x", channels, more="bias_term: false")
+    text += normalised("conv", "x") if normal else layer("ReLU", "relu", "x", "x")
+    text += convolution("deep", "x", "y", channels, kernel, pad,
+                        f"stride: {stride} group: {channels} bias_term: {str(bias).lower()}")
+    # A bias before a BatchNorm has no gradient but rounding errors.
+    text += layer("ReLU", "relu2", "y", "y") if bias else normalised("deep", "y")
+    twins = Twins(text + convolution("end", "y", "z", 8, 1, 0), tmp_path)
+    twins.pass_both_ways()
+    twins.check(2e-3)
+
+
+@settings(drawn, max_examples=12)
+@given(st.sampled_from([(3, 30, 32), (16, 16, 17), (1, 50, 51), (2, 5, 5)]), st.integers(2, 40), st.integers(1, 40),
+       st.sampled_from(["", "relu", "normalised"]), st.booleans())
+def test_convolution_with_filters_of_one_pixel(tmp_path, shape, channels, outputs, before, bias):
+    """Many pixels go through the matrix product in chunks, a few at once."""
+    images, *sides = shape
+    text = inputs(data=(images, 3, *sides)) + convolution("conv", "data", "x", channels, more="bias_term: false")
+    text += {"": "", "relu": layer("ReLU", "relu", "x", "x"), "normalised": normalised("conv", "x")}[before]
+    text += convolution("one", "x", "y", outputs, 1, 0, f"bias_term: {str(bias).lower()}")
+    twins = Twins(text + (layer("ReLU", "relu2", "y", "y") if bias else normalised("one", "y")), tmp_path)
+    for _ in range(2):
+        twins.pass_both_ways()
+        twins.check(2e-3)
 
 
 def residual_block(engine_of_one: str = "") -> str:

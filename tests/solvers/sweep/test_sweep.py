@@ -70,7 +70,10 @@ def test_what_is_missing_is_trained_and_evaluated(place):
     assert dry[3].startswith("3 runs: 1 done, 2 to do: 12 steps, ")
     assert place.run("--jobs", 2).returncode == 0
     assert set(accuracies.items()) < set(place.accuracies().items()) and len(place.accuracies()) == 3
-    assert place.run().stdout == "nothing to do: all runs are done\n"
+    said = place.run().stdout
+    assert said.startswith("nothing to do: all runs are done; next: ") and said.endswith(f" -m solvers.compare {place.runs}\n")
+    compared = subprocess.run(["sh", "-c", said.partition("next: ")[2]], cwd=ROOT, capture_output=True, text=True)
+    assert compared.returncode == 0 and compared.stdout.count("mean of last five") == 4, compared.stderr
 
 
 def test_killed_and_interrupted_it_goes_on(place, by_hand):
@@ -92,7 +95,7 @@ def test_killed_and_interrupted_it_goes_on(place, by_hand):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and not trainers(place), err
     assert f"goes on at step {saved}" in out
-    assert out.endswith(f"go on with\n  python -m solvers.sweep {' '.join(place.command()[3:])}\n")
+    assert out.endswith(f"/bin/python -m solvers.sweep {' '.join(place.command()[3:])}\n") and "go on with\n" in out
 
     assert place.run().returncode == 0
     assert place.accuracies() == {ONE: by_hand}

@@ -1,0 +1,112 @@
+"""The nets of the zoo and our ResNet-44 as ONNX files, with random weights: size, time to write and compare, speed.
+
+    python benchmarks/export.py --nets googlenet resnet44
+
+This Caffe, ONNX Runtime and OpenCV's dnn take turns, each in its own process, at a batch of 4.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zoo_nets
+from turns import OURS, Worker, command_line, quartiles, row, serve, table
+
+from prototxt import generate
+from solvers import prototext, weights
+from solvers.engine import caffe
+from solvers.export import source
+
+BATCH = 4
+RUNTIME, OPENCV = "ONNX Runtime", "OpenCV"
+RESNET = "resnet44"
+FILES = "deploy.prototxt", "net.caffemodel", "net.onnx"
+
+
+def write(folder: Path, name: str) -> tuple[list[Path], int]:
+    """The files of a net with random weights, the last of which is yet to be written; and the side of its images."""
+    files = [folder / file for file in FILES]
+    net = generate.resnet(44, 100, BATCH, RESNET) if name == RESNET else zoo_nets.NETS[name](BATCH)
+    files[0].write_text(prototext.text(net))
+    made = weights.build(source.of_files(*files[:2]).net)
+    zoo_nets.randomise(made)
+    made.save(str(files[1]))
+    return files, made.blobs["data"].width
+
+
+def worst(output: str) -> str:
+    """The largest relative difference that the export printed."""
+    return max((line.rpartition("(")[2].split()[0] for line in output.splitlines() if "largest difference" in line), key=float)
+
+
+def computed_by(name: str, folder: Path, threads: int) -> Callable[[np.ndarray], object]:
+    """A function of images that computes the net's output."""
+    if name == OURS:
+        net = caffe.Net(str(folder / FILES[0]), caffe.TEST, weights=str(folder / FILES[1]))
+
+        def compute(images: np.ndarray) -> object:
+            net.blobs["data"].data[...] = images
+            return net.forward()
+    elif name == RUNTIME:
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(folder / FILES[2]), options, providers=["CPUExecutionProvider"])
+
+        def compute(images: np.ndarray) -> object:
+            return session.run(None, {"data": images})
+    else:
+        import cv2
+        cv2.setNumThreads(threads)
+        net = cv2.dnn.readNetFromONNX(str(folder / FILES[2]))
+
+        def compute(images: np.ndarray) -> object:
+            net.setInput(images)
+            return net.forward()
+    return compute
+
+
+def main() -> None:
+    names = [*zoo_nets.NETS, RESNET]
+    parser = command_line(__doc__)
+    parser.add_argument("--nets", nargs="+", choices=names, default=names)
+    parser.add_argument("--rounds", type=int, default=5, help="timed passes (default %(default)s)")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # with --side, for a worker
+    parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    threads = arguments.threads[0]
+    if arguments.worker:
+        compute = computed_by(arguments.worker, arguments.folder, threads)
+        shape = BATCH, 3, arguments.side, arguments.side
+        return serve(lambda number: (np.random.default_rng(number).normal(0, 60, shape).astype(np.float32),), compute)
+
+    table(["net", "caffemodel, MB", "ONNX, MB", "export, s", "worst difference, relative", *(
+        f"{name}, ms an image" for name in (OURS, RUNTIME, OPENCV))])
+    for name in arguments.nets:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            files, side = write(folder, name)
+            start = time.perf_counter()
+            done = subprocess.run([sys.executable, "-m", "solvers.export", *map(str, files[:2]), "-o", str(files[2])],
+                                  capture_output=True, text=True)
+            seconds = time.perf_counter() - start
+            if done.returncode:
+                raise SystemExit(f"{name}: {done.stderr}")
+            workers = [Worker(who, sys.executable, __file__, threads, "--folder", temporary, "--side", str(side))
+                       for who in (OURS, RUNTIME, OPENCV)]
+            for number in range(arguments.rounds + 1):
+                for worker in workers:
+                    worker.step(number)
+            row([name, *(f"{file.stat().st_size / 1e6:.1f}" for file in files[1:]), f"{seconds:.1f}", worst(done.stdout),
+                 *(quartiles(worker.seconds, 1e3 / BATCH, 1) for worker in workers)])
+            for worker in workers:
+                worker.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The nets of zoo_nets.py: this Caffe, upstream's Caffe and PyTorch in turns, training steps and inference.
+
+    python benchmarks/zoo.py --torch /path/to/python              # all nets, training and inference at their batches
+    python benchmarks/zoo.py --nets vgg16 resnet50 --tasks inference --batch 1
+
+A training step is forward, backward and update (SGD with momentum and weight decay); inference is a forward pass, PyTorch's in
+eval mode under no_grad. Each competitor runs in its own process, which sleeps while the others work. Printed: the median time
+and the middle half, images a second, peak memory of the process, and how many times as long as ours each takes: the median
+of the ratios of neighbouring passes, and their middle half; then the same of the processor time of all threads, which other
+processes change less. Upstream's Caffe makes `--stock-steps` of the passes.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from turns import OURS, STOCK, TORCH, Worker, command_line, interpreters, quartiles, row, serve, table
+
+TRAINING, INFERENCE = "training", "inference"
+CLASSES = 10  # of the labels: all nets have so many
+BATCHES = {"alexnet": 32, "squeezenet": 16, "googlenet": 16, "resnet50": 16, "densenet121": 8, "mobilenet_v2": 16, "vgg16": 8,
+           "cifar10_full": 100}
+
+
+def batch_of(number: int, shape: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Images of the shape and their labels."""
+    random = np.random.default_rng(number)
+    return random.normal(0, 1, shape).astype(np.float32), random.integers(0, CLASSES, shape[0])
+
+
+def caffe_pass(file: str, task: str) -> Callable:
+    """A function of images and labels that makes one pass of the net in the file."""
+    import caffe
+    from caffe.proto import caffe_pb2
+
+    if task == INFERENCE:
+        net = caffe.Net(file, caffe.TEST)
+        scores = net.outputs[0]
+
+        def infer(images: np.ndarray, labels: np.ndarray) -> None:
+            net.blobs["data"].data[...] = images
+            net.forward()[scores].sum()
+
+        return infer
+
+    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as solver_file:
+        solver_file.write(str(caffe_pb2.SolverParameter(net=file, base_lr=1e-4, lr_policy="fixed", momentum=0.9,
+                                                        weight_decay=5e-4, random_seed=1)))
+        solver_file.flush()
+        solver = caffe.SGDSolver(solver_file.name)
+
+    def step(images: np.ndarray, labels: np.ndarray) -> None:
+        solver.net.blobs["data"].data[...] = images
+        solver.net.blobs["label"].data[...] = labels
+        solver.step(1)
+
+    return step
+
+
+def torch_pass(file: str, task: str, threads: int) -> Callable:
+    """The same in PyTorch's eager mode."""
+    import json
+
+    import torch
+    from torch_net import TorchNet
+
+    torch.set_num_threads(threads)
+    net = TorchNet(json.loads(Path(file).read_text()))
+    optimiser = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
+
+    @torch.no_grad()
+    def infer(images: np.ndarray, labels: np.ndarray) -> None:
+        net(torch.from_numpy(images).to(memory_format=torch.channels_last)).sum().item()
+
+    def step(images: np.ndarray, labels: np.ndarray) -> None:
+        optimiser.zero_grad()
+        scores = net(torch.from_numpy(images).to(memory_format=torch.channels_last))
+        torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels)).backward()
+        optimiser.step()
+
+    net.train(task == TRAINING)
+    return step if task == TRAINING else infer
+
+
+def write_net(name: str, batch: int | None, task: str, folder: str) -> tuple[dict[str, str], list[int]]:
+    """Write a net up to its scores for Caffe, with a loss for training, and for PyTorch: files by kind, the images' shape."""
+    from google.protobuf import json_format
+    from zoo_nets import NETS
+
+    net = NETS[name](batch or BATCHES[name])
+    net.layer.pop()  # its Softmax
+    files = {kind: f"{folder}/{name}.{kind}" for kind in ("json", "prototxt")}
+    Path(files["json"]).write_text(json_format.MessageToJson(net, preserving_proto_field_name=True))
+    shape = list(net.layer[0].input_param.shape[0].dim)
+    if task == TRAINING:
+        scores = net.layer[-1].top[0]
+        net.layer.add(name="label", type="Input", top=["label"]).input_param.shape.add(dim=shape[:1])
+        net.layer.add(name="loss", type="SoftmaxWithLoss", bottom=[scores, "label"], top=["loss"])
+    Path(files["prototxt"]).write_text(str(net))
+    return files, shape
+
+
+def measure(pythons: dict[str, str], name: str, task: str, batch: int | None, threads: int, steps: int,
+            stock_steps: int) -> None:
+    """Print the rows of one net and task."""
+    with tempfile.TemporaryDirectory() as folder:
+        files, shape = write_net(name, batch, task, folder)
+        workers = [Worker(kind, python, __file__, threads, "--tasks", task, "--shape", *map(str, shape), "--file",
+                          files["json" if kind == TORCH else "prototxt"])
+                   for kind, python in pythons.items() if kind != STOCK or stock_steps]
+    for number in range(steps + 1):
+        for worker in workers:
+            if worker.name != STOCK or number <= stock_steps:
+                worker.step(number)
+    ours, ours_busy = workers[0].seconds, workers[0].processor_seconds
+    for worker in workers:
+        seconds, busy = worker.seconds, worker.processor_seconds
+        row([name, task, shape[0], threads, worker.name, quartiles(seconds, 1e3, 1 if seconds[0] < 0.1 else 0),
+             f"{shape[0] / np.median(seconds):.1f}", f"{worker.peak:.2f}",
+             quartiles(seconds / ours[: len(seconds)], digits=2), quartiles(busy / ours_busy[: len(busy)], digits=2)])
+        worker.stop()
+
+
+def vectors() -> str:
+    """What this processor's float vectors are."""
+    flags = Path("/proc/cpuinfo").read_text().split() if os.path.exists("/proc/cpuinfo") else []
+    return next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "no AVX2")
+
+
+def main() -> None:
+    parser = command_line(__doc__)
+    parser.add_argument("--nets", nargs="+", help="names of zoo_nets.py (default: all)")
+    parser.add_argument("--tasks", nargs="+", choices=[TRAINING, INFERENCE], default=[TRAINING, INFERENCE])
+    parser.add_argument("--batch", type=int, help="images at once (default: the net's)")
+    parser.add_argument("--steps", type=int, default=5, help="timed passes (default %(default)s)")
+    parser.add_argument("--stock-steps", type=int, default=1, help="how many of them stock Caffe makes; 0: none")
+    parser.add_argument("--shape", type=int, nargs="+", help="of a worker's images")
+    parser.add_argument("--file", help="of a worker's net")
+    arguments = parser.parse_args()
+    if arguments.worker:
+        (task,), (threads,) = arguments.tasks, arguments.threads
+        one_pass = torch_pass(arguments.file, task, threads) if arguments.worker == TORCH else caffe_pass(arguments.file, task)
+        return serve(lambda number: batch_of(number, arguments.shape), one_pass)
+
+    if unknown := set(arguments.nets or ()) - set(BATCHES):
+        parser.error(f"--nets {min(unknown)} is not one of {', '.join(BATCHES)}")
+    pythons = interpreters(arguments.torch)
+    print(f"{vectors()}, {os.cpu_count()} processors\n")
+    table(["net", "task", "batch", "threads", "", "ms", "images/s", "peak memory, GB", f"times {OURS}",
+           "processor time, times ours"])
+    for name in arguments.nets or BATCHES:
+        for task in arguments.tasks:
+            for threads in arguments.threads:
+                measure(pythons, name, task, arguments.batch, threads, arguments.steps, arguments.stock_steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""How far an evaluation is, and the time left: a bar on a terminal, else a line every half minute; on stderr."""
+
+import sys
+import time
+from datetime import timedelta
+
+from tqdm import tqdm
+
+
+class EvaluationProgress:
+    """Counts what is measured.
+
+    Parameters
+    ----------
+    total : int
+        How much there is to measure, of all checkpoints.
+    unit : str
+        What is counted: images, or batches.
+    """
+
+    SECONDS = 30
+
+    def __init__(self, total: int, unit: str):
+        self.total, self.unit, self.done = total, unit, 0
+        self._printed = time.perf_counter()
+        self._first: tuple[float, int] | None = None  # when the first were done, and how many: before that, processes start
+        self._bar = tqdm(total=total, unit=f" {unit}", leave=False, dynamic_ncols=True,
+                         bar_format="{n_fmt}/{total_fmt}{unit} |{bar}| {rate_fmt}, {remaining} left"
+                         ) if total and sys.stderr.isatty() else None
+
+    def add(self, count: int) -> None:
+        """So many more are measured."""
+        self.done += count
+        now = time.perf_counter()
+        began, before = self._first = self._first or (now, self.done)
+        if self._bar is not None:
+            self._bar.update(count)
+        elif now - self._printed >= self.SECONDS and before < self.done < self.total:
+            self._printed = now
+            pace = (self.done - before) / (now - began)
+            left = timedelta(seconds=round((self.total - self.done) / pace))
+            print(f"{self.done:,} of {self.total:,} {self.unit}: {pace:.1f} {self.unit}/s, {left} left",
+                  file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a line that does not tear the bar, on stdout."""
+        tqdm.write(text) if self._bar is not None else print(text, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,115 @@
+"""What a net and its weights must pass before they are exported, and what is learnt of them: the sizes of all blobs."""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from data_toolkit import isolation
+from data_toolkit.errors import DataError
+from solvers import admission, rehearsal, setting, weights
+from solvers.engine import caffe
+from solvers.errors import SolverError
+from solvers.export import layer_types
+from solvers.export.graph import Shape
+from solvers.permissions import NOTHING
+from solvers.phases import layers_in
+
+pb = caffe.proto.caffe_pb2
+
+BATCHES = 2, 4  # even, as some nets slice them
+
+
+def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
+    """Check a net and its weights as the commands that run nets do, and make it, with its weights, in a process that may die.
+
+    Parameters
+    ----------
+    net : caffe_pb2.NetParameter
+        With its phase in ``state``.
+    model : Path
+        Its weights.
+    given : str
+        What the user calls the net.
+
+    Returns
+    -------
+    dict of str to tuple
+        The shapes of all blobs; None where a dimension changes with the batch. There is none in a net that can be made for
+        its own batch alone.
+
+    Raises
+    ------
+    SolverError
+        If a layer cannot be written as ONNX, would read a file or run code, the net is wrong, the weights are not its own,
+        or Caffe refuses them.
+    """
+    admission.admit(Path(given), [net], NOTHING, rehearse=False)
+    layer_types.check(layers_in(net, net.state))
+    own = _shapes(net, model, given)
+    try:
+        small, large = (_shapes(with_batch(net, batch), model, given) for batch in BATCHES)
+    except SolverError:
+        return own
+    if any(len(small[blob]) != len(large[blob]) for blob in own):
+        return own
+    return {blob: tuple(None if a != b else a for a, b in zip(small[blob], large[blob], strict=True)) for blob in own}
+
+
+def with_batch(net: pb.NetParameter, batch: int) -> pb.NetParameter:
+    """The net with another size of the first dimension of its inputs: of all that have the same as the first input."""
+    changed = pb.NetParameter()
+    changed.CopyFrom(net)
+    dims = [shape.dim for shape in changed.input_shape]
+    dims += [shape.dim for layer in layers_in(changed, changed.state) if layer.type == layer_types.INPUT
+             for shape in layer.input_param.shape]
+    firsts = [dim[0] for dim in dims if dim] + list(changed.input_dim[:1])
+    for dim in dims:
+        if dim and dim[0] == firsts[0]:
+            dim[0] = batch
+    for start in range(0, len(changed.input_dim), 4):
+        if changed.input_dim[start] == firsts[0]:
+            changed.input_dim[start] = batch
+    return changed
+
+
+def _shapes(net: pb.NetParameter, model: Path, given: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of a net's blobs, told by a process that makes the net and loads its weights."""
+    def make() -> dict[str, np.ndarray]:
+        caffe.init_log(0, True)  # all that it says: the layer that it was at
+        try:
+            made = weights.build(net)
+            weights.load(made, model)
+        except SolverError as error:
+            raise DataError(str(error)) from error
+        shapes = [np.array(blob.data.shape, np.int64) for blob in made.blobs.values()]
+        return {"names": np.array(list(made.blobs)), **{f"{number}": shape for number, shape in enumerate(shapes)}}
+
+    ended = isolation.run(make, None, isolation.MAX_BYTES)
+    if ended.code == isolation.REFUSED:
+        raise SolverError(ended.content.decode())
+    if ended.code is None:
+        raise SolverError(f"Caffe refuses {given}: it cannot be made within {isolation.MAX_SECONDS} s")
+    if ended.code:
+        raise SolverError(f"Caffe refuses {given}: {rehearsal.reason(ended.said) or rehearsal.crash(-ended.code)}")
+    with np.load(io.BytesIO(ended.content), allow_pickle=False) as found:
+        return {str(name): tuple(map(int, found[f"{number}"])) for number, name in enumerate(found["names"])}
+
+
+@contextmanager
+def upgraded(model: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """A caffemodel of one of Caffe's formats before 2014 as one of today's, in a temporary file; others as they are.
+
+    The file lies in a folder of its own in `scratch`, which vanishes; by default where temporary files do.
+    """
+    net = weights.parse(model, pb.NetParameter())
+    if not net.layers:
+        yield model
+        return
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".") as folder:
+        new = Path(folder) / "new.caffemodel"
+        new.write_bytes(setting.upgraded(net, model).SerializeToString())
+        yield new

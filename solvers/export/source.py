@@ -1,0 +1,112 @@
+"""What is exported: a checkpoint of a run, or anybody's deploy.prototxt with a caffemodel."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from layers.did_you_mean import did_you_mean
+from solvers import classifier, config, evaluate, prototext, results, setting
+from solvers.engine import caffe
+from solvers.errors import SolverError
+
+pb = caffe.proto.caffe_pb2
+
+
+@dataclass
+class Source:
+    """A net to export.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls it.
+    net : caffe_pb2.NetParameter
+        With its phase in ``state``.
+    model : Path
+        Its weights.
+    config : dict
+        What the run was trained with; {} of other nets.
+    iteration : int or None
+        Of the checkpoint.
+    """
+
+    name: str
+    net: pb.NetParameter
+    model: Path
+    config: dict = field(default_factory=dict)
+    iteration: int | None = None
+
+    @property
+    def is_run(self) -> bool:
+        return self.iteration is not None
+
+
+def of_files(net_file: Path, model: Path) -> Source:
+    """Anybody's net."""
+    net = setting.read_net(net_file)
+    net.state.phase = pb.TEST
+    return Source(str(net_file), _without_fillers(net), model)
+
+
+def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
+    """A checkpoint of a run of ours, or of the released package: the net from images to probabilities.
+
+    Parameters
+    ----------
+    run : Path
+    iteration : str
+        A number, "last", or "best": that of the highest test accuracy, which solvers.evaluate has measured.
+    runs : Path
+        Where what was measured of a released run lies.
+
+    Raises
+    ------
+    SolverError
+        If there is no such run or checkpoint, its net reads its own data, or its weights are not those that were written.
+    """
+    if not run.is_dir():
+        beside = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
+        raise SolverError(f"there is no folder {run}{did_you_mean(run.name, beside)}; for a net of your own give both, "
+                          "deploy.prototxt and weights.caffemodel")
+    found = evaluate.find_source(run, runs)
+    if not found.is_fed:
+        raise SolverError(f"{run}: its net reads its own data; give a deploy.prototxt, whose inputs are Input layers, and "
+                          f"a file of {found.checkpoints.folder}")
+    net = found.nets[0].param
+    net.state.MergeFrom(classifier.TEST)
+    available = found.checkpoints.models()
+    if not available:
+        raise SolverError(f"{run} has no checkpoint yet")
+    number = _chosen(iteration, available, found.output)
+    if damage := found.checkpoints.damage(found.checkpoints.model(number)):
+        raise SolverError(damage)
+    about = config.read(run) if (run / config.FILE).exists() else {
+        "setting": found.title, "solver": prototext.text(found.solver)}
+    return Source(str(run), _without_fillers(net), found.checkpoints.model(number), about, number)
+
+
+def _without_fillers(net: pb.NetParameter) -> pb.NetParameter:
+    """The net without what its weights are first filled with: all of them are loaded, and random numbers take time."""
+    for layer in net.layer:
+        for _, settings in layer.ListFields():
+            for name, described in getattr(getattr(settings, "DESCRIPTOR", None), "fields_by_name", {}).items():
+                if described.message_type is not None and described.message_type.name == "FillerParameter":
+                    settings.ClearField(name)
+    return net
+
+
+def _chosen(iteration: str, available: list[int], measured: Path) -> int:
+    """The checkpoint that "last", "best" or a number means."""
+    if iteration == "last":
+        return available[-1]
+    if iteration == "best":
+        curve = results.read_accuracy(measured / "accuracy.txt")
+        known = [(accuracy, -step) for step, accuracy in zip(curve.iterations, curve.accuracies, strict=True)
+                 if step in available]
+        if not known:
+            raise SolverError(f"{measured / 'accuracy.txt'} has none of the checkpoints that are there; run python -m "
+                              "solvers.evaluate first")
+        return -max(known)[1]
+    if not iteration.isascii() or not iteration.isdigit() or int(iteration) not in available:
+        raise SolverError(f"--iteration {iteration}: the checkpoints are {', '.join(map(str, available))}; or say best or "
+                          "last")
+    return int(iteration)
