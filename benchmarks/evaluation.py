@@ -36,7 +36,7 @@ def measure(name: str):
         atexit.register(folder.cleanup)
         model = Path(folder.name) / "random.caffemodel"
         built.save(str(model))
-        predict = Predictor(net, {"test": images})
+        predict = Predictor(net, {"test": images}).__enter__()
         return lambda: predict(model, "test")
     return lambda: np.concatenate([probabilities(built, images, start) for start in range(0, IMAGES, PART)])
 

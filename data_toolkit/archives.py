@@ -2,10 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import lzma
-import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +15,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit import decompress, matlab5, unpickle
+from data_toolkit import decompress, isolation, matlab5, unpickle
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 
 COUNTS = {"train": 50_000, "test": 10_000}
+PARTS = ("images", "labels", "coarse_labels")
 PIXELS = 3 * 32 * 32
 RECORD = 2 + PIXELS  # superclass, class, then the red, green and blue planes row by row
 MAX_BYTES = 400_000_000  # a form other than binary has no exact size; the largest official file has 155 MB
@@ -59,13 +59,10 @@ def _read_python(content: BinaryIO, split: str) -> Dataset:
 
 
 def _read_matlab(content: BinaryIO, split: str) -> Dataset:
-    with tempfile.TemporaryFile() as file:  # for a process of its own
-        shutil.copyfileobj(content, file)
-        file.seek(0)
-        try:
-            arrays = matlab5.load(file, ["data", "fine_labels", "coarse_labels"])
-        except DataError as error:
-            raise DataError(f"the {split} set is not a whole MATLAB v5 file: it {error}") from error
+    try:
+        arrays = matlab5.variables(io.BytesIO(content.read(MAX_BYTES)), ["data", "fine_labels", "coarse_labels"])
+    except Exception as error:  # SciPy may raise anything if the file is damaged
+        raise DataError(f"the {split} set is not a whole MATLAB v5 file: it is damaged: {error}") from error
     return _from_arrays(arrays, split)
 
 
@@ -145,10 +142,19 @@ def _naming(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: --source or CIFAR100_SOURCE names an archive of CIFAR-100 or its "
                         "folder") from None
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path} is not a whole archive: {error}") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _as_archive() -> Iterator[None]:
+    """Say that it is the archive that is wrong."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"is not a whole archive: {error}") from error
+    except MemoryError as error:
+        raise DataError("is not CIFAR-100: it takes too much memory") from error
 
 
 def find(path: Path) -> Source:
@@ -205,13 +211,19 @@ def _read_archive(path: Path) -> dict[str, Dataset]:
 
 
 def read(source: Source) -> tuple[Dataset, Dataset]:
-    """Read the training and the test set, in the source's order.
+    """Read the training and the test set, in the source's order, in a process of its own.
 
     Raises
     ------
     DataError
         If the source is damaged, truncated, or not CIFAR-100.
     """
+    def parts() -> dict[str, NDArray]:
+        with _as_archive():
+            splits = _read_folder(source.path) if source.path.is_dir() else _read_archive(source.path)
+        return {f"{split} {name}": getattr(data, name) for split, data in splits.items() for name in PARTS}
+
     with _naming(source.path):
-        splits = _read_folder(source.path) if source.path.is_dir() else _read_archive(source.path)
-    return splits["train"], splits["test"]
+        found = isolation.arrays(parts, [source.path])
+    train, test = ([found[f"{split} {name}"] for name in PARTS] for split in COUNTS)
+    return tuple(Dataset(images, labels, labels, coarse_labels) for images, labels, coarse_labels in (train, test))

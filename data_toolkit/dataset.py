@@ -49,8 +49,8 @@ class Dataset:
     matched: bool = False
 
     def __post_init__(self):
-        if self.images.dtype != np.uint8 or self.images.shape[1:] != (32, 32, 3):
-            raise DataError(f"images are {self.images.dtype} {self.images.shape}; uint8 (N, 32, 32, 3) is needed")
+        if self.images.dtype != np.uint8 or self.images.shape[1:] != (32, 32, 3) or not len(self.images):
+            raise DataError(f"images are {self.images.dtype} {self.images.shape}; uint8 (N, 32, 32, 3) is needed, N from 1")
         for name in "labels", "true_labels", "coarse_labels":
             values = getattr(self, name)
             if values is not None and (values.shape != (len(self.images),) or values.min(initial=0) < 0):
@@ -110,7 +110,7 @@ def load(path: Path) -> tuple[Dataset, dict]:
     try:
         arrays = _read(path, [*ARRAYS, "about"])
         about = json.loads(str(arrays.pop("about")))
-        return Dataset(**arrays), about
+        return Dataset(arrays.pop("images"), **{name: whole_numbers(name, values) for name, values in arrays.items()}), about
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: run `{_prepare(path)}` first") from None
     except Exception as error:  # NumPy parses the heads of damaged arrays as Python text, and may raise anything

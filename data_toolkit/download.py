@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from data_toolkit.errors import DataError
 
+tqdm.monitor_interval = 0  # its thread would be there before the process is confined (see confinement.py)
 TIMEOUT = 20  # seconds to connect, and between two pieces
 ATTEMPTS = 4
 WAIT = tenacity.wait_exponential(max=10)  # 1, 2, 4 seconds

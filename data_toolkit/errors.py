@@ -1,5 +1,46 @@
-"""What goes wrong with data."""
+"""What goes wrong with data, and how commands fail: one line that says what was wrong, where, and what to do; exit code 2."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and under it where it is wrong
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message says what, where, and what to do about it."""
+
+
+class CommandLine(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage; what a terminal cannot show is no argument."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {printable(message)}\n")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:
+        found = super().parse_args(args, namespace)
+        for value in vars(found).values():
+            for text in map(str, value if isinstance(value, list) else [value]):
+                if isinstance(value, (str, Path, list)) and text.split() != printable(text).split():
+                    self.error(f"{text!r} has characters that are not UTF-8 or control the terminal")
+        return found
+
+
+def printable(text: str) -> str:
+    """Text in one line, without what a terminal would obey or cannot show."""
+    return _escaped(" ".join(text.split()))
+
+
+def failed(error: Exception) -> int:
+    """Print an error as one line on stderr, with the caret under a formula if it has one, and return the exit code."""
+    text, *rest = CARET.split(str(error))
+    formula = "".join(f"\n{_escaped(line)}" for line in "".join(rest).split("\n")[1:])
+    print(f"error: {printable(text)}{formula}", file=sys.stderr)
+    return 2
+
+
+def _escaped(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

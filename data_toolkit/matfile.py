@@ -171,7 +171,7 @@ def _read_v7_3(path: Path, names: list[str]) -> dict[str, NDArray]:
             return {name: _read_images(file) if name == "ImageDataCell" else _labels(_variable(file, name)[()], name)
                     for name in names if name not in OPTIONAL or name in file}
 
-    return isolation.arrays(read)
+    return isolation.arrays(read, [path])
 
 
 def _read_labels(path: Path, names: list[str]) -> dict[str, NDArray[np.int64]]:

@@ -22,14 +22,15 @@ def load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
     DataError
         If it is damaged, or a cell array holds anything else.
     """
-    return isolation.arrays(lambda: _load(file, names))
+    return isolation.arrays(lambda: variables(file, names), [])
 
 
-def _load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
+def variables(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
+    """The same, read here. SciPy may raise anything if the file is damaged, and has been seen to crash."""
     from scipy.io import loadmat
 
-    variables = loadmat(file, variable_names=names)
-    return {name: _plain(name, variables[name]) for name in names if name in variables}
+    found = loadmat(file, variable_names=names)
+    return {name: _plain(name, found[name]) for name in names if name in found}
 
 
 def _plain(name: str, value: NDArray) -> NDArray:

@@ -19,12 +19,14 @@ from typing import NamedTuple
 
 if not __package__:  # run as a script: then Python looks for modules in this folder, and not in the one above
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that start with it would not be confined
 
 import numpy as np
 
-from data_toolkit import archives, dataset, download, matfile, verify
+from data_toolkit import archives, confinement, dataset, download, files, matfile, verify
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
+from data_toolkit.errors import CommandLine, DataError, failed
 from data_toolkit.files import atomic_writer
 from data_toolkit.noise import RATED, LabelNoise, confusion
 
@@ -161,6 +163,7 @@ def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | P
         return prepared
 
     check_writable(output)
+    files.remove_unfinished(output)
     found = found or get_source(output)
     train, test = read(found)
     if not train_done:
@@ -174,9 +177,22 @@ def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | P
     return prepared
 
 
+def confine(args: argparse.Namespace) -> None:
+    """Confine this process to what the arguments name; connections stay open where the archive may have to be downloaded."""
+    if args.unconfined:
+        return
+    source = args.source or os.environ.get("CIFAR100_SOURCE")
+    read = [Path(path) for path in (source, args.verify, args.noise_matrix) if path]
+    check_writable(args.output)
+    missing = confinement.confine([*read, *confinement.installation()], [args.output],
+                                  network=not source and not (args.output / ARCHIVE).is_file())
+    if missing:
+        print(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     noise = parser.add_argument_group("label noise")
     noise.add_argument("--noise", type=float, default=0.0, metavar="R", help="its rate (0.0)")
     noise.add_argument("--noise-type", default="symmetric", metavar="TYPE", help=f"{', '.join(RATED)} (symmetric)")
@@ -188,8 +204,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("data"), metavar="DIR", help="where the files go (data)")
     parser.add_argument("--verify", type=Path, metavar="FILE",
                         help="tell which label noise a .mat or .npz training set holds, and make nothing")
+    parser.add_argument("--unconfined", action="store_true", help="leave the kernel out of it: docs/security.md")
     args = parser.parse_args(argv)
     try:
+        confine(args)
         if args.verify:
             labelled = dataset.load_file(args.verify)
             train, _ = read(given_source(args.source) or get_source(args.output))
@@ -199,8 +217,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
     except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     except KeyboardInterrupt:
         print("interrupted: what was whole is kept, and the same command goes on", file=sys.stderr)
         return 130

@@ -13,15 +13,13 @@ import os
 import re
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
-from data_toolkit.files import publish, write_atomically
-from solvers import config
+from data_toolkit import files
+from solvers import config, weights
 from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
 
@@ -74,18 +72,12 @@ class Checkpoints:
     def damage(self, file: Path) -> str | None:
         """What is wrong with a file of a checkpoint; None if nothing is. Files of before manifests must parse."""
         try:
-            content = file.read_bytes()
-            manifest = file.with_suffix(".json")
-            if manifest.exists():
-                expected = json.loads(manifest.read_text())["files"][file.name]
-                if len(content) != expected["bytes"]:
-                    return f"{file} has {len(content)} bytes instead of {expected['bytes']}"
-                if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-                    return f"{file} is not what was written: its SHA-256 differs"
-            kind = pb.SolverState if file.suffix == ".solverstate" else pb.NetParameter
-            kind.FromString(content)
-        except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
-            return f"{file} or its manifest is damaged ({error})"
+            if file.suffix == ".caffemodel":
+                weights.parse(file, pb.NetParameter())
+            elif self.model(read_state(file).iter) != file.with_suffix(".caffemodel"):
+                return f"{file} is of another iteration than its name says"
+        except SolverError as error:
+            return str(error)
         return None
 
     def snapshot_prefix(self) -> str:
@@ -122,30 +114,50 @@ class Checkpoints:
         state = read_state(new.with_suffix(".solverstate"))
         # Caffe noted the name under which it wrote the weights; `caffe train --snapshot` would look there.
         state.learned_net = str(self.model(iteration))
-        new.with_suffix(".solverstate").write_bytes(state.SerializeToString())
-        files = {}
+        with open(files.open_in(self.folder, new.with_suffix(".solverstate").name, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+            file.write(state.SerializeToString())
+        written = {}
         for suffix in SUFFIXES:
-            if damage := self.damage(new.with_suffix(suffix)):
-                raise SolverError(f"{damage}, as soon as it was written: is the disk full?")
-            content = new.with_suffix(suffix).read_bytes()
-            files[self.model(iteration).with_suffix(suffix).name] = {
+            try:
+                weights.parse(new.with_suffix(suffix), pb.SolverState() if suffix == SUFFIXES[0] else pb.NetParameter())
+            except SolverError as error:
+                raise SolverError(f"{error}, as soon as it was written: is the disk full?") from error
+            content = files.read(new.with_suffix(suffix))
+            written[self.model(iteration).with_suffix(suffix).name] = {
                 "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         # The manifest first, the weights last: where they are, all is.
-        write_atomically(self.manifest(iteration), json.dumps(
-            {"iteration": iteration, "files": files, "run": self._fingerprints()}, indent=1) + "\n")
+        files.write_atomically(self.manifest(iteration), json.dumps(
+            {"iteration": iteration, "files": written, "run": self._fingerprints()}, indent=1) + "\n")
         for suffix in SUFFIXES:
-            publish(new.with_suffix(suffix), self.model(iteration).with_suffix(suffix))
+            files.publish(new.with_suffix(suffix), self.model(iteration).with_suffix(suffix))
         self.prune(iteration)
 
     def restore(self, solver: caffe.SGDSolver, iteration: int) -> None:
-        """Load weights and state into a solver."""
+        """Load weights and state into a solver.
+
+        Raises
+        ------
+        SolverError
+            If they are not those of its net, or of another iteration.
+        """
         self._remove_unfinished()
-        state = read_state(self.state(iteration))
-        state.learned_net = str(self.model(iteration).resolve())  # the run folder may have been moved
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "resume.solverstate"
-            file.write_bytes(state.SerializeToString())
-            solver.restore(str(file))
+        file = self.state(iteration)
+        state = read_state(file)
+        blobs = distinct(blob.data for blobs in solver.net.params.values() for blob in blobs)
+        of_each = 2 if isinstance(solver, (caffe.AdamSolver, caffe.AdaDeltaSolver)) else 1
+        if state.iter != iteration or not 0 <= state.current_step <= iteration:
+            raise SolverError(f"{file} has the iteration {state.iter} and the step {state.current_step}")
+        history = weights.arrays_of(state.history, [blob.shape for blob in blobs] * of_each, f"{file}: the gradients' history")
+        for blob, array in zip(state.history, history, strict=True):
+            blob.shape.dim[:] = array.shape
+            for field in "num", "channels", "height", "width":
+                blob.ClearField(field)
+        state.ClearField("learned_net")
+        weights.load(solver.net, self.model(iteration))
+        with open(os.memfd_create("state"), "wb") as written:  # Caffe reads states from files only
+            written.write(state.SerializeToString())
+            written.flush()
+            solver.restore(f"/proc/self/fd/{written.fileno()}")
 
     def _fingerprints(self) -> dict[str, str | None]:
         """Of what the run is made from, as config.json has them."""
@@ -156,13 +168,17 @@ class Checkpoints:
         return {name: about.get(name) for name in ("data_sha256", "net_sha256", "solver_sha256")}
 
     def _iterations(self, suffix: str) -> list[int]:
-        return sorted(int(name[1]) for name in self._files(rf"checkpoints_iter_(\d+)\.{suffix}"))
+        return sorted(int(name[1]) for name in self._files(rf"checkpoints_iter_(0|[1-9][0-9]{{0,9}})\.{suffix}"))
 
     def _files(self, pattern: str) -> Iterator[re.Match]:
         """The names in the folder that match; one at a time, for a long run has thousands."""
-        if self.folder.is_dir():
-            with os.scandir(self.folder) as entries:
+        try:
+            with files.opened_in(self.folder.parent, FOLDER) as folder, os.scandir(folder) as entries:
                 yield from filter(None, (re.fullmatch(pattern, entry.name) for entry in entries))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SolverError(f"cannot open the folder {self.folder}: {error.strerror or error}") from error
 
     def prune(self, newest: int) -> None:
         """Drop what the checkpoint `newest` replaces."""
@@ -177,9 +193,17 @@ class Checkpoints:
             self.manifest(iteration).unlink()
 
     def _remove_unfinished(self) -> None:
-        for name in list(self._files(r"\..*")):  # Caffe's, and what a killed process was writing
+        """What Caffe, or we, were writing when the process was killed."""
+        for name in list(self._files(r"\.new_iter_[0-9]+\.(caffemodel|solverstate)")):
             (self.folder / name[0]).unlink()
+        files.remove_unfinished(self.folder)
 
 
 def read_state(file: Path) -> pb.SolverState:
-    return pb.SolverState.FromString(file.read_bytes())
+    """The state in a file; see `weights.parse` for errors."""
+    return weights.parse(file, pb.SolverState())
+
+
+def distinct(arrays: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Arrays without those that share the memory of one before them."""
+    return list({array.ctypes.data: array for array in reversed(list(arrays))}.values())[::-1]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from solvers import setting, validate
+from solvers import admission, setting
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.inputs import IMAGE
@@ -19,14 +19,14 @@ def read(run: Path) -> pb.NetParameter:
     Raises
     ------
     SolverError
-        If the net is not fed with images, has neither probabilities nor a loss, or does not pass `validate.check_net`.
+        If the net is not fed with images, has neither probabilities nor a loss, or does not pass `admission.check_net`.
     """
     file = run / "test.prototxt"
     if not file.is_file():
         return derive(setting.read_net(run / "train.prototxt"))
     net = setting.read_net(file)
     _check_is_fed(net)
-    validate.check_net(net, TEST)
+    admission.check_net(net, TEST)
     return net
 
 
@@ -51,7 +51,7 @@ def derive(train: pb.NetParameter) -> pb.NetParameter:
         if not scores:
             raise SolverError("the net has neither the blob 'probs' nor a loss of scores and 'label'")
         net.layer.add(name="probs", type="Softmax", bottom=[scores[-1]], top=["probs"])
-    validate.check_net(net, TEST)
+    admission.check_net(net, TEST)
     return net
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from data_toolkit.errors import DataError
 from solvers import curves, results, run_folders, tables
 from solvers.errors import CommandLine, SolverError, failed
+from solvers.permissions import Permissions, nearest
 from solvers.results import Result, percent, points
 
 HEADER = ["run", "steps", "test accuracy", "ours", "released", "diff", "Table 1", "diff"]
@@ -69,9 +70,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("runs", metavar="RUN", nargs="+",
                         help="a run folder, measured by solvers.evaluate; a folder with some below; or a glob of these")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves, ours and released, as PNG")
+    Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     try:
-        shown, refused = run_folders.read(run_folders.find(args.runs))
+        folders = run_folders.expanded(args.runs)
+        Permissions.from_options(args, *folders).confine(write=[nearest(args.plot)] if args.plot else [])
+        shown, refused = run_folders.read(run_folders.find(folders))
         if not shown:
             raise refused[0] if refused else SolverError(
                 f"no run folder in {', '.join(args.runs)}: none has a config.json, which solvers.train writes")

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+from data_toolkit import files
 from layers.table import OWN, PARAMETERS
 from solvers.errors import SolverError
 
 FILE = "config.json"
+MAX_BYTES = 1 << 20
 LARGEST = 1e12  # of the numbers: JSON has any size, and Python's has infinity and NaN too
 # The fields that others read. All but the first may be missing or null.
 FIELDS = {
@@ -30,7 +32,7 @@ def read(run: Path) -> dict:
     """
     file = run / FILE
     try:
-        config = json.loads(file.read_bytes())
+        config = json.loads(files.read(file, MAX_BYTES))
     except FileNotFoundError:
         raise SolverError(f"{run}: no {FILE}, so not a run folder of solvers.train") from None
     except (OSError, ValueError, RecursionError) as error:

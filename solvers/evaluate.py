@@ -13,8 +13,10 @@ measured of one that is gone stays. What is measured of a released run folder go
 
 import argparse
 import math
+import os
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +28,7 @@ from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 from data_toolkit.files import atomic_writer
 from solvers import (
+    admission,
     classifier,
     config,
     curves,
@@ -41,7 +44,7 @@ from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe, last_words, why_slow
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.evaluation_progress import EvaluationProgress
-from solvers.inference import Predictor
+from solvers.inference import Predictor, nothing_more
 from solvers.measuring import Job, Measuring
 from solvers.permissions import NOTHING, Permissions
 from solvers.published import Curve, PublishedRun
@@ -74,14 +77,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
-    threads.use(args.threads)
-    if reason := why_slow():
-        print(f"note: {reason}", file=sys.stderr, flush=True)
+    allowed = Permissions.from_options(args, args.run, args.data)
+    saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
     try:
+        is_ours = (args.run / config.FILE).exists()  # of a released folder, the setting lies beside it
+        read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), not is_ours and args.run.resolve().parent) if path]
+        confine = partial(allowed.confine, read,
+                          [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
+        confine(processes=True)
+        confine = partial(confine, signals=True)
+        threads.use(args.threads)
+        if reason := why_slow():
+            print(f"note: {reason}", file=sys.stderr, flush=True)
         with last_words(f"{args.run} and what was measured before are as they were"), user_layers.blamed():
-            evaluate(args.run, args.data, args.train_sets, args.runs, Permissions.from_options(args, args.run, args.data),
-                     {"test": args.save_probabilities, "train": args.save_train_probabilities}, args.per_class)
-    except (SolverError, DataError) as error:
+            evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
+    except (SolverError, DataError, OSError) as error:
         return failed(error)
     except KeyboardInterrupt:
         print("interrupted: what was measured is kept, and the same command goes on", file=sys.stderr)
@@ -90,7 +100,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"), allowed: Permissions = NOTHING,
-             save: dict[str, Path | None] | None = None, by_class: bool = False) -> Curve | None:
+             save: dict[str, Path | None] | None = None, by_class: bool = False,
+             confine: Callable[[], None] = nothing_more) -> Curve | None:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
 
     Parameters
@@ -108,6 +119,8 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         Where to write the newest checkpoint's probabilities for the images of "test" and "train".
     by_class : bool
         Write the newest checkpoint's accuracy on each class and its confusion matrix; see `per_class.write`.
+    confine : function
+        Called in each process once all are started.
 
     Returns
     -------
@@ -124,9 +137,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         if not file.absolute().parent.is_dir():
             raise SolverError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
-    allowed.check(*(net.param for net in source.nets))
-    for net in source.nets:
-        user_layers.check(net.param, run)
+    admission.admit(run, [net.param for net in source.nets], allowed)
     iterations = source.checkpoints.models()
     if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")
@@ -134,7 +145,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     if source.is_fed:
         sets = load_sets(source, data, train_sets, save)
         sizes = {name: len(images.labels) for name, images in sets.items()}
-        with Predictor(source.nets[0].param, sets) as predict:
+        with Predictor(source.nets[0].param, sets, confine) as predict:
             jobs = [Job("accuracy.json", sets["test"].fingerprint, sizes["test"],
                         lambda model, done: {"accuracy": accuracy(predict(model, "test", done), sets["test"])})]
             if train_sets:
@@ -153,6 +164,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     elif train_sets or save:
         raise SolverError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
     else:
+        confine()
         job = Job("accuracy.json", test_nets.fingerprint(source.nets), sum(net.batches for net in source.nets),
                   lambda model, done: test_nets.measure(source.nets, model, done))
         with source.measuring([job], "batches", source.nets[0].batches if by_class else 0) as measuring:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -30,7 +31,9 @@ class Task:
     Attributes
     ----------
     run : Path
-        The run folder, with its solver.prototxt.
+        The run folder.
+    make_solver : function
+        `run.Run.make_solver`.
     blobs : tuple of str
         From `inputs.fed_blobs`.
     labels : TrainingSet
@@ -41,6 +44,7 @@ class Task:
     """
 
     run: Path
+    make_solver: Callable[[], caffe.SGDSolver]
     blobs: tuple[str, ...]
     labels: TrainingSet
     data: Path
@@ -148,7 +152,7 @@ def train_along(gpus: list[int], rank: int, uid: bytes, task: Task, connection: 
     for number in SIGNALS:  # the first process decides
         signal.signal(number, signal.SIG_IGN)
     prepare(gpus, rank)
-    solver = caffe.get_solver(str(task.run / "solver.prototxt"))
+    solver = task.make_solver()
     if task.start:
         Checkpoints(task.run).restore(solver, task.start)
     data = task.labels.load(task.data) if task.blobs else None

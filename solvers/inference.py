@@ -30,6 +30,10 @@ MOST_PROCESSES = 8  # each holds the images and a net; more cores give each of t
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+def nothing_more() -> None:
+    """For `confine`: leave the process as it is."""
+
+
 class Predictor:
     """Computes probabilities; a context manager.
 
@@ -39,6 +43,8 @@ class Predictor:
         From the blob ``data`` to the blob ``probs``, or to its first output.
     sets : dict of str to Dataset
         The images, by any name.
+    confine : function, optional
+        Called in each process, this one too, once all are started.
 
     Raises
     ------
@@ -46,13 +52,16 @@ class Predictor:
         If the net cannot be made.
     """
 
-    def __init__(self, net: pb.NetParameter, sets: dict[str, Dataset]):
-        self.net = weights.build(net)  # what Caffe has against the net, it says here and once
-        self._param, self._sets = net, sets
+    def __init__(self, net: pb.NetParameter, sets: dict[str, Dataset], confine: Callable[[], None] = nothing_more):
+        self._param, self._sets, self._confine = net, sets, confine
         self._open = ExitStack()
         self._workers: dict[connection.Connection, object] = {}
 
     def __enter__(self) -> "Predictor":
+        if cores() > 1:
+            self._start()
+        self._confine()
+        self.net = weights.build(self._param)  # what Caffe has against the net, it says here
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -79,7 +88,7 @@ class Predictor:
         SolverError
             If the weights are damaged or not this net's, or a process is killed.
         """
-        weights.check_weights(self.net, model)
+        weights.load(self.net, model)
         total = len(self._sets[name].labels)
         rows = None
         for start, part in self._parts(model, name, total):
@@ -92,15 +101,12 @@ class Predictor:
     def _parts(self, model: Path, name: str, total: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The probabilities of PART images at a time, with the first one's place, in any order."""
         starts = iter(range(0, total, PART))
-        if cores() == 1:
-            self.net.copy_from(str(model))
+        if not self._workers:
             for start in starts:
                 with user_layers.blamed(self._param):
                     part = probabilities(self.net, self._sets[name], start)
                 yield start, part
             return
-        if not self._workers:
-            self._start()
         busy = {}
         for worker, start in zip(self._workers, starts, strict=False):
             busy[worker] = start
@@ -119,7 +125,7 @@ class Predictor:
         with _environment(dict.fromkeys(THREADS, str(cores() // number))), _blocked(signal.SIGINT):
             for _ in range(number):
                 ours, theirs = spawn.Pipe()
-                process = spawn.Process(target=_work, args=(theirs, param, self._sets), daemon=True)
+                process = spawn.Process(target=_work, args=(theirs, param, self._sets, self._confine), daemon=True)
                 process.start()
                 theirs.close()
                 self._workers[ours] = process
@@ -159,18 +165,24 @@ def cores() -> int:
 def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:
     """Those of PART images from `start` on: (PART or what is left, C) float32. No flip, the middle crop."""
     part = Dataset(images.images[start : start + PART], images.labels[start : start + PART])
+    if "data" not in net.blobs or not net.outputs:
+        raise SolverError("the net has no blob 'data' to take images, or no output to give probabilities")
     output = "probs" if "probs" in net.blobs else net.outputs[0]
     rows = []
     for data, _ in batches.test_batches(part, batch_size=BATCH):
         net.blobs["data"].reshape(*data.shape)
         net.blobs["data"].data[...] = data
         net.forward()
+        if net.blobs[output].data.shape[:1] != (len(data),):
+            shape = net.blobs[output].data.shape
+            raise SolverError(f"the net's output {output!r} has the shape {shape} for {len(data)} images")
         rows.append(net.blobs[output].data.reshape(len(data), -1).copy())
     return np.concatenate(rows)
 
 
-def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset]) -> None:
+def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset], confine: Callable[[], None]) -> None:
     """One of the processes: computes what it is sent until the parent is gone."""
+    confine()
     loaded = None
     with last_words("nothing more is measured"):
         try:
@@ -180,7 +192,7 @@ def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset])
                 model, name, start = parent.recv()
                 try:
                     if model != loaded:
-                        net.copy_from(str(model))
+                        weights.load(net, model)
                         loaded = model
                     with user_layers.blamed(described):
                         answer = probabilities(net, sets[name], start)

@@ -1,19 +1,14 @@
 """What a net is fed: CIFAR-100 through its blobs ``data`` and ``label``, or what its own data layers read."""
 
 import itertools
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-import h5py
 import numpy as np
 
-from data_toolkit import hdf5, isolation
 from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
-from solvers import data_layers, losses
-from solvers.engine import caffe
+from solvers import data_layers
+from solvers.engine import caffe, seed_layers
 from solvers.errors import SolverError
 from solvers.phases import layers_in
 
@@ -92,78 +87,40 @@ def _filled(net: caffe.Net, blobs: tuple[str, ...], feeder: BatchFeeder | None) 
             yield batch.indices
 
 
-def check_labels(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, fed: np.ndarray | None) -> None:
-    """Check that every label is one of the net's outputs. Stock Caffe would read past the end of its scores.
+def fast_forward(net: caffe.Net, tests: Sequence[tuple[caffe.Net, int]], seed: int, start: int, iter_size: int) -> None:
+    """Let the data layers of a net, and of nets that it is tested by, read what they had read before a run was stopped.
 
     A weighting that has to know the number of classes must have the net's.
 
     Parameters
     ----------
     net : caffe.Net
-        Built, so that the scores have their shape.
-    param, state
-        What it was built from.
-    fed : numpy.ndarray or None
-        The labels of the data set, integers, for nets whose ``label`` the driver fills.
-
-    Raises
-    ------
-    SolverError
-        Naming layer, label and number of outputs.
+    tests : sequence of (caffe.Net, int)
+        With the number of batches that each had read.
+    seed, start : int
+        Of the run; steps done. What a layer draws in a step follows from them.
+    iter_size : int
+        Batches a step.
     """
-    layers = list(layers_in(param, state))
-    for layer in filter(losses.is_softmax_loss, layers):
-        classes = losses.weighting_of(layer).parameters.get("classes")
-        if classes not in (None, outputs := _outputs(layer, net)):
-            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
-                              f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
-        for source, labels in _labels(layer.bottom[1], layers, fed):
-            _check_labels(source, labels, layer, net)
+    reading = _reading(net)
+    for iteration in range(1, start + 1 if reading else 1):
+        seed_layers(seed, iteration)
+        for _ in range(iter_size):
+            for number in reading:
+                net._forward(number, number)
+    for test, batches in tests:
+        for _ in range(batches):
+            for number in _reading(test):
+                test._forward(number, number)
 
 
-def check_first_batch(net: caffe.Net, param: pb.NetParameter, state: pb.NetState) -> None:
-    """As `check_labels`, of what only Caffe can read: the labels that data layers over databases have just read."""
-    layers = list(layers_in(param, state))
-    read = {top for layer in layers if layer.type in ("Data", "WindowData") for top in layer.top}
-    for layer in filter(losses.is_softmax_loss, layers):
-        label = layer.bottom[1]
-        if label in read:
-            _check_labels(f"the first batch of {label!r}", net.blobs[label].data, layer, net)
+def _reading(net: caffe.Net) -> list[int]:
+    return [number for number, layer in enumerate(net.layers) if layer.type in data_layers.PARAMETERS]
 
 
-def _outputs(layer: pb.LayerParameter, net: caffe.Net) -> int:
-    """How many classes a loss has scores of."""
-    return net.blobs[layer.bottom[0]].data.shape[losses.parameters(layer).get("axis", 1)]
-
-
-def _check_labels(source: str, labels: np.ndarray, layer: pb.LayerParameter, net: caffe.Net) -> None:
-    given = losses.parameters(layer)
-    outputs = _outputs(layer, net)
-    wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
-    if "ignore_label" in given:
-        wrong &= labels != given["ignore_label"]
-    if wrong.any():
-        raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores {outputs} classes, "
-                          f"0 to {outputs - 1}")
-
-
-def _labels(blob: str, layers: list[pb.LayerParameter], fed: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
-    """The labels that will reach a blob, with the name of where they come from; none where that cannot be told."""
-    maker = next((layer for layer in layers if blob in layer.top and layer.type != "Input"), None)
-    if maker is None:
-        if fed is not None:
-            yield "the training data", fed
-    elif maker.type == "HDF5Data":
-        for name in data_layers.listed(maker):
-            try:
-                yield name, isolation.arrays(partial(_hdf5_array, name, blob))[blob]
-            except DataError as error:
-                raise SolverError(f"layer '{maker.name}' (HDF5Data) reads {name}: {error}") from error
-    elif maker.type == "ImageData":
-        lines = Path(maker.image_data_param.source).read_text().splitlines()
-        yield maker.image_data_param.source, np.array([float(line.split()[-1]) for line in lines if line.strip()])
-
-
-def _hdf5_array(file: str, name: str) -> dict[str, np.ndarray]:
-    with h5py.File(file) as content:
-        return {name: hdf5.array(content, name)[()]}
+def check_repeatable(net: pb.NetParameter, state: pb.NetState) -> None:
+    """Raise SolverError if a net keeps something from step to step that no checkpoint holds, so that no resume is exact."""
+    for layer in layers_in(net, state):
+        if layer.type in ("RNN", "LSTM", "MemoryData") or layer.type == "Python" and layer.python_param.module != "layers":
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) may keep from step to step what no checkpoint holds, so "
+                              "the run would not go on as if it had never stopped: --inexact-resume goes on all the same")

@@ -18,6 +18,7 @@ from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 from tqdm import tqdm
 
+from data_toolkit import files
 from data_toolkit.files import write_atomically
 from solvers.errors import SolverError
 
@@ -69,7 +70,7 @@ class CsvLog(Generic[Row]):
             raise SolverError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
         write_atomically(file, _lines([kind._fields, *map(_text, rows)]))
         self.last = rows[-1] if rows else None
-        self._file = file.open("a", encoding="utf-8", newline="")
+        self._file = open(files.open_in(file.parent, file.name, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8", newline="")
 
     def write(self, row: Row) -> None:
         self._file.write(_lines([_text(row)]))
@@ -95,10 +96,10 @@ def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
         return []
     types = get_type_hints(kind)
     try:
-        whole, _, _torn = file.read_text(encoding="utf-8").rpartition("\n")
+        whole, _, _torn = files.read(file).decode().rpartition("\n")
         rows = csv.DictReader(io.StringIO(whole))
         return [kind(**{name: types[name](row[name]) for name in kind._fields}) for row in rows]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
         raise SolverError(f"{file} is damaged: {error}; without it, the run can only start again") from error
 
 
@@ -147,7 +148,12 @@ class TensorBoard:
     def __init__(self, folder: Path, start: int):
         if not start:
             shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+            with files.opened_in(folder.parent, folder.name):  # it is no link
+                pass
+        except OSError as error:
+            raise SolverError(f"cannot write into {folder}: {error.strerror}") from error
         self._file = RecordWriter(str(folder / f"events.out.tfevents.{time.time():.6f}.{platform.node()}"))
         self._flushed = -math.inf
         self._add(file_version="brain.Event:2")

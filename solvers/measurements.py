@@ -9,6 +9,7 @@ import io
 import json
 from pathlib import Path
 
+from data_toolkit import files
 from data_toolkit.files import write_atomically
 
 Results = dict[str, float | list[float]]
@@ -30,11 +31,12 @@ class Measurements:
         self.file, self.measured_on = file, measured_on
         self._points: dict[int, tuple[str, Results]] = {}
         try:
-            content = json.loads(file.read_text())
+            content = json.loads(files.read(file))
             points = content["points"]
             if content["measured_on"] == measured_on and content["points_sha256"] == self._sum(points):
-                self._points = {int(iteration): (weights, results) for iteration, (weights, results) in points.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                self._points = {int(iteration): (str(weights), _results(found))
+                                for iteration, (weights, found) in points.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             pass
 
     def missing(self, weights: dict[int, str]) -> list[int]:
@@ -70,6 +72,14 @@ class Measurements:
     def _sum(points: dict) -> str:
         """Tells a changed digit, which is still a number."""
         return sha256(json.dumps(points, sort_keys=True).encode())
+
+
+def _results(found: Results) -> Results:
+    """Results that are some; ValueError or TypeError for what is none, or has a name that a terminal would obey."""
+    if not all(name.isprintable() for name in found):
+        raise ValueError("a name with control characters")
+    return {str(name): [float(value) for value in values] if isinstance(values, list) else float(values)
+            for name, values in found.items()}
 
 
 def line(iteration: int, results: Results) -> str:

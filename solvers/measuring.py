@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from solvers import measurements
+from solvers import measurements, weights
 from solvers.evaluation_progress import EvaluationProgress
 from solvers.measurements import Measurements, Results
 
@@ -58,7 +58,7 @@ class Measuring:
 
     def __init__(self, folder: Path, models: dict[int, Path], made_of: Iterable[str], jobs: list[Job], unit: str, more: int):
         self.folder, self.models, self.jobs = folder, models, jobs
-        self._weights = {iteration: measurements.sha256(model.read_bytes()) for iteration, model in models.items()}
+        self._weights = {iteration: measurements.sha256(weights.content(model)) for iteration, model in models.items()}
         made_of = [text.encode() for text in made_of]
         self._known = [Measurements(folder / job.name, measurements.sha256(*made_of, job.data.encode())) for job in jobs]
         needed = sum(len(known.missing(self._weights)) * job.size for known, job in zip(self._known, jobs, strict=True))

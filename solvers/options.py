@@ -61,6 +61,8 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
                         help="steps from one test on the test images to the next (default: the solver's, or never)")
     Permissions.add_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
+    parser.add_argument("--inexact-resume", action="store_true",
+                        help="resume a net, too, that keeps from step to step what no checkpoint holds")
     threads.add_option(parser)
     parser.add_argument("--wait", action="store_true",
                         help="wait for the end of another process that trains this run; an error otherwise")

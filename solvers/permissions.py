@@ -1,8 +1,9 @@
-"""What a net may do beside computing: run Python code, and read files. Nets come from strangers, so it is little."""
+"""What a command may touch: the files that nets may read, the modules that may run, and what the kernel is told of both."""
 
 import argparse
 import os
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,17 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-import h5py
-
-from data_toolkit import hdf5, isolation
-from data_toolkit.errors import DataError
+from data_toolkit import confinement
 from solvers import data_layers
 from solvers.engine import caffe
 from solvers.errors import SolverError
 
 pb = caffe.proto.caffe_pb2
 
-OURS = "layers"
 MANY = 4  # files of one folder that are asked for one by one
 
 
@@ -34,10 +31,13 @@ class Permissions:
         Python modules, besides our own layers, from which layers may come.
     folders : tuple of Path
         Files and folders below which layers may read.
+    unconfined : bool
+        Whether the kernel is left out of it.
     """
 
     modules: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
+    unconfined: bool = False
 
     @staticmethod
     def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,38 +45,63 @@ class Permissions:
                             help="a Python module whose layers may run; only our own may otherwise")
         parser.add_argument("--allow-path", action="append", default=[], type=Path, metavar="PATH",
                             help="what data layers may read besides the folders of setting, runs and data")
+        Permissions.add_unconfined(parser)
+
+    @staticmethod
+    def add_unconfined(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--unconfined", action="store_true",
+                            help="let this process, and the modules that are allowed, do all that you may: docs/security.md")
 
     @classmethod
     def from_options(cls, args: argparse.Namespace, *folders: Path) -> Self:
         """The modules and paths of the options, and `folders`."""
-        return cls(tuple(args.allow_module), tuple(path.resolve() for path in (*folders, *args.allow_path)))
+        modules, paths = vars(args).get("allow_module", ()), vars(args).get("allow_path", ())
+        return cls(tuple(modules), tuple(path.resolve() for path in (*folders, *paths)), args.unconfined)
 
-    def check(self, *nets: pb.NetParameter, weights: Iterable[str] = ()) -> None:
-        """Check all layers of nets, of any phase, and the weights that a solver begins with.
+    def confine(self, read: Iterable[Path] = (), write: Iterable[Path] = (), emptied: Iterable[Path] = (), gpus: bool = False,
+                processes: bool = False, network: bool = False, signals: bool = False) -> None:
+        """Let the kernel hold this process to `folders`, the installation and what is named here; a line says where it cannot.
 
-        Raises
-        ------
-        SolverError
-            For a layer that would run other code, write a file, or read one elsewhere; it names the options that allow it,
-            those of all files at once.
+        Parameters
+        ----------
+        read, write : iterable of Path
+            Folders that may be written are made if need be.
+        emptied : iterable of Path
+            Folders in which empty folders may be removed.
+        gpus : bool
+            Whether GPUs are used: their devices are open then, and so is what several of them talk through.
+        processes : bool
+            Whether processes of our own are still to be started; they are confined as this one.
+        network : bool
+        signals : bool
+            Whether processes of our own that are there may still be ended.
+        """
+        if self.unconfined:
+            return
+        write = list(write)
+        for folder in write:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SolverError(f"cannot make the folder {folder}: {error.strerror}") from error
+        imported = [Path(path or ".") for path in sys.path] if self.modules else []
+        missing = confinement.confine([*read, *self.folders, *imported, *confinement.installation()],
+                                      [*write, *(confinement.gpu_devices() if gpus else ())], emptied,
+                                      confinement.interpreter() if processes or gpus else (), network or gpus, signals)
+        if missing:
+            print(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
+
+    def check_paths(self, nets: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
+        """Check what all layers of nets, of any phase, and a solver's `weights` would read.
+
+        The kernel would refuse it too; this names all files at once, with the options that allow them.
         """
         _real_folder.cache_clear()  # links may have changed
         refused: dict[str, list[str]] = {}  # paths, by who would read them
         for layer in (layer for net in nets for layer in net.layer):
-            where = f"layer '{layer.name}' ({layer.type})"
-            module = layer.python_param.module
-            if layer.type == "Python" and module not in (OURS, *self.modules):
-                raise SolverError(f"{where} would run code of the module {module!r}: give --allow-module {module} if you "
-                                  "trust the net")
-            if layer.type == "HDF5Output":
-                raise SolverError(f"{where} would write {layer.hdf5_output_param.file_name!r}: remove it; a run writes only "
-                                  "into its own folder")
             for path in (*data_layers.paths(layer), *data_layers.listed(layer)):
                 if not self._allows(path):
-                    refused.setdefault(where, []).append(path)
-            if layer.type == "HDF5Data" and where not in refused:
-                for path in data_layers.listed(layer):
-                    _check_hdf5(path, layer.top, where)
+                    refused.setdefault(f"layer '{layer.name}' ({layer.type})", []).append(path)
         for path in (path for names in weights for path in names.split(",")):
             if not self._allows(path):
                 refused.setdefault("the solver", []).append(path)
@@ -97,6 +122,11 @@ class Permissions:
 NOTHING = Permissions()
 
 
+def nearest(path: Path) -> Path:
+    """A folder, or the one in which a file or a missing folder is looked for."""
+    return path if path.is_dir() else path.absolute().parent
+
+
 def _refusal(refused: dict[str, list[str]]) -> str:
     """What is said of paths, by who would read them."""
     who = ", ".join(f"{reader} would read {' and '.join(paths)}" for reader, paths in refused.items())
@@ -114,7 +144,7 @@ def _few(paths: list[str]) -> list[str]:
 
 
 def _real_path(path: str) -> Path:
-    """Where a path leads, links followed; those of a million images in few folders in reasonable time."""
+    """Where a path leads, links followed; the links of a folder are looked up once for a million images in it."""
     folder, name = os.path.split(os.path.join(os.getcwd(), path))
     inside = _real_folder(folder) / name
     return inside.resolve() if name in ("", "..") or inside.is_symlink() else inside
@@ -123,17 +153,3 @@ def _real_path(path: str) -> Path:
 @lru_cache(maxsize=None)
 def _real_folder(path: str) -> Path:
     return Path(path).resolve()
-
-
-def _check_hdf5(path: str, tops: Iterable[str], where: str) -> None:
-    """An HDF5 file may say that its content lies in other files."""
-    def look() -> dict:
-        with h5py.File(path) as file:
-            for top in tops:
-                hdf5.array(file, top)
-        return {}
-
-    try:
-        isolation.arrays(look)
-    except DataError as error:
-        raise SolverError(f"{where} reads {path}: {error}") from error

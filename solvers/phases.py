@@ -34,3 +34,30 @@ def _meets(state: pb.NetState, rule: pb.NetStateRule) -> bool:
         or set(rule.stage) - set(state.stage)
         or set(rule.not_stage) & set(state.stage)
     )
+
+
+def nets_of(net: pb.NetParameter, solver: pb.SolverParameter, shared: bool) -> list[pb.NetParameter]:
+    """The nets that a solver makes, in Caffe's order and each with its state: the one it trains, then those it tests.
+
+    Parameters
+    ----------
+    net : caffe_pb2.NetParameter
+        What it trains.
+    solver : caffe_pb2.SolverParameter
+        Its test nets are in ``test_net_param``.
+    shared : bool
+        Whether `net` makes those test nets too for which the solver has a test_iter but no net.
+    """
+    described = [net, *solver.test_net_param]
+    described += [net] * (len(solver.test_iter) - len(solver.test_net_param) if shared else 0)
+    nets = []
+    for number, param in enumerate(described):
+        nets.append(pb.NetParameter())
+        nets[-1].CopyFrom(param)
+        if not number:
+            nets[-1].state.CopyFrom(train_state(net, solver))
+            continue
+        nets[-1].state.phase = pb.TEST
+        if number <= len(solver.test_state):
+            nets[-1].state.MergeFrom(solver.test_state[number - 1])
+    return nets

@@ -14,6 +14,7 @@ from solvers import curves
 from solvers.dynamics import FILE, Dynamics
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.logs import read_log
+from solvers.permissions import Permissions, nearest
 
 LEGEND_LINE = 0.2  # inches
 WINDOW = 100  # steps that a point of a curve is the mean of, at most
@@ -65,8 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = CommandLine(prog="python -m solvers.plot_dynamics", description=__doc__.splitlines()[0])
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder with dynamics.csv")
     parser.add_argument("--output", type=Path, default=Path("dynamics.png"), metavar="FILE", help="default dynamics.png")
+    Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     try:
+        Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.output)])
         rows = {str(run): read_log(run / FILE, Dynamics) for run in args.runs}
         if empty := [run for run, values in rows.items() if not values]:
             raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes one every ten steps, or every "

@@ -1,16 +1,20 @@
 """Read prototxt files so that a mistake is reported with file, line and the nearest right word."""
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from data_toolkit import files
 from layers.did_you_mean import did_you_mean
 from solvers.errors import SolverError
 
-MAX_CHARACTERS, MAX_DEPTH = 20_000_000, 50  # a ResNet-110 has 200,000 characters and is nested 4 deep
+MAX_BYTES = 20_000_000  # a ResNet-110 has 200,000
 M = TypeVar("M", bound=Message)
 
 
@@ -22,29 +26,41 @@ def read(path: Path, message: M) -> M:
     SolverError
         If the file cannot be read, or does not parse: Caffe itself would abort the process.
     """
+    content = read_text(path)
     try:
-        content = path.read_text(encoding="utf-8")
-        check_size(path, content)
-        return text_format.Parse(content, message)
-    except OSError as error:
-        raise SolverError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SolverError(f"{path} is not a text file, so not a prototxt") from error
+        text_format.Parse(content, message)
     except text_format.ParseError as error:
         reason = re.sub(r"^\d+:\d+ : ", "", str(error))
         raise SolverError(f"{path}:{error.GetLine()}: {reason}{_suggestion(reason, message)}") from error
+    except RecursionError as error:
+        raise SolverError(f"{path} is nested too deeply for a net") from error
+    except (ValueError, OverflowError) as error:  # of a number, in some versions of protobuf
+        raise SolverError(f"{path}: {error}") from error
+    if missing := message.FindInitializationErrors():
+        raise SolverError(f"{path} lacks {', '.join(missing)}")
+    return message
 
 
-def check_size(path: Path, content: str) -> None:
-    """Raise SolverError for what is too large or nested too deeply to be a net: its parser would recurse without limit."""
-    if len(content) > MAX_CHARACTERS:
-        raise SolverError(f"{path} has {len(content)} characters, but a prototxt at most {MAX_CHARACTERS}")
-    depth = deepest = 0
-    for bracket in re.findall(r"[{}<>]", content):
-        depth += 1 if bracket in "{<" else -1
-        deepest = max(deepest, depth)
-    if deepest > MAX_DEPTH:
-        raise SolverError(f"{path} is nested {deepest} deep, but a net at most {MAX_DEPTH}")
+def read_text(path: Path) -> str:
+    """The text of a prototxt file; see `read` for errors."""
+    try:
+        return files.read(path, MAX_BYTES).decode()
+    except PermissionError as error:
+        raise SolverError(f"cannot read {path}: {error.strerror}; if it lies in none of the folders of setting, runs and "
+                          f"data, give --allow-path {path}") from error
+    except OSError as error:
+        raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SolverError(f"{path} is not a text file, so not a prototxt") from error
+
+
+@contextmanager
+def in_memory(message: Message) -> Iterator[str]:
+    """The name of a file with the message as prototxt, in memory: Caffe reads nets and solvers from files only."""
+    with open(os.memfd_create("prototxt"), "w") as file:
+        file.write(text(message))
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 def _suggestion(reason: str, message: Message) -> str:

@@ -1,104 +1,155 @@
-"""Make a solver in a process that may die of it: Caffe's checks end the process, and no check of ours foresees all."""
+"""Make nets in a process that may die of it: Caffe's checks end the process, and no check of ours foresees all."""
 
-import multiprocessing
-import os
 import re
 import signal
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 
-from data_toolkit import isolation
-from solvers import data_layers, gpus, inputs
+import h5py
+import numpy as np
+
+from data_toolkit import hdf5, isolation
+from data_toolkit.errors import DataError
+from solvers import data_layers, gpus, losses, weights
 from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
-from solvers.phases import train_state
-from solvers.run import Run
-from solvers.setting import Setting
+from solvers.phases import layers_in
 
 pb = caffe.proto.caffe_pb2
 
 FLOAT = 4  # bytes
-REFUSED = 3  # the exit code of a child that has found what is wrong
+SHARING = ("Split", "Flatten", "Reshape", "Input")  # their tops take no memory of their own, or are fed
 
 
-def rehearse(setting: Setting, solver: pb.SolverParameter, devices: Sequence[int] = ()) -> None:
-    """Make the solver and its nets once and read a batch, in a child process, before anything is written for the run.
+def rehearse(name: Path, nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None = None,
+             devices: Sequence[int] = ()) -> None:
+    """Make nets once, the first of them as `solver` makes them, and let their data layers read a batch; see `admission.admit`.
 
-    Parameters
-    ----------
-    setting : Setting
-    solver : caffe_pb2.SolverParameter
-        From `run.resolve_solver`.
-    devices : sequence of int
-        The GPUs of the run, the first of which is used; none for the CPU. How much memory there is, is seen on the CPU only.
+    On the CPU, they get no more memory than there is.
 
     Raises
     ------
     SolverError
-        With Caffe's reason if it ends the process over them; if a label that was read is none of the net's outputs, or the
-        net needs more memory than there is.
+        With Caffe's reason if it ends the process over them; if a label that was read is none of a net's outputs, or the net
+        needs more memory than there is.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder), setting, solver, {})
-        run.write()
-        said = Path(folder) / "said"
-        code = _in_new_process(run, said, devices) if devices else _in_fork(run, said)
-        output = said.read_text(errors="replace") if said.exists() else ""
-    if code == REFUSED:
-        raise SolverError(output.splitlines()[-1])
-    if code < 0:
-        raise SolverError(f"Caffe refuses {setting.folder}: {reason(output) or crash(-code)}")
+    available = None if devices else available_memory()
+    ended = isolation.run(partial(_make, nets, solver, available, tuple(devices)[:1]), None, available, fresh=bool(devices),
+                          gpus=bool(devices))
+    if ended.code == isolation.REFUSED:
+        raise SolverError(ended.content.decode())
+    if ended.code is None:
+        raise SolverError(f"Caffe refuses {name}: it cannot be made within {isolation.MAX_SECONDS} s")
+    if ended.code:
+        raise SolverError(f"Caffe refuses {name}: {reason(ended.said) or crash(-ended.code)}")
 
 
-def _in_fork(run: Run, said: Path) -> int:
-    """The exit code of a fork of this process that makes the net on the CPU."""
-    available = available_memory()
-    child = os.fork()
-    if not child:
-        _make(run, said, available, ())
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def _in_new_process(run: Run, said: Path, devices: Sequence[int]) -> int:
-    """The same on a GPU: CUDA does not survive a fork, and reserves more addresses than there is memory."""
-    child = multiprocessing.get_context("spawn").Process(target=_make, args=(run, said, None, devices[:1]))
-    child.start()
-    child.join()
-    return child.exitcode
-
-
-def _make(run: Run, said: Path, available: int | None, devices: Sequence[int]) -> None:
-    """The child: make the solver with at most the available memory, and end; what is said goes to a file."""
-    code = 1
+def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, available: int | None,
+          devices: Sequence[int]) -> dict:
+    """In the process: what is wrong is a DataError."""
+    caffe.init_log(0, True)  # all that it says: the layer that it was at
     try:
-        output = os.open(said, os.O_WRONLY | os.O_CREAT)
-        for stream in 1, 2:
-            os.dup2(output, stream)
-        if available is not None:
-            isolation.limit_memory(available)
-        caffe.init_log(0, True)  # all that it says: the layer that it was at
-        gpus.prepare(devices)
-        net = caffe.get_solver(str(run.solver_file)).net
-        for number, layer in enumerate(net.layers):
-            if layer.type in data_layers.PARAMETERS:
-                net._forward(number, number)  # waits for the first batch, which another thread reads
-        inputs.check_first_batch(net, run.setting.net, train_state(run.setting.net, run.solver))
-        needed = least_memory(net)
+        for layer in (layer for net in nets for layer in net.layer if layer.type == "HDF5Data"):
+            for file in data_layers.listed(layer):
+                _hdf5(file, tuple(layer.top), layer.name)
+        gpus.prepare(list(devices))
+        made = []
+        if solver is not None:
+            trained = weights.make_solver(solver)
+            made = [trained.net, *trained.test_nets]
+        made += [weights.build(net) for net in nets[len(made):]]
+        for net, param in zip(made, nets, strict=True):
+            for number, layer in enumerate(net.layers):
+                if layer.type in data_layers.PARAMETERS:
+                    net._forward(number, number)  # waits for the first batch, which another thread reads
+            check_labels(net, param)
+        needed = sum(map(least_memory, made, nets))
         if available is not None and needed > available:
             raise SolverError(f"the net needs at least {needed >> 20} MB of memory, and {available >> 20} MB are available: "
                               "make the batch or the layers smaller")
-        code = 0
+        if solver is not None and not any(made[0].blob_loss_weights.values()):
+            raise SolverError("the net has no loss, so that nothing would be trained: a Python layer is one where it has a "
+                              "loss_weight")
     except SolverError as error:
-        os.write(output, f"\n{error}".encode())
-        code = REFUSED
-    finally:
-        os._exit(code)  # an exception, of a Python layer, will come again in the parent, where it is seen
+        if not isinstance(error.__cause__, SystemError):
+            raise DataError(str(error)) from error
+    except Exception:  # of a Python layer, as the SystemError above: it comes again in the parent, where it is seen
+        pass
+    return {}
 
 
-def least_memory(net: caffe.Net) -> int:
-    """Bytes that training a net takes at the very least: weights, their gradients and momentum, and the largest blob."""
-    return FLOAT * (3 * count_weights(net) + max((blob.count for blob in net.blobs.values()), default=0))
+def least_memory(net: caffe.Net, param: pb.NetParameter) -> int:
+    """Bytes that training a net takes at the very least: weights, their gradients and momentum, and what its layers make."""
+    shared = {top for layer in param.layer if layer.type in SHARING for top in layer.top}
+    made = (blob.count for name, blob in net.blobs.items() if name not in shared and "_split_" not in name)
+    return FLOAT * (3 * count_weights(net) + sum(made))
+
+
+def check_labels(net: caffe.Net, param: pb.NetParameter, fed: np.ndarray | None = None) -> None:
+    """Check that every label is one of the net's outputs. Stock Caffe would read past the end of its scores.
+
+    A weighting that has to know the number of classes must have the net's.
+
+    Parameters
+    ----------
+    net : caffe.Net
+        Built, and its data layers over databases have read a batch.
+    param : caffe_pb2.NetParameter
+        What it was built from.
+    fed : numpy.ndarray, optional
+        The labels of the data set, integers, for nets whose ``label`` the driver fills.
+
+    Raises
+    ------
+    SolverError
+        Naming layer, label and number of outputs.
+    """
+    layers = list(layers_in(param, param.state))
+    for layer in filter(losses.is_softmax_loss, layers):
+        given = losses.parameters(layer)
+        outputs = net.blobs[layer.bottom[0]].data.shape[given.get("axis", 1)]
+        classes = losses.weighting_of(layer).parameters.get("classes")
+        if classes not in (None, outputs):
+            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
+                              f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
+        for source, labels in _labels(layer.bottom[1], layers, net, fed):
+            wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
+            if "ignore_label" in given:
+                wrong &= labels != given["ignore_label"]
+            if wrong.any():
+                raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores {outputs} "
+                                  f"classes, 0 to {outputs - 1}")
+
+
+def _labels(blob: str, layers: list[pb.LayerParameter], net: caffe.Net,
+            fed: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+    """The labels that will reach a blob, with the name of where they come from; none where that cannot be told."""
+    maker = next((layer for layer in layers if blob in layer.top), None)
+    match maker.type if maker is not None else "Input":
+        case "Input":
+            if fed is not None:
+                yield "the training data", fed
+        case "Data" | "WindowData":
+            yield f"the first batch of {blob!r}", net.blobs[blob].data
+        case "HDF5Data":
+            for name in data_layers.listed(maker):
+                yield name, _hdf5(name, tuple(maker.top), maker.name)[blob][()]
+        case "ImageData":
+            lines = [line.split()[-1] for line in data_layers.lines(maker.image_data_param.source) if line.strip()]
+            with suppress(ValueError):  # atoi of Caffe's takes anything
+                yield maker.image_data_param.source, np.array([float(label) for label in lines])
+
+
+@cache
+def _hdf5(name: str, tops: tuple[str, ...], layer: str) -> dict[str, h5py.Dataset]:
+    """The arrays of an HDF5 file that a layer reads, all of which must lie in the file itself."""
+    try:
+        file = h5py.File(name)  # open until the process ends
+        return {top: hdf5.array(file, top) for top in tops}
+    except (DataError, OSError, RuntimeError) as error:
+        raise SolverError(f"layer '{layer}' (HDF5Data) reads {name}: {error}") from error
 
 
 def reason(output: str) -> str:
@@ -109,7 +160,8 @@ def reason(output: str) -> str:
 
 
 def crash(number: int) -> str:
-    return f"it crashes on it ({signal.Signals(number).name}): is a file that its layers read damaged?"
+    known = number in signal.valid_signals()
+    return (f"it crashes on it ({signal.Signals(number).name if known else number}): is a file that its layers read damaged?")
 
 
 def available_memory() -> int | None:

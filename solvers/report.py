@@ -16,6 +16,7 @@ from data_toolkit.errors import DataError
 from data_toolkit.files import write_atomically
 from solvers import report_data, results, run_folders, tables
 from solvers.errors import CommandLine, SolverError, failed
+from solvers.permissions import Permissions, nearest
 from solvers.results import Result, percent, points
 
 PAGE = Path(__file__).parent / "report_page"
@@ -74,9 +75,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", metavar="FOLDER", nargs="+", help="run folders, or folders with some below; globs, too")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default %(default)s")
     parser.add_argument("--title", default="Example weighting under label noise", help="default %(default)r")
+    Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     try:
-        found, refused = run_folders.read(run_folders.find(args.folders))
+        folders = run_folders.expanded(args.folders)
+        Permissions.from_options(args, *folders).confine(write=[nearest(args.output)])
+        found, refused = run_folders.read(run_folders.find(folders))
         shown, left = run_folders.distinct(found)
         remarks = [f"not shown: {reason}" for reason in (*refused, *left)]
         if not shown:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from data_toolkit import files
 from data_toolkit.commands import command
 from layers.table import BY_NAME, OWN
 from solvers import config, published
@@ -206,7 +207,10 @@ def read_accuracy(path: Path, run: Path | None = None) -> Curve:
         If there is none, or at the first line that is not `iter: %d, accuracy: %.4f` or goes back in iterations. More
         results may follow the accuracy.
     """
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    try:
+        lines = files.read(path).decode(errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
     if not lines:
         state = "empty" if path.is_file() else "no"
         raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [run or path.parent])} first")

@@ -21,13 +21,14 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+from data_toolkit import files
 from data_toolkit.files import write_atomically
 from layers.table import OWN
-from solvers import config, prototext
+from solvers import config, prototext, weights
 from solvers.checkpoints import FOLDER, Checkpoints
 from solvers.engine import caffe
 from solvers.errors import SolverError
-from solvers.setting import Setting
+from solvers.setting import Setting, put_test_nets_in
 
 pb = caffe.proto.caffe_pb2
 
@@ -85,7 +86,7 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
 
     Where another process has it, wait for that one's end, or raise SolverError.
     """
-    file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    file = files.open_in(folder, ".lock", os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,8 +97,7 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
                     f"{folder}: another process ({other}) trains there: wait for its end, or stop it") from None
             print(f"{folder}: waiting for the end of another process ({other}) that trains there", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
-        for unfinished in folder.glob(".*.*"):  # a killed process was writing it
-            unfinished.unlink()
+        files.remove_unfinished(folder)  # a killed process was writing it
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()} on {platform.node()}".encode())
         yield
@@ -147,6 +147,7 @@ class Run:
         then = prototext.read(self.folder / "train.prototxt", pb.NetParameter())
         self._same("train.prototxt", then, self.setting.net)
         then = prototext.read(self.solver_file, pb.SolverParameter())
+        put_test_nets_in(then, self.solver_file)  # runs of before named them
         self._same("solver.prototxt", _lasting(then), _lasting(self.solver))
         then, now = before.get("threads"), self.config["threads"]
         if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
@@ -164,12 +165,12 @@ class Run:
 
     def write(self) -> None:
         """Write into the folder what the run is made from."""
-        solver = pb.SolverParameter()
-        solver.CopyFrom(self.solver)
-        setattr(solver, "net" if self.setting.shared_net else "train_net", str(self.folder / "train.prototxt"))
-        if solver.test_interval:  # the driver tests, not Caffe: see testing.py
-            solver.test_interval, solver.test_initialization = 2**31 - 1, False
-        solver.snapshot_prefix = Checkpoints(self.folder).snapshot_prefix()
+        solver = self.for_caffe()
+        for field in "net_param", "train_net_param":
+            if solver.HasField(field):
+                solver.ClearField(field)
+                setattr(solver, field.removesuffix("_param"), str(self.folder / "train.prototxt"))
+        solver.weights[:] = self.solver.weights
         net, solver = prototext.text(self.setting.net), prototext.text(solver)
         about = self.config | {
             "net_sha256": _sha256(net),
@@ -180,8 +181,32 @@ class Run:
         write_atomically(self.folder / "train.prototxt", net)
         write_atomically(self.solver_file, solver)
         if self.setting.test_net is not None:
-            shutil.copyfile(self.setting.test_net, self.folder / "test.prototxt")
+            write_atomically(self.folder / "test.prototxt", prototext.text(self.setting.test_net))
         write_atomically(self.folder / config.FILE, json.dumps(about, indent=2) + "\n")
+
+
+    def for_caffe(self) -> pb.SolverParameter:
+        """The solver with its net in it; the driver tests, loads weights and names checkpoints, not Caffe."""
+        return for_caffe(self.setting, self.solver, Checkpoints(self.folder).snapshot_prefix())
+
+    def make_solver(self) -> caffe.SGDSolver:
+        """The solver as Caffe makes it, with the weights that its file names; see `weights` for errors."""
+        solver = weights.make_solver(self.for_caffe())
+        for names in self.solver.weights:
+            weights.begin_with(solver.net, names)
+        return solver
+
+
+def for_caffe(setting: Setting, solver: pb.SolverParameter, snapshot_prefix: str = "") -> pb.SolverParameter:
+    """See `Run.for_caffe`."""
+    whole = pb.SolverParameter()
+    whole.CopyFrom(solver)
+    getattr(whole, "net_param" if setting.shared_net else "train_net_param").CopyFrom(setting.net)
+    if whole.test_interval:  # see testing.py
+        whole.test_interval, whole.test_initialization = 2**31 - 1, False
+    whole.ClearField("weights")
+    whole.snapshot_prefix = snapshot_prefix
+    return whole
 
 
 def resolve_solver(given: pb.SolverParameter, seed: int | None, max_iter: int | None,

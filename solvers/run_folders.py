@@ -11,21 +11,26 @@ from solvers.errors import SolverError
 from solvers.results import Result
 
 
-def find(named: Iterable[str]) -> Iterator[Path]:
-    """The run folders in and below folders, each once.
+def expanded(named: Iterable[str]) -> list[Path]:
+    """The folders that are meant: for where no shell has expanded globs.
 
     Parameters
     ----------
     named : iterable of str
-        Folders, or globs of folders: for where no shell has expanded them.
+        Folders, or globs of folders.
 
     Raises
     ------
     SolverError
         If one of the folders is not there, or a glob matches none.
     """
+    return [folder for name in named for folder in _folders(str(name))]
+
+
+def find(tops: Iterable[Path]) -> Iterator[Path]:
+    """The run folders in and below folders, each once."""
     seen = set()
-    for top in (folder for name in named for folder in _folders(str(name))):
+    for top in tops:
         for path, folders_in, files in os.walk(top):
             folders_in.sort()
             if config.FILE in files:

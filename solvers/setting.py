@@ -1,18 +1,19 @@
 """A setting: a folder with a solver and the net that it names, found and read without changing a byte of either."""
 
 import dataclasses
-import subprocess
-import tempfile
 from pathlib import Path
 
+import numpy as np
 from google.protobuf import text_format
 
+from data_toolkit import isolation
+from data_toolkit.errors import DataError
 from layers.did_you_mean import did_you_mean
 from solvers import data_layers, prototext
+from solvers.admission import check_types
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.published import LAMBDAS
-from solvers.validate import check_types
 
 pb = caffe.proto.caffe_pb2
 
@@ -32,14 +33,14 @@ class Setting:
         parent folder comes before it: there it tells lambda.
     folder : Path
     solver : caffe_pb2.SolverParameter
-        Its files are those found; its train net is in `net` instead.
+        Its weights are the files found; its train net is in `net` instead, its test nets are in ``test_net_param``.
     net : caffe_pb2.NetParameter
     net_file : Path
         Where the net was read: the file that the solver names, or the solver's own.
     shared_net : bool
         Whether the solver's test nets are made from `net` too (Caffe's ``net`` as against ``train_net``).
-    test_net : Path or None
-        The folder's test.prototxt, from images to probabilities.
+    test_net : caffe_pb2.NetParameter or None
+        In the folder's test.prototxt, from images to probabilities.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Setting:
     net: pb.NetParameter
     net_file: Path
     shared_net: bool
-    test_net: Path | None
+    test_net: pb.NetParameter | None
 
 
 def load(path: Path) -> Setting:
@@ -71,13 +72,13 @@ def load(path: Path) -> Setting:
         net_file = file.resolve()
         net = upgraded(getattr(solver, field), file)
     else:
-        net_file = Path(find_file(getattr(solver, field), folder, file)).resolve()
+        net_file = Path(find_file(getattr(solver, field), folder, file))
         net = read_net(net_file)
     solver.ClearField(field)
+    put_test_nets_in(solver, file)
     for own in (net, *solver.test_net_param):
         for layer in own.layer:
             data_layers.locate(layer, folder)
-    solver.test_net[:] = [find_file(name, folder, file) for name in solver.test_net]
     solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
                          for names in solver.weights]
     name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
@@ -85,7 +86,7 @@ def load(path: Path) -> Setting:
         name = f"{folder.parent.name}/{name}"
     test_net = folder / "test.prototxt"
     return Setting(name, folder, solver, net, net_file, not field.startswith("train"),
-                   test_net if test_net.is_file() else None)
+                   read_net(test_net) if test_net.is_file() else None)
 
 
 def describe_net(setting: Setting) -> str:
@@ -129,7 +130,7 @@ def find_file(name: str, folder: Path, named_in: Path) -> str:
     """
     for place in (folder / name, Path(name)):
         if place.is_file():
-            return str(place)
+            return str(place.parent.resolve() / place.name)
     above = next((f"; it is there as seen from {place}: start the command there" for place in folder.parents
                   if (place / name).is_file()), "")
     raise SolverError(f"{named_in} names {name}, which is neither in the solver's own folder ({folder}) nor in the "
@@ -142,23 +143,29 @@ def read_net(file: Path) -> pb.NetParameter:
         return upgraded(prototext.read(file, pb.NetParameter()), file)
     except SolverError:
         try:
-            content = file.read_text(encoding="utf-8")
-            prototext.check_size(file, content)
-            net = text_format.Parse(content, pb.NetParameter(), allow_unknown_field=True)
-        except (OSError, SolverError, ValueError, text_format.ParseError):
+            net = text_format.Parse(prototext.read_text(file), pb.NetParameter(), allow_unknown_field=True)
+        except (SolverError, RecursionError, ValueError, text_format.ParseError):
             net = pb.NetParameter()
         check_types(layer for layer in net.layer if layer.type)
         raise
 
 
 def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
-    """A net with `layers` of Caffe's formats before 2014 in today's, by Caffe's own tool; others as they are."""
+    """A net with `layers` of Caffe's formats before 2014 in today's, by Caffe's own code; others as they are."""
     if not net.layers:
         return net
-    with tempfile.TemporaryDirectory() as folder:
-        old, new = Path(folder) / "old.prototxt", Path(folder) / "new.prototxt"
-        old.write_text(prototext.text(net))
-        done = subprocess.run([Path(caffe.__file__).parents[2] / "bin/upgrade_net_proto_text", old, new], capture_output=True)
-        if done.returncode < 0 or not new.is_file():
-            raise SolverError(f"{file} has `layers` of an old Caffe, which cannot be upgraded: write them as `layer`")
-        return prototext.read(new, pb.NetParameter())
+    try:
+        [new] = isolation.arrays(lambda: {"net": np.frombuffer(caffe._caffe.upgrade_net(net.SerializeToString()), np.uint8)}
+                                 ).values()
+        return pb.NetParameter.FromString(new.tobytes())
+    except DataError as error:
+        raise SolverError(f"{file} has `layers` of an old Caffe, which cannot be upgraded: write them as `layer`") from error
+
+
+def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
+    """Put the test nets that a solver file names into the solver, after those in it already: Caffe's order."""
+    nets = [upgraded(net, file) for net in solver.test_net_param]
+    nets += [read_net(Path(find_file(name, file.resolve().parent, file))) for name in solver.test_net]
+    for field in "test_net", "test_net_param":
+        solver.ClearField(field)
+    solver.test_net_param.extend(nets)

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers import classifier, data_layers, losses, prototext, setting, validate, weights
+from solvers import admission, classifier, data_layers, losses, prototext, setting, weights
 from solvers.engine import caffe
 from solvers.errors import SolverError
-from solvers.phases import layers_in
+from solvers.phases import layers_in, nets_of
 
 pb = caffe.proto.caffe_pb2
 
@@ -44,29 +44,25 @@ def read(run: Path) -> list[TestNet]:
     Raises
     ------
     SolverError
-        If there is none, a number of batches is missing, or `validate.check_net` refuses a net.
+        If there is none, a number of batches is missing, or `admission.check_net` refuses a net.
     """
     train = setting.read_net(run / "train.prototxt")
     if (run / "test.prototxt").is_file() or _is_fed(train):
         return [TestNet(classifier.read(run))]
     solver = prototext.read(run / "solver.prototxt", pb.SolverParameter())
-    params = [*solver.test_net_param, *map(setting.read_net, map(Path, solver.test_net))]
-    if solver.HasField("net"):  # it makes the others
-        params += [train] * max(1 if not params else 0, len(solver.test_iter) - len(params))
-    if not params:
+    setting.put_test_nets_in(solver, run / "solver.prototxt")
+    shared = solver.HasField("net")
+    if not solver.test_net_param and not shared:
         raise SolverError("the net reads its own data, and the solver names none to test: write net or test_net in place of "
                           "train_net")
+    if shared and not solver.test_net_param and not solver.test_iter:
+        solver.test_iter.append(0)
     nets = []
-    for number, param in enumerate(params):
-        net = pb.NetParameter()
-        net.CopyFrom(param)
-        net.state.phase = pb.TEST
-        if number < len(solver.test_state):
-            net.state.MergeFrom(solver.test_state[number])
+    for number, net in enumerate(nets_of(train, solver, shared)[1:]):
         if not any(layer.type in data_layers.PARAMETERS or not layer.bottom for layer in layers_in(net, net.state)):
             raise SolverError("the net reads its own data, but none in its TEST phase: give it a data layer with "
                               "include { phase: TEST }, or the solver a test_net")
-        validate.check_net(net, net.state)
+        admission.check_net(net, net.state)
         if number >= len(solver.test_iter) or solver.test_iter[number] < 1:
             raise SolverError(f"{run / 'solver.prototxt'} has no test_iter for this net's data: add test_iter: N, the "
                               "batches that are all its images")

@@ -39,6 +39,8 @@ class Tester:
 
     Attributes
     ----------
+    reading : list of (caffe.Net, int)
+        Those nets that read their own data, and how many batches of it a test takes.
     kind : type
         Of the rows of test.csv, for `logs.CsvLog`.
 
@@ -49,7 +51,8 @@ class Tester:
     """
 
     def __init__(self, solver: caffe.SGDSolver, interval: int, nets: Sequence[caffe.Net], names: Sequence[str],
-                 measure: Callable[[], dict[str, float]]):
+                 measure: Callable[[], dict[str, float]], reading: Sequence[tuple[caffe.Net, int]] = ()):
+        self.reading = list(reading)
         self.solver, self.interval, self.nets, self.measure = solver, interval, nets, measure
         columns = {re.sub(r"\W", "_", f"test_{name}"): name for name in names}
         self.kind = NamedTuple("Tested", [("iteration", int), *((column, float) for column in columns)])
@@ -142,4 +145,5 @@ def _unfed(solver: caffe.SGDSolver, interval: int, described: list[test_nets.Tes
                     sums[name] += float(net.blobs[top].data.sum()) / batches
         return sums
 
-    return Tester(solver, interval, nets, list(dict.fromkeys(name for names in tops for name in names.values())), measure)
+    return Tester(solver, interval, nets, list(dict.fromkeys(name for names in tops for name in names.values())), measure,
+                  [(net, count) for net, (_, count) in zip(nets, described, strict=True)])

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from solvers import BLAS_THREADS
 from solvers.engine import caffe
+from solvers.errors import SolverError
 
 # What Caffe was linked with is found through it: OpenMP for its layers, OpenBLAS (some other BLAS has other names).
 _LIBRARIES = ctypes.CDLL(caffe._caffe.__file__)
@@ -24,11 +26,23 @@ def use(number: int | None) -> int:
     """Compute with this many threads from now on, or, without a number, with as many as there are; return how many.
 
     As many as there are: OMP_NUM_THREADS, else all processors that this process may use. To be called before nets are made.
+
+    Raises
+    ------
+    SolverError
+        If OMP_NUM_THREADS is more than MOST, of which OpenMP would die.
     """
     if number is not None:
         _LIBRARIES.omp_set_num_threads(number)
-        if hasattr(_LIBRARIES, "openblas_set_num_threads"):
-            _LIBRARIES.openblas_set_num_threads(number)
+    elif not 1 <= count() <= MOST:
+        raise SolverError(f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}: from 1 to {MOST} threads can be had")
+    if hasattr(_LIBRARIES, "openblas_set_num_threads"):
+        given = BLAS_THREADS if number is None and (BLAS_THREADS or "").isdecimal() else count()
+        _LIBRARIES.openblas_set_num_threads(min(max(1, int(given)), MOST))
+    if BLAS_THREADS is None:  # for processes that are started from now on
+        os.environ.pop("OPENBLAS_NUM_THREADS", None)
+    else:
+        os.environ["OPENBLAS_NUM_THREADS"] = BLAS_THREADS
     return count()
 
 

@@ -19,10 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_toolkit import dataset, prepare
 from data_toolkit.commands import command
 from data_toolkit.dataset import Dataset
 from data_toolkit.errors import DataError
 from solvers import (
+    admission,
     divergence,
     dynamics,
     gpus,
@@ -37,7 +39,6 @@ from solvers import (
     testing,
     threads,
     user_layers,
-    validate,
 )
 from solvers.checkpoints import Checkpoints
 from solvers.dynamics import Dynamics
@@ -46,9 +47,9 @@ from solvers.errors import SolverError, failed
 from solvers.interrupt import Interrupt
 from solvers.logs import CsvLog, Progress, Step, TensorBoard
 from solvers.permissions import Permissions
-from solvers.phases import train_state
-from solvers.rehearsal import rehearse
-from solvers.training_set import TrainingSet
+from solvers.phases import nets_of, train_state
+from solvers.rehearsal import check_labels
+from solvers.training_set import NOISE_SEED, TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
@@ -81,15 +82,15 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     SolverError, data_toolkit.errors.DataError
         If an input is wrong.
     """
+    confine(args)
     computing = threads.use(args.threads)
     devices = gpus.choose(args.gpu)
-    gpus.prepare(devices)
-    labels, chosen, changed, solver_param, allowed, fed, folder = plan(args, devices)
-    seed = solver_param.random_seed
-    state = train_state(chosen.net, solver_param)
     if name := options.of_loss(args)["weighting"]:
         os.environ["CAFFE_WEIGHTING"] = name  # for Python layers of the user's own
-    rehearse(chosen, solver_param, devices)
+    labels, chosen, changed, solver_param, allowed, fed, folder = plan(args, devices)
+    gpus.prepare(devices)
+    seed = solver_param.random_seed
+    state = train_state(chosen.net, solver_param)
 
     new = run.make(folder)
     advice = f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"
@@ -103,25 +104,29 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             return None
         with run.removed_if_refused(new):
             data = load_data(args.data, labels) if fed else None
+            allowed.confine(write=[folder], emptied=[args.runs], gpus=bool(devices))
             this = run.Run(folder, chosen, solver_param, {
                 "setting": chosen.name, **labels.config, "seed": seed, **losses.in_use(chosen.net), "layers": args.layers,
                 "gpus": len(devices) or 1, "threads": computing, "max_iter": solver_param.max_iter, "snapshot": interval,
                 "data_sha256": data and data.fingerprint})
             if start:
                 this.check_resumable()
+                if not args.inexact_resume:
+                    inputs.check_repeatable(chosen.net, state)
             this.write()
 
             caffe.set_random_seed(seed)
             np.random.seed(seed)
-            try:
-                solver = caffe.get_solver(str(this.solver_file))
-            except SystemError as error:
-                raise SolverError("a Python layer of the net cannot be made; see above") from error
-            inputs.check_labels(solver.net, chosen.net, state, data and data.labels)
+            solver = this.make_solver()
+            if data:
+                check_labels(solver.net, nets_of(chosen.net, solver_param, chosen.shared_net)[0], data.labels)
             checkpoints.check_space(solver)
             if start:
                 checkpoints.restore(solver, start)
             tester = testing.tester_of(solver, folder, args.data, args.test_interval, chosen.solver)
+            if start and not fed:
+                tests = [(net, count * (start // tester.interval)) for net, count in tester.reading] if tester else []
+                inputs.fast_forward(solver.net, tests, seed, start, solver_param.iter_size)
             batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
         print(setting.describe_net(chosen))
@@ -136,7 +141,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             print(f"note: {folder / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
             observer = None
         check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
-        with gpus.Others(devices, gpus.Task(folder, fed, labels, args.data, seed, start)) as others:
+        with gpus.Others(devices, gpus.Task(folder, this.make_solver, fed, labels, args.data, seed, start)) as others:
             others.join(solver)
             stopped_by = steps(solver, solver_param, batches, check_loss, observer, tester, others, checkpoints, go_on)
     if not stopped_by:
@@ -197,8 +202,8 @@ class Plan(NamedTuple):
     folder: Path
 
 
-def plan(args: argparse.Namespace, devices: list[int]) -> Plan:
-    """Read and check what a run is to be made from; nothing is written.
+def plan(args: argparse.Namespace, devices: list[int], rehearse: bool = True) -> Plan:
+    """Read and check what a run is to be made from; nothing is written. `rehearse`: see `admission.admit`.
 
     Raises
     ------
@@ -213,8 +218,7 @@ def plan(args: argparse.Namespace, devices: list[int]) -> Plan:
     changed = change_losses(chosen.net, args)
     solver = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
-    fed = check(chosen.net, solver, train_state(chosen.net, solver), labels, allowed)
-    user_layers.check(chosen.net, chosen.folder)
+    fed = check(chosen, solver, labels, allowed, devices, rehearse)
     folder = run.folder_of(args.runs, chosen.name, changed, labels.name, solver.random_seed)
     return Plan(labels, chosen, changed, solver, allowed, fed, folder)
 
@@ -233,20 +237,34 @@ def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
     return changed
 
 
-def check(net: pb.NetParameter, solver: pb.SolverParameter, state: pb.NetState, labels: TrainingSet,
-          allowed: Permissions) -> tuple[str, ...]:
-    """Check net and solver before Caffe does; return the blobs that the driver is to fill."""
-    validate.check_solver(solver)
-    validate.check_net(net, state)
-    others = map(setting.read_net, map(Path, solver.test_net))
-    allowed.check(net, *others, *solver.test_net_param, weights=solver.weights)
-    fed = inputs.fed_blobs(net, state)
+def check(chosen: setting.Setting, solver: pb.SolverParameter, labels: TrainingSet, allowed: Permissions,
+          devices: list[int], rehearse: bool) -> tuple[str, ...]:
+    """Admit the nets of a setting and its solver; return the blobs that the driver is to fill."""
+    nets = nets_of(chosen.net, solver, chosen.shared_net)
+    fed = inputs.fed_blobs(nets[0], nets[0].state)
     if not fed and (labels.rate or labels.file):
         raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "
                           "--noise and --train-data")
     if fed and solver.iter_size > 1:
         raise SolverError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
+    admission.admit(chosen.folder, [*nets, *([chosen.test_net] if chosen.test_net else ())], allowed,
+                    run.for_caffe(chosen, solver), solver.weights, devices, rehearse)
     return fed
+
+
+def confine(args: argparse.Namespace) -> None:
+    """Confine this process to what the arguments name, before it opens any of it; more is taken once the run folder is known.
+
+    CIFAR-100 may have to be downloaded: only then are connections open, and only till then.
+    """
+    if args.released:
+        released.choose(args)
+    setting_folder = args.setting if args.setting.is_dir() else args.setting.parent
+    given = [Path(path) for path in (args.train_data, args.noise_matrix, os.environ.get("CIFAR100_SOURCE")) if path]
+    prepared = dataset.train_name(args.noise_type or "symmetric", args.noise or 0.0, NOISE_SEED)
+    download = not given and not any((args.data / name).is_file() for name in (prepare.ARCHIVE, prepared))
+    Permissions.from_options(args).confine([setting_folder, *given], [args.runs, args.data], gpus=bool(args.gpu),
+                                           network=download)
 
 
 def starting_point(checkpoints: Checkpoints, resume: bool) -> int:
@@ -296,7 +314,7 @@ def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[
         The signal that stopped it early.
     """
     net, start, stop, folder = solver.net, solver.iter, param.max_iter, checkpoints.folder.parent
-    images = next(iter(net.blobs.values())).data.shape[0] * param.iter_size * (len(others.gpus) or 1)
+    images = [*next(iter(net.blobs.values())).data.shape, 1][0] * param.iter_size * (len(others.gpus) or 1)
     with ExitStack() as stack:
         stack.enter_context(closing(batches))
         log = stack.enter_context(closing(CsvLog(folder / "log.csv", start)))

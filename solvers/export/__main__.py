@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 
 from data_toolkit.errors import DataError
-from solvers import threads, weights
+from solvers import config, threads, weights
 from solvers.engine import last_words
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.export import admission, comparison, metadata, writing
@@ -26,6 +26,7 @@ from solvers.export.comparison import Case, Parted
 from solvers.export.graph import OPSET, Shape
 from solvers.export.preprocessing import MeanSubtraction, Preprocessing, Recipe, shown
 from solvers.export.source import Source
+from solvers.permissions import Permissions
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,24 +50,33 @@ def main(argv: list[str] | None = None) -> int:
                         help="where the measurements of a released folder are (default runs)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data, whose images a run is compared on (default data)")
+    Permissions.add_unconfined(parser)
     threads.add_option(parser)
     args = parser.parse_args(argv)
-    threads.use(args.threads)
     try:
+        writing.check_place(args.output, args.net, *([args.weights] if args.weights else []))
+        confine(args)
+        threads.use(args.threads)
         with last_words(f"{args.output} is not written"):
             return export(args)
     except Parted as error:
         failed(error)
         return 1
-    except (SolverError, DataError) as error:
+    except (SolverError, DataError, OSError) as error:
         return failed(error)
     except KeyboardInterrupt:
         return 130
 
 
+def confine(args: argparse.Namespace) -> None:
+    """Let the kernel hold this process to the net, its weights and what else the options name; it writes beside -o only."""
+    around = () if (args.net / config.FILE).exists() or args.weights else (args.net.resolve().parent, args.runs)
+    named = [args.net, *around, args.data, *filter(None, (args.weights, args.classes))]
+    Permissions.from_options(args, *named).confine(write=[args.output.absolute().parent])
+
+
 def export(args: argparse.Namespace) -> int:
     """Do what the options say; return the exit code."""
-    writing.check_place(args.output, args.net, *([args.weights] if args.weights else []))
     if args.weights is None:
         source = sources.of_run(args.net, args.iteration or "last", args.runs)
     elif args.iteration:
@@ -75,7 +85,7 @@ def export(args: argparse.Namespace) -> int:
         source = sources.of_files(args.net, args.weights)
     mean, classes = metadata.mean_of(source, args.mean), metadata.read_classes(args.classes)
     preprocessing = _preprocessing(source, mean) if args.preprocessing else None
-    with admission.upgraded(source.model) as model_file:
+    with admission.upgraded(source.model, args.output.absolute().parent) as model_file:
         shapes = admission.admit(source.net, model_file, source.name)
         net = weights.build(source.net)
         weights.load(net, model_file)

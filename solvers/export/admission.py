@@ -1,18 +1,16 @@
 """What a net and its weights must pass before they are exported, and what is learnt of them: the sizes of all blobs."""
 
-import os
-import subprocess
+import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from data_toolkit import isolation
 from data_toolkit.errors import DataError
-from solvers import rehearsal, validate, weights
+from solvers import admission, rehearsal, setting, weights
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.export import layer_types
@@ -49,12 +47,8 @@ def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
         If a layer cannot be written as ONNX, would read a file or run code, the net is wrong, the weights are not its own,
         or Caffe refuses them.
     """
-    NOTHING.check(net)
-    validate.check_net(net, net.state)
+    admission.admit(Path(given), [net], NOTHING, rehearse=False)
     layer_types.check(layers_in(net, net.state))
-    for layer in net.layer:
-        if layer.blobs:  # of any size: Caffe trusts them
-            raise SolverError(f"layer '{layer.name}' has weights in the prototxt itself: remove its `blobs`")
     own = _shapes(net, model, given)
     try:
         small, large = (_shapes(with_batch(net, batch), model, given) for batch in BATCHES)
@@ -84,46 +78,38 @@ def with_batch(net: pb.NetParameter, batch: int) -> pb.NetParameter:
 
 def _shapes(net: pb.NetParameter, model: Path, given: str) -> dict[str, tuple[int, ...]]:
     """The shapes of a net's blobs, told by a process that makes the net and loads its weights."""
-    with tempfile.TemporaryDirectory() as folder:
-        said = Path(folder) / "said"
-
-        def make() -> dict[str, np.ndarray]:
-            output = os.open(said, os.O_WRONLY | os.O_CREAT)
-            for stream in 1, 2:
-                os.dup2(output, stream)
-            caffe.init_log(0, True)  # all that it says: the layer that it was at
-            try:
-                made = weights.build(net)
-                weights.load(made, model)
-            except SolverError as error:
-                raise DataError(str(error)) from error
-            shapes = [np.array(blob.data.shape, np.int64) for blob in made.blobs.values()]
-            return {"names": np.array(list(made.blobs)), **{f"{number}": shape for number, shape in enumerate(shapes)}}
-
+    def make() -> dict[str, np.ndarray]:
+        caffe.init_log(0, True)  # all that it says: the layer that it was at
         try:
-            found = isolation.arrays(make)
-        except DataError as error:
-            reason = rehearsal.reason(said.read_text(errors="replace")) if said.exists() else ""
-            raise SolverError(f"Caffe refuses {given}: {reason}" if reason else str(error)) from error
-    return {str(name): tuple(map(int, found[f"{number}"])) for number, name in enumerate(found["names"])}
+            made = weights.build(net)
+            weights.load(made, model)
+        except SolverError as error:
+            raise DataError(str(error)) from error
+        shapes = [np.array(blob.data.shape, np.int64) for blob in made.blobs.values()]
+        return {"names": np.array(list(made.blobs)), **{f"{number}": shape for number, shape in enumerate(shapes)}}
+
+    ended = isolation.run(make, None, isolation.MAX_BYTES)
+    if ended.code == isolation.REFUSED:
+        raise SolverError(ended.content.decode())
+    if ended.code is None:
+        raise SolverError(f"Caffe refuses {given}: it cannot be made within {isolation.MAX_SECONDS} s")
+    if ended.code:
+        raise SolverError(f"Caffe refuses {given}: {rehearsal.reason(ended.said) or rehearsal.crash(-ended.code)}")
+    with np.load(io.BytesIO(ended.content), allow_pickle=False) as found:
+        return {str(name): tuple(map(int, found[f"{number}"])) for number, name in enumerate(found["names"])}
 
 
 @contextmanager
-def upgraded(model: Path) -> Iterator[Path]:
-    """A caffemodel of one of Caffe's formats before 2014 as one of today's, in a temporary file; others as they are."""
-    try:
-        is_old = bool(pb.NetParameter.FromString(model.read_bytes()).layers)
-    except OSError as error:
-        raise SolverError(f"cannot read {model}: {error.strerror}") from error
-    except DecodeError as error:
-        raise SolverError(f"{model} is damaged: {error}") from error
-    if not is_old:
+def upgraded(model: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """A caffemodel of one of Caffe's formats before 2014 as one of today's, in a temporary file; others as they are.
+
+    The file lies in a folder of its own in `scratch`, which vanishes; by default where temporary files do.
+    """
+    net = weights.parse(model, pb.NetParameter())
+    if not net.layers:
         yield model
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".") as folder:
         new = Path(folder) / "new.caffemodel"
-        done = subprocess.run([Path(caffe.__file__).parents[2] / "bin/upgrade_net_proto_binary", model, new],
-                              capture_output=True)
-        if done.returncode or not new.is_file():
-            raise SolverError(f"{model} has `layers` of an old Caffe, which cannot be upgraded")
+        new.write_bytes(setting.upgraded(net, model).SerializeToString())
         yield new

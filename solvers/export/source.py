@@ -5,10 +5,9 @@ from pathlib import Path
 
 from data_toolkit.commands import command
 from layers.did_you_mean import did_you_mean
-from solvers import classifier, config, evaluate, prototext, results, setting, user_layers
+from solvers import classifier, config, evaluate, prototext, results, setting
 from solvers.engine import caffe
 from solvers.errors import SolverError
-from solvers.permissions import NOTHING
 
 pb = caffe.proto.caffe_pb2
 
@@ -74,8 +73,6 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
         raise SolverError(f"{run}: its net reads its own data; give a deploy.prototxt, whose inputs are Input layers, and "
                           f"a file of {found.checkpoints.folder}")
     net = found.nets[0].param
-    NOTHING.check(net)
-    user_layers.check(net, run)
     net.state.MergeFrom(classifier.TEST)
     available = found.checkpoints.models()
     if not available:

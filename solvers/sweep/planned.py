@@ -121,7 +121,7 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
         arguments = [*arguments, "--runs", str(runs), "--data", str(data)]
         args = options.parse(arguments, "")
         try:
-            this = train.plan(args, [])
+            this = train.plan(args, [], rehearse=False)
         except (SolverError, DataError) as error:
             raise SolverError(f"{where}: {error}") from error
         name = str(this.folder.relative_to(runs))

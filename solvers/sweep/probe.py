@@ -16,7 +16,8 @@ from typing import NamedTuple
 from solvers import rehearsal
 from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
-from solvers.run import Run
+from solvers.phases import nets_of
+from solvers.run import Run, for_caffe
 from solvers.setting import Setting
 
 pb = caffe.proto.caffe_pb2
@@ -70,9 +71,12 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
     SolverError
         If the nets cannot be made, or do not fit into memory.
     """
-    rehearsal.rehearse(setting, solver)
+    rehearsal.rehearse(setting.folder, nets_of(setting.net, solver, setting.shared_net), for_caffe(setting, solver))
+    bare = pb.SolverParameter()
+    bare.CopyFrom(solver)
+    bare.ClearField("weights")  # Caffe would read them
     with tempfile.TemporaryDirectory() as folder:
-        Run(Path(folder), setting, solver, {}).write()
+        Run(Path(folder), setting, bare, {}).write()
         done = subprocess.run([sys.executable, "-m", __name__, folder, str(steps)], env=environment(threads),
                               capture_output=True, text=True)
     if done.returncode:

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
-from data_toolkit import isolation
+from data_toolkit import confinement, isolation
 from data_toolkit.errors import DataError
 
 
@@ -67,3 +70,37 @@ def test_neither_process_keeps_a_pipe():
     before = len(os.listdir("/proc/self/fd"))
     isolation.arrays(lambda: {})
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(not confinement.abi(), reason="this kernel has no Landlock")
+@pytest.mark.parametrize("attempt", [
+    lambda folder: open(folder / "secret"), lambda folder: open(folder / "new", "w"), lambda folder: socket.socket(),
+    lambda folder: os.execv("/bin/true", ["true"])], ids=["read", "write", "connect", "program"])
+def test_a_reader_can_do_nothing_but_read_its_file(tmp_path, attempt):
+    (tmp_path / "secret").touch()
+    (tmp_path / "given").touch()
+    assert isolation.arrays(lambda: {"x": np.array(open(tmp_path / "given").read())}, [tmp_path / "given"])["x"] == ""
+    with pytest.raises(DataError, match="is damaged: .*(not permitted|denied)"):
+        isolation.arrays(lambda: attempt(tmp_path), [tmp_path / "given"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_reader_cannot_give_back_without_end(monkeypatch):
+    monkeypatch.setattr(isolation, "MAX_BYTES", 1 << 26)
+    with pytest.raises(DataError, match="is damaged"):
+        isolation.arrays(lambda: os.write(1, b"x" * (1 << 28)) and {})
+
+
+def test_a_reader_dies_with_its_parent():
+    code = ("import os, time; from data_toolkit import isolation\n"
+            "isolation.arrays(lambda: print(os.getpid()) or os.write(3, b'%d' % os.getpid()) and time.sleep(60))")
+    ours, theirs = os.pipe()
+    parent = subprocess.Popen([sys.executable, "-c", "import os; os.dup2(%d, 3); " % theirs + code], pass_fds=[theirs])
+    child = os.read(ours, 20).decode()
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{child}"):
+            return
+        time.sleep(0.05)
+    pytest.fail("it goes on")

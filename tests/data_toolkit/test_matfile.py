@@ -5,6 +5,7 @@ import resource
 import shutil
 import string
 import subprocess
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ import pymatreader
 import pytest
 import scipy.io
 
-from data_toolkit import dataset, matfile
+from data_toolkit import dataset, matfile, noise
 from data_toolkit.errors import DataError
 
 
@@ -322,3 +323,11 @@ def test_full_disk(tmp_path, kilobytes):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parent / "corpus").iterdir()), ids=lambda file: file.name)
+def test_what_once_found_something(file):
+    """Mutations that raised other errors, or ended the process. Put new ones there."""
+    read = {".mat": matfile.read, ".npy": noise.read_matrix}[file.suffix]
+    with pytest.raises(DataError, match=file.name):
+        read(file)

@@ -149,7 +149,7 @@ def test_output_that_cannot_be_written_is_found_before_the_work(source, tmp_path
      '(there is symmetric, asymmetric, asymmetric_sl, pair_flip)\n'),
     (["--source", "/no/such"], "error: /no/such does not exist: --source or CIFAR100_SOURCE names an archive of "
                                "CIFAR-100 or its folder\n"),
-    (["--source", __file__], f"error: {__file__} is not a whole archive: "),
+    (["--source", __file__], f"error: {__file__}: is not a whole archive: "),
 ])
 def test_errors_are_one_line_and_exit_code_2(arguments, message, output, capsys):
     assert prepare.main([*arguments, "--output", str(output)]) == 2

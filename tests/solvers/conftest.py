@@ -4,6 +4,7 @@ import pytest
 import tiny
 
 from solvers import threads, train
+from solvers.permissions import Permissions
 
 
 @pytest.fixture
@@ -42,3 +43,12 @@ def threads_as_before():
     number = threads.count()
     yield
     threads.use(number)
+
+
+@pytest.fixture(autouse=True)
+def unconfined(monkeypatch):
+    """Commands that are called in this process leave it as it is; those in a process of their own are confined."""
+    def confine(*_, **__):  # of the same name, by which a process that is started finds the real one
+        pass
+
+    monkeypatch.setattr(Permissions, "confine", confine)

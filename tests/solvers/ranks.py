@@ -56,7 +56,7 @@ def on_the_cpu(join) -> None:
     """Put in what both processes need: the CPU for each GPU, the tiny data set for CIFAR-100, `join` for NCCL."""
     gpus.choose, gpus.prepare = lambda text: [0, 1], lambda devices, rank=0: caffe.set_mode_cpu()
     rehearse = rehearsal.rehearse
-    rehearsal.rehearse = lambda chosen, solver, devices: rehearse(chosen, solver)
+    rehearsal.rehearse = lambda name, nets, solver, devices: rehearse(name, nets, solver)
     gpus.new_uid, gpus.join = lambda: b"", join
     TrainingSet.prepare = TrainingSet.load = lambda self, folder: tiny.dataset()
 

@@ -11,7 +11,7 @@ from solvers import setting as settings
 from solvers.checkpoints import Checkpoints
 from solvers.errors import SolverError
 from solvers.logs import read_log
-from solvers.setting import SETTINGS
+from solvers.setting import SETTINGS, read_net
 
 INPUT_LAYERS = """layer { name: "d" type: "Input" top: "data" input_param { shape { dim: 16 dim: 3 dim: 32 dim: 32 } } }
 layer { name: "l" type: "Input" top: "label" input_param { shape { dim: 16 } } }
@@ -36,7 +36,7 @@ def test_another_depth_is_what_the_generator_writes(name, depth):
 def test_the_same_value_is_no_change():
     found = changed(SETTINGS / "res44_usw", "--depth", 44, "--batch", 256, "--lr", 0.1)
     assert (found.name, found.net) == ("res44_usw", generate.train_net(generate.LOSSES["res44_usw"]))
-    assert found.test_net == SETTINGS / "res44_usw" / "test.prototxt"
+    assert found.test_net == read_net(SETTINGS / "res44_usw" / "test.prototxt")
 
 
 def test_each_is_in_the_name_and_none_is_held_against_a_released_run():

@@ -1,5 +1,6 @@
 """A net runs no code, reads no file and writes none that its user has not allowed."""
 
+import math
 import re
 import shlex
 import shutil
@@ -135,8 +136,8 @@ def test_whatever_layer_reads(tmp_path, monkeypatch, layer):
     (tmp_path / "windows.txt").write_text("# 0\n/etc/passwd\n3\n8\n8\n0\n")
     net = text_format.Parse(f'layer {{ name: "x" {layer} }}', pb.NetParameter())
     with pytest.raises(SolverError, match=r"layer 'x' \(\w+\) would read /etc"):
-        Permissions(folders=(tmp_path,)).check(net)
-    Permissions(folders=(Path("/"),)).check(net)
+        Permissions(folders=(tmp_path,)).check_paths([net])
+    Permissions(folders=(Path("/"),)).check_paths([net])
 
 
 def test_all_that_is_refused_is_named_at_once(tmp_path):
@@ -146,16 +147,19 @@ def test_all_that_is_refused_is_named_at_once(tmp_path):
               'layer { name: "y" type: "Data" data_param { source: "/etc" } transform_param { mean_file: "/bin/m" } }')
     nets = [text_format.Parse(layer, pb.NetParameter()) for layer in layers]
     with pytest.raises(SolverError) as error:
-        Permissions(folders=(tmp_path,)).check(*nets, weights=["/bin/a,/bin/b"])
+        Permissions(folders=(tmp_path,)).check_paths(nets, weights=["/bin/a,/bin/b"])
     said = str(error.value)
     assert said.startswith("layer 'x' (ImageData) would read /etc/a and /etc/b/c.png, layer 'y' (Data) would read ")
     named = re.findall(r"--allow-path (\S+)", said)
     assert sorted(named) == ["/bin/a", "/bin/b", "/bin/m", "/etc", "/etc/a", "/etc/b/c.png"]
-    Permissions(folders=tuple(Path(path).resolve() for path in (*named, tmp_path))).check(*nets, weights=["/bin/a,/bin/b"])
+    folders = tuple(Path(path).resolve() for path in (*named, tmp_path))
+    Permissions(folders=folders).check_paths(nets, weights=["/bin/a,/bin/b"])
 
 
 def test_weights_from_elsewhere(setting, run, tmp_path, capsys):
-    (tmp_path / "elsewhere.caffemodel").write_bytes(b"")
+    weights = pb.NetParameter(layer=[{"name": "scores", "blobs": [{"shape": {"dim": shape}, "data": [0.5] * math.prod(shape)}
+                                                                  for shape in ([10, 8], [10])]}])
+    (tmp_path / "elsewhere.caffemodel").write_bytes(weights.SerializeToString())
     source = setting(solver=tiny.SOLVER + f'weights: "{tmp_path / "elsewhere.caffemodel"}"\n')
     assert run(source) == 2
     assert f"the solver would read {tmp_path}/elsewhere.caffemodel, which is in none of" in capsys.readouterr().err
@@ -168,8 +172,8 @@ def test_a_link_that_has_changed(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     net = text_format.Parse(f'layer {{ type: "Data" data_param {{ source: "{tmp_path}/link/db" }} }}', pb.NetParameter())
     allowed = Permissions(folders=(tmp_path / "mine",))
-    allowed.check(net)
+    allowed.check_paths([net])
     (tmp_path / "link").unlink()
     (tmp_path / "link").symlink_to(tmp_path / "theirs")
     with pytest.raises(SolverError, match="would read"):
-        allowed.check(net)
+        allowed.check_paths([net])

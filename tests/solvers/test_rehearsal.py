@@ -14,11 +14,16 @@ from data_toolkit import isolation
 from solvers import gpus, prototext, rehearsal, run, setting, train
 from solvers.engine import caffe
 from solvers.errors import SolverError
+from solvers.phases import nets_of
 
 
 def rehearse(folder, net: str = INPUT + BODY + CCE) -> None:
-    chosen = setting.load(write_setting(folder, net=net))
-    rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, []))
+    rehearse_setting(setting.load(write_setting(folder, net=net)))
+
+
+def rehearse_setting(chosen: setting.Setting, devices: list[int] = ()) -> None:
+    solver = run.resolve_solver(chosen.solver, None, 10, devices)
+    rehearsal.rehearse(chosen.folder, nets_of(chosen.net, solver, True), run.for_caffe(chosen, solver), devices)
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
@@ -42,7 +47,7 @@ def test_a_net_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
     net = INPUT + BODY.replace("num_output: 10 weight_filler { type: \"msra\" }", "num_output: 10000000") + CCE
     with pytest.raises(SolverError, match="host allocation of size [0-9]+ failed"):
         rehearse(tmp_path / "weights", net)
-    with pytest.raises(SolverError, match=r"^the net needs at least 937 MB of memory, and 300 MB are available"):
+    with pytest.raises(SolverError, match=r"^the net needs at least 1102 MB of memory, and 300 MB are available"):
         rehearse(tmp_path / "images", INPUT.replace("16", "80000") + BODY + CCE)
 
 
@@ -50,7 +55,8 @@ def test_a_net_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
 def test_a_wrong_label_in_the_first_batch(tmp_path, monkeypatch, child):
     """Of a database, which only Caffe reads; found by each kind of child, on the CPU."""
     if child == "new process":
-        monkeypatch.setattr(rehearsal, "_in_fork", lambda run, said: rehearsal._in_new_process(run, said, ()))
+        forked = isolation.run
+        monkeypatch.setattr(isolation, "run", lambda *given, fresh, **options: forked(*given, fresh=True, **options))
     for name, labels in (("good", [0, 9]), ("bad", [3, 10])):
         write_lmdb(tmp_path / f"{name}_db", [datum(label=label) for label in labels * 8])
     rehearse(tmp_path / "good", lmdb_net(tmp_path / "good_db"))
@@ -63,7 +69,7 @@ def test_a_net_is_rehearsed_on_the_gpu_it_will_train_on(tmp_path):
     """Here the rehearsal can only say that there is none."""
     chosen = setting.load(write_setting(tmp_path / "tiny", net=INPUT + BODY + CCE))
     with pytest.raises(SolverError, match="^Caffe refuses .*: Cannot use GPU in CPU-only Caffe"):
-        rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, [3]), [3])
+        rehearse_setting(chosen, [3])
 
 
 def test_the_memory_of_this_machine_is_told():
@@ -101,7 +107,7 @@ def caffe_lives(chosen: setting.Setting, memory: int) -> bool:
         try:
             faulthandler.disable()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            isolation.limit_memory(memory)
+            isolation._limit_memory(memory)
             caffe.get_solver(str(file))
         finally:
             os._exit(0)
@@ -128,4 +134,4 @@ def test_mutated_nets_are_refused_where_caffe_ends_the_process(tmp_path, monkeyp
     refused = nullcontext() if caffe_lives(chosen, memory) else pytest.raises(
         SolverError, match=rf"^Caffe refuses {re.escape(str(chosen.folder))}: [^\n]+$")
     with refused:
-        rehearsal.rehearse(chosen, run.resolve_solver(chosen.solver, None, 10, []))
+        rehearse_setting(chosen)

@@ -103,7 +103,7 @@ def test_test_nets_and_weights_are_found_too(setting):
     for name in ("t.prototxt", "a.caffemodel", "b.caffemodel"):
         (folder / name).touch()
     solver = settings.load(folder).solver
-    assert solver.test_net == [str(folder / "t.prototxt")]
+    assert not solver.test_net and list(solver.test_net_param) == [settings.read_net(folder / "t.prototxt")]
     assert solver.weights == [f"{folder / 'a.caffemodel'},{folder / 'b.caffemodel'}"]
 
 

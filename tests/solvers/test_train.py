@@ -23,6 +23,7 @@ from solvers import evaluate
 from solvers.checkpoints import Checkpoints
 from solvers.engine import caffe
 from solvers.logs import read_log
+from solvers.setting import read_net
 
 pb = caffe.proto.caffe_pb2
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def test_a_run_folder(setting, run, folder):
     assert checkpoint_files(folder) == {
         f"checkpoints_iter_9.{suffix}" for suffix in ("caffemodel", "solverstate", "json")}
     assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
-    assert (folder / "test.prototxt").read_text() == tiny.TEST
+    assert read_net(folder / "test.prototxt") == read_net(source / "test.prototxt")
     config = json.loads((folder / "config.json").read_text())
     expected = {"setting": "tiny", "noise": 0, "noise_type": "symmetric", "seed": 123, "beta": 6, "lambda": 0.5,
                 "q": None, "weighting": None, "layers": "native", "max_iter": 9}

@@ -6,19 +6,15 @@ from pathlib import Path
 import pytest
 import tiny
 from against_runtime import parsed
-from mutations import mutations
 
-from data_toolkit.errors import DataError
 from solvers import weights
 from solvers.engine import caffe
-from solvers.errors import SolverError
 from solvers.export import admission, source
 from solvers.export.__main__ import main
 
 pb = caffe.proto.caffe_pb2
 
 DEPLOY = tiny.TEST.replace("input_dim: 16", "input_dim: 1")
-COUNTS = [pytest.param(15, id="15"), pytest.param(500, id="500", marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -57,9 +53,9 @@ def test_hostile_layers(folder, capsys, layer, said, phase):
     ('type: "ReLU"', 'type: "Relu"', "layer 'relu' has the unknown type 'Relu'"),
     ('bottom: "pool"', 'bottom: "pol"', "layer 'scores' reads the blob 'pol'"),
     ("kernel_size: 3", "kernel_size: 300", "Caffe refuses"),
-    ("num_output: 8", "num_output: 2000000000", "Caffe refuses"),
+    ("num_output: 8", "num_output: 2000000000", "layer 'conv': num_output is 2000000000; at most"),
     ("num_output: 8", "num_output: 9", "the weights of layer 'conv' have the shapes"),
-    ('"conv" type: "Convolution"', '"conv" type: "Convolution" blobs { data: 1 }', "layer 'conv' has weights in the prototxt"),
+    ('"conv" type: "Convolution"', '"conv" type: "Convolution" blobs { data: 1 }', "brings weights along"),
     ("layer {", "layer (", "deploy.prototxt:4: "),
     ('name: "scores"', 'name: "other"', "has no weights for the layers other"),
 ])
@@ -72,7 +68,7 @@ def test_hostile_nets(folder, capsys, old, new, said):
 @pytest.mark.parametrize(("content", "said"), [
     (b"", "has no weights for the layers"),
     (b"\xff" * 100, "is damaged"),
-    (None, "cannot read"),
+    (None, "or its manifest is damaged"),
 ])
 def test_hostile_weights(folder, capsys, content, said):
     if content is None:
@@ -86,23 +82,6 @@ def test_two_layers_with_weights_and_one_name(folder, capsys):
     second = 'layer { name: "scores" type: "InnerProduct" bottom: "scores" top: "y" inner_product_param { num_output: 10 } }'
     (folder / "deploy.prototxt").write_text(DEPLOY + second)
     assert "'scores'" in export(folder, capsys)
-
-
-@pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("name", ["deploy.prototxt", "net.caffemodel"])
-def test_mutations(folder, name, count):
-    """The process lives, and knows a net or says in words why not."""
-    whole, outcomes = (folder / name).read_bytes(), set()
-    for broken in mutations(whole, count):
-        (folder / name).write_bytes(broken)
-        try:
-            given = source.of_files(folder / "deploy.prototxt", folder / "net.caffemodel")
-            with admission.upgraded(given.model) as model:
-                outcomes.add(type(admission.admit(given.net, model, given.name)))
-        except (SolverError, DataError) as error:
-            assert str(error)
-            outcomes.add(type(error))
-    assert SolverError in outcomes
 
 
 def test_what_changes_with_the_batch(folder):

@@ -4,7 +4,7 @@ import pytest
 import tiny
 from google.protobuf import text_format
 
-from solvers import validate
+from solvers import admission
 from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.phases import layers_in
@@ -15,7 +15,7 @@ NET = tiny.INPUT + tiny.BODY + tiny.EXTRACT + tiny.USW
 
 
 def check(net: str) -> None:
-    validate.check_net(text_format.Parse(net, pb.NetParameter()), TRAIN)
+    admission.check_net(text_format.Parse(net, pb.NetParameter()), TRAIN)
 
 
 def test_a_sound_net():
@@ -50,7 +50,7 @@ def test_image_data_without_opencv_says_how_to_get_it():
 ])
 def test_broken_solvers(solver, message):
     with pytest.raises(SolverError, match=message):
-        validate.check_solver(text_format.Parse(solver, pb.SolverParameter()))
+        admission.check_solver(text_format.Parse(solver, pb.SolverParameter()))
 
 
 def test_a_data_layer_whose_file_is_missing():

@@ -1,0 +1,192 @@
+"""Let the kernel confine a process: it reads and writes in named places only, starts no program and opens no connection.
+
+Landlock (Linux 5.13 and newer) restricts files, a seccomp filter the system calls that Landlock leaves open. Neither can be
+undone, children inherit both, and a further call can only take more away. What a file from a stranger makes Caffe, HDF5 or a
+Python layer do cannot pass them, whatever it is.
+
+Both are a few system calls. Of the packages on PyPI, `landlock` (1.0.0.dev5) has only pre-releases and knows no network or
+signals, and `pyseccomp` (0.1.2, of 2021) needs a C library that an image may lack: hence ctypes.
+"""
+
+import ctypes
+import importlib.util
+import os
+import platform
+import struct
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+# Landlock's rights, by the version of its interface (ABI) that brought them.
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEVICE = (
+    1 << number for number in (4, 5, 7, 8, 13, 14, 15))
+READ = READ_FILE | READ_DIR
+WRITE = WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _REFER | _TRUNCATE | _IOCTL_DEVICE
+_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE | _IOCTL_DEVICE
+_ALL = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+_TCP, _SCOPES = 0b11, 0b11  # bind and connect, since ABI 4; abstract sockets and signals, since ABI 6
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
+_PATH_BENEATH = 1
+_VERSION = 1
+
+# What is refused besides: connections, programs, other processes, and what changes files or the system without opening a file.
+# (x86-64, aarch64); 0: not there.
+_NETWORK = {"socket": (41, 198)}
+_PROGRAMS = {"execve": (59, 221), "execveat": (322, 281)}
+_REFUSED = {
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "bpf": (321, 280), "userfaultfd": (323, 282), "perf_event_open": (298, 241), "keyctl": (250, 219), "add_key": (248, 217),
+    "request_key": (249, 218), "chmod": (90, 0), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, 0), "fchown": (93, 55), "lchown": (94, 0), "fchownat": (260, 54),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16), "utime": (132, 0), "utimes": (235, 0), "utimensat": (280, 88), "futimesat": (261, 0),
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "setns": (308, 268),
+    "unshare": (272, 97), "open_by_handle_at": (304, 265), "move_mount": (429, 429), "open_tree": (428, 428),
+    "fsopen": (430, 430), "fsmount": (432, 432), "mount_setattr": (442, 442), "init_module": (175, 105),
+    "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
+    "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "settimeofday": (164, 170), "clock_settime": (227, 112),
+    "adjtimex": (159, 171), "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162),
+}
+_MACHINES = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 277)}  # AUDIT_ARCH, column above, seccomp's number
+_X32 = 0x40000000  # the second ABI of x86-64, with numbers of its own
+_ALLOW, _EPERM, _KILL = 0x7FFF0000, 0x00050001, 0x80000000
+_NO_NEW_PRIVILEGES, _DIE_WITH_PARENT = 38, 1
+_CAPABILITIES_KEPT = 0b110  # of root's: to read and write files of others, where Landlock allows it
+
+
+def abi() -> int:
+    """The version of Landlock that the kernel has; 0 where it has none."""
+    return max(0, _LIBC.syscall(_CREATE_RULESET, None, 0, _VERSION))
+
+
+def confine(read: Iterable[Path] | None, write: Iterable[Path] = (), emptied: Iterable[Path] = (),
+            execute: Iterable[Path] = (), network: bool = False, signals: bool = False) -> str:
+    """Confine this process for ever.
+
+    Parameters
+    ----------
+    read : iterable of Path or None
+        Files and folders, with all below them, that may be read; those that do not exist are left out. None: no fewer than
+        before.
+    write : iterable of Path
+        Those in which files may be made, changed and removed. They may be read too.
+    emptied : iterable of Path
+        Those in which empty folders may be removed.
+    execute : iterable of Path
+        Programs that may still be started; they are confined as this process is.
+    network : bool
+        Whether connections may be opened.
+    signals : bool
+        Whether signals may be sent to all processes that they could be sent to before, not only to those started from now on.
+
+    Returns
+    -------
+    str
+        What is not enforced and why, in words; "" where all is. Threads other than the calling one stay free.
+    """
+    execute = list(execute)
+    rules = [(READ, read or ()), (READ | WRITE, write), (_REMOVE_DIR, emptied), (EXECUTE | READ_FILE, execute),
+             (READ_FILE | WRITE_FILE, [Path(os.devnull)]), (READ_DIR, [ROOT])]  # Python lists where it looks for our modules
+    handled = ~0 if read is not None else ~READ
+    _LIBC.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    _drop_capabilities()
+    missing = [reason for reason in (_landlock(rules, handled, network, signals), _seccomp(bool(execute), network)) if reason]
+    if (threads := len(os.listdir("/proc/self/task"))) > 1:
+        missing.append(f"{threads - 1} threads were there before")
+    return "; ".join(missing)
+
+
+def _drop_capabilities() -> None:
+    """Leave root no more of its powers than _CAPABILITIES_KEPT; some of the others look into any process."""
+    header, data = ctypes.create_string_buffer(struct.pack("Ii", 0x20080522, 0)), ctypes.create_string_buffer(24)
+    _LIBC.capget(header, data)
+    effective, permitted, *_ = struct.unpack("6I", data.raw)
+    _LIBC.capset(header, struct.pack("6I", effective & _CAPABILITIES_KEPT, permitted & _CAPABILITIES_KEPT, 0, 0, 0, 0))
+
+
+def _landlock(rules: list[tuple[int, Iterable[Path]]], handled: int, network: bool, signals: bool) -> str:
+    version = abi()
+    if not version:
+        return "this kernel has no Landlock, so files are not confined"
+    handled &= _ALL[max(known for known in _ALL if known <= version)]
+    size = 8 if version < 4 else 16 if version < 6 else 24
+    about = struct.pack("QQQ", handled, 0 if network else _TCP, 0 if signals else _SCOPES)[:size]
+    ruleset = _LIBC.syscall(_CREATE_RULESET, about, len(about), 0)
+    if ruleset < 0:
+        return _failed("Landlock")
+    try:
+        for rights, paths in rules:
+            for path in paths:
+                _allow(ruleset, path, rights & handled)
+        return _failed("Landlock") if _LIBC.syscall(_RESTRICT_SELF, ruleset, 0) else ""
+    finally:
+        os.close(ruleset)
+
+
+def _allow(ruleset: int, path: Path, rights: int) -> None:
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:  # not there
+        return
+    try:
+        _LIBC.syscall(_ADD_RULE, ruleset, _PATH_BENEATH,
+                      struct.pack("=Qi", rights if os.path.isdir(path) else rights & _OF_FILES, place), 0)
+    finally:
+        os.close(place)
+
+
+def _seccomp(programs: bool, network: bool) -> str:
+    machine = platform.machine()
+    if machine not in _MACHINES or sys.maxsize < 1 << 32:
+        return f"connections and programs are not refused on {machine}"
+    arch, column, number = _MACHINES[machine]
+    refused = _REFUSED | ({} if network else _NETWORK) | ({} if programs else _PROGRAMS)
+    numbers = [numbers[column] for numbers in refused.values() if numbers[column]]
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    program = [(load, 0, 0, 4), (equal, 1, 0, arch), (answer, 0, 0, _KILL), (load, 0, 0, 0),
+               (at_least, len(numbers) + 1, 0, _X32), *((equal, len(numbers) - place, 0, value) for place, value in
+                                                        enumerate(numbers)), (answer, 0, 0, _ALLOW), (answer, 0, 0, _EPERM)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    return _failed("seccomp") if _LIBC.syscall(
+        number, 1, 1, ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))) else ""
+
+
+def _failed(what: str) -> str:
+    return f"{what} is refused here ({os.strerror(ctypes.get_errno())})"
+
+
+def die_with(parent: int) -> None:
+    """Let this process be killed as soon as `parent`, which started it, ends; at once if it has ended."""
+    _LIBC.prctl(_DIE_WITH_PARENT, 9, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def installation() -> list[Path]:
+    """What Python, Caffe and our code consist of, and what the system tells about itself."""
+    caffe = importlib.util.find_spec("caffe")
+    code = [ROOT / name for name in ("data_toolkit", "layers", "prototxt", "published", "solvers", "sweeps")]
+    here = {ROOT, Path.cwd()}  # with data, runs and whatever is a user's own beside the code
+    imported = [path for path in map(Path, sys.path) if path.is_dir() and path.resolve() not in here]
+    system = ["/usr", "/lib", "/lib64", "/proc", "/sys", "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/etc/ssl",
+              "/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
+              "/etc/ca-certificates", "/etc/host.conf", "/etc/gai.conf", "/etc/mime.types"]
+    fonts = os.environ.get("MPLCONFIGDIR"), "~/.cache/matplotlib", "~/.config/matplotlib"
+    return [*map(Path, system), Path(sys.prefix), Path(sys.base_prefix), *code, *imported,
+            *(Path(caffe.origin).parents[2:3] if caffe else ()), *(Path(path).expanduser() for path in fonts if path)]
+
+
+def interpreter() -> list[Path]:
+    """For `execute`: Python itself, and what the kernel starts it with."""
+    program = Path(sys.executable).resolve()
+    return [program, *Path("/lib64").glob("ld-linux*"), *Path("/lib").glob("ld-linux*")]
+
+
+def gpu_devices() -> list[Path]:
+    """For `write`: what CUDA and NCCL open."""
+    return [*Path("/dev").glob("nvidia*"), Path("/dev/shm")]
