@@ -79,9 +79,9 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
             raise SolverError(f"{name}: a net has {len(net.layer)} layers; at most {MOST_LAYERS} are taken")
         for layer in net.layer:
             _check_harmless(layer, allowed)
-        check_net(net, net.state)
     allowed.check_paths(nets, weights)
     for net in nets:
+        check_net(net, net.state)
         user_layers.check(net, name)
     if rehearse:
         rehearsal.rehearse(name, nets, solver, devices)

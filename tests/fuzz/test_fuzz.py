@@ -30,6 +30,7 @@ SECONDS = 60
 PROCESSES = len(os.sched_getaffinity(0))
 LONG = int(os.environ.get("FUZZ_CASES", "20000")) // len(hostile.CASES)
 SHORT = 500 // len(hostile.CASES)
+SLOW = ("run", "database", "mat", "archive", "npz")  # of these, a case takes a tenth of a second and more
 # What once got through, by kind and seed.
 KEPT = [("solver", 105)]
 
@@ -115,7 +116,7 @@ def whole():
     hostile.template()
 
 
-@pytest.mark.parametrize("kind", hostile.CASES)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in hostile.CASES])
 def test_hostile_inputs(kind, tmp_path):
     kept = [seed for other, seed in KEPT if other == kind and seed >= SHORT]
     assert not (found := run(kind, [*range(SHORT), *kept], tmp_path)), "\n\n".join(found)

@@ -301,7 +301,8 @@ def test_no_images_are_no_data(setting, capfd, tmp_path):
     refused(code, capfd, r"images are uint8 \(0, 32, 32, 3\)")
 
 
-@pytest.mark.parametrize("reader", ["HDF5", "shuffled HDF5", "LMDB", "two batches a step"])
+@pytest.mark.parametrize("reader", ["HDF5", *(pytest.param(reader, marks=pytest.mark.slow)
+                                              for reader in ("shuffled HDF5", "LMDB", "two batches a step"))])
 def test_a_run_that_reads_its_own_data_resumes_bit_by_bit(setting, run, folder, tmp_path, reader):
     if reader == "LMDB":
         net = tiny.lmdb_net("db").replace("data_param {", "transform_param { mirror: true } data_param {", 1)
