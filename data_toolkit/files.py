@@ -78,7 +78,7 @@ def read(path: Path, most: int = MAX_BYTES, folder: Path | None = None) -> bytes
     with open(open_in(folder, path.relative_to(folder)), "rb") as file:
         if (size := os.fstat(file.fileno()).st_size) > most:
             raise OSError(f"it has {size} bytes; at most {most} are read")
-        return file.read(most)
+        return file.read(size)  # not `most`: so much memory would be taken at once
 
 
 def publish(new: Path, path: Path) -> None:

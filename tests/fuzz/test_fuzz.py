@@ -116,7 +116,7 @@ def whole():
     hostile.template()
 
 
-@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in hostile.CASES])
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in hostile.CASES])
 def test_hostile_inputs(kind, tmp_path):
     kept = [seed for other, seed in KEPT if other == kind and seed >= SHORT]
     assert not (found := run(kind, [*range(SHORT), *kept], tmp_path)), "\n\n".join(found)
