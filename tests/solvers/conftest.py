@@ -45,10 +45,12 @@ def threads_as_before():
     threads.use(number)
 
 
-@pytest.fixture(autouse=True)
-def unconfined(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def unconfined():
     """Commands that are called in this process leave it as it is; those in a process of their own are confined."""
     def confine(*_, **__):  # of the same name, by which a process that is started finds the real one
         pass
 
-    monkeypatch.setattr(Permissions, "confine", confine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Permissions, "confine", confine)
+        yield
