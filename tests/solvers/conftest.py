@@ -45,7 +45,7 @@ def threads_as_before():
     threads.use(number)
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")  # before what a module's own fixtures call
 def unconfined():
     """Commands that are called in this process leave it as it is; those in a process of their own are confined."""
     def confine(*_, **__):  # of the same name, by which a process that is started finds the real one
