@@ -18,7 +18,7 @@ class CommandLine(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage; what a terminal cannot show is no argument."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {printable(message)}\n")
+        self.exit(2, f"error: {_with_caret(message)}\n")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:
         found = super().parse_args(args, namespace)
@@ -36,10 +36,14 @@ def printable(text: str) -> str:
 
 def failed(error: Exception) -> int:
     """Print an error as one line on stderr, with the caret under a formula if it has one, and return the exit code."""
-    text, *rest = CARET.split(str(error))
-    formula = "".join(f"\n{_escaped(line)}" for line in "".join(rest).split("\n")[1:])
-    print(f"error: {printable(text)}{formula}", file=sys.stderr)
+    print("error:", _with_caret(str(error)), file=sys.stderr)
     return 2
+
+
+def _with_caret(message: str) -> str:
+    """A message in one line; a formula in it, and the caret under that, in lines of their own."""
+    text, *formula = CARET.split(message)
+    return printable(text) + "".join(f"\n{_escaped(line)}" for line in "".join(formula).split("\n")[1:])
 
 
 def _escaped(text: str) -> str:
