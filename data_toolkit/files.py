@@ -22,9 +22,9 @@ MAX_BYTES = 4 << 30
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[int]:
-    """A handle of a folder, for the ``dir_fd`` of Python's functions."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def opened(folder: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """A handle of a folder, for the ``dir_fd`` of Python's functions; with O_PATH one that needs no right to list it."""
+    handle = os.open(folder, flags | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield handle
     finally:
@@ -32,12 +32,12 @@ def opened(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def opened_in(folder: Path, *inner: str) -> Iterator[int]:
+def opened_in(folder: Path, *inner: str, flags: int = os.O_RDONLY) -> Iterator[int]:
     """The same of a folder below another, on no way that is a link."""
     with ExitStack() as handles:
-        place = handles.enter_context(opened(folder))
+        place = handles.enter_context(opened(folder, flags))
         for part in inner:
-            place = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+            place = os.open(part, flags | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
             handles.callback(os.close, place)
         yield place
 
@@ -53,7 +53,7 @@ def open_in(folder: Path, name: str | Path, flags: int = os.O_RDONLY) -> int:
     *inner, last = Path(name).parts
     if Path(name).is_absolute() or ".." in (*inner, last):
         raise OSError(f"{name} leads out of the folder {folder}")
-    with opened_in(folder, *inner) as place:
+    with opened_in(folder, *inner, flags=os.O_PATH) as place:
         try:
             handle = os.open(last, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666, dir_fd=place)
         except OSError as error:

@@ -35,6 +35,7 @@ class Parted(Exception):
 
 def runtime() -> ModuleType | None:
     """ONNX Runtime; None where it is not installed."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would write into the home folder and open connections
     try:
         import onnxruntime
     except ImportError:

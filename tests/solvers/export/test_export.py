@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from hashlib import sha256
 
 import numpy as np
@@ -13,7 +15,7 @@ import tiny
 from against_runtime import parsed
 from google.protobuf import text_format
 
-from data_toolkit import dataset
+from data_toolkit import confinement, dataset
 from solvers import weights
 from solvers.engine import caffe
 from solvers.export import __main__ as command
@@ -219,6 +221,37 @@ def test_names_do_not_steer_the_terminal(files, capsys):
     net = 'input: "x" input_shape { dim: 2 dim: 2 } layer { name: "a" type: "AbsVal" bottom: "x" top: "\\033[2J" }'
     assert main(files(net)) == 2
     assert "layer 'a': top has control characters: '\\x1b[2J'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not confinement.abi(), reason="this kernel has no Landlock")
+@pytest.mark.parametrize("of", ["a net", "a run"])
+def test_it_is_confined(files, tmp_path, of, run, setting, folder):
+    """The command needs no more than its net, its weights and the folder of -o, and can do no more."""
+    if of == "a run":
+        assert run(setting(), "--max-iter", 2) == 0
+    given = files(DEPLOY)[:2] if of == "a net" else [folder]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    attempts = f"""
+import socket, subprocess, sys
+from solvers.export import __main__ as command
+do = command.build
+def build(*arguments):
+    for attempt in (lambda: open({str(tmp_path / "secret")!r}), lambda: open({str(tmp_path / "evil")!r}, "w"),
+                    lambda: socket.socket(), lambda: subprocess.run(["/bin/true"])):
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        raise SystemExit("not confined")
+    return do(*arguments)
+command.build = build
+sys.exit(command.main(sys.argv[1:]))
+"""
+    done = subprocess.run([sys.executable, "-c", attempts, *given, "-o", tmp_path / "out" / "net.onnx"],
+                          capture_output=True, text=True, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path / "out") == ["net.onnx"]
 
 
 def test_no_such_run(tmp_path, capsys):
