@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -36,14 +36,25 @@ def rehearse(name: Path, nets: Sequence[pb.NetParameter], solver: pb.SolverParam
         needs more memory than there is.
     """
     available = None if devices else available_memory()
-    ended = isolation.run(partial(_make, nets, solver, available, tuple(devices)[:1]), None, available, fresh=bool(devices),
-                          gpus=bool(devices))
+    apart(name, partial(_make, nets, solver, available, tuple(devices)[:1]), available, bool(devices))
+
+
+def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | None, gpus: bool = False) -> bytes:
+    """What `work` gives back, which lets Caffe make nets, from a process of its own; see `isolation.run`.
+
+    Raises
+    ------
+    SolverError
+        With what `work` says is wrong, or with Caffe's reason if it ends the process over `name`.
+    """
+    ended = isolation.run(work, None, memory, fresh=gpus, gpus=gpus)
     if ended.code == isolation.REFUSED:
         raise SolverError(ended.content.decode())
     if ended.code is None:
         raise SolverError(f"Caffe refuses {name}: it cannot be made within {isolation.MAX_SECONDS} s")
     if ended.code:
         raise SolverError(f"Caffe refuses {name}: {reason(ended.said) or crash(-ended.code)}")
+    return ended.content
 
 
 def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, available: int | None,

@@ -88,14 +88,8 @@ def _shapes(net: pb.NetParameter, model: Path, given: str) -> dict[str, tuple[in
         shapes = [np.array(blob.data.shape, np.int64) for blob in made.blobs.values()]
         return {"names": np.array(list(made.blobs)), **{f"{number}": shape for number, shape in enumerate(shapes)}}
 
-    ended = isolation.run(make, None, isolation.MAX_BYTES)
-    if ended.code == isolation.REFUSED:
-        raise SolverError(ended.content.decode())
-    if ended.code is None:
-        raise SolverError(f"Caffe refuses {given}: it cannot be made within {isolation.MAX_SECONDS} s")
-    if ended.code:
-        raise SolverError(f"Caffe refuses {given}: {rehearsal.reason(ended.said) or rehearsal.crash(-ended.code)}")
-    with np.load(io.BytesIO(ended.content), allow_pickle=False) as found:
+    content = rehearsal.apart(given, make, isolation.MAX_BYTES)
+    with np.load(io.BytesIO(content), allow_pickle=False) as found:
         return {str(name): tuple(map(int, found[f"{number}"])) for number, name in enumerate(found["names"])}
 
 
