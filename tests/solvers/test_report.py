@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -205,7 +206,7 @@ def test_the_last_row_of_a_log(tmp_path, text, row):
 def test_as_a_command(tmp_path, write_run):
     write_run()
     done = subprocess.run([sys.executable, "-m", "solvers.report", "runs", "-o", "x.html"], cwd=tmp_path, text=True,
-                          env={"PYTHONPATH": str(report.PAGE.parents[1])}, capture_output=True)
+                          env=os.environ | {"PYTHONPATH": str(report.PAGE.parents[1])}, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "x.html: 1 runs\n", "")
 
 
