@@ -7,7 +7,7 @@
     CAFFE_BUILD=debug .venv/bin/python docker/build_caffe.py    # for gdb: not optimised, with debugging symbols
 
 The source is the one that caffe-source.txt pins, with patches/ applied, layers/native/ and the CPU engine of
-layers/onednn/ added. The result is installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work
+layers/engine/ added. The result is installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work
 tree beside it, in which only changed files are replaced, so that changing a layer costs a minute and an interrupted
 build goes on where it was.
 """
@@ -40,7 +40,7 @@ from layers import generated_code  # noqa: E402
 
 DOCKER = ROOT / "docker"
 NATIVE_LAYERS = ROOT / "layers" / "native"
-ENGINE = ROOT / "layers" / "onednn"
+ENGINE = ROOT / "layers" / "engine"
 CPP_TESTS = ROOT / "tests" / "layers"
 SCRIPTS = ("classify.py", "detect.py", "draw_net.py")  # of upstream's python/, for .venv/bin
 BUILD_TYPES = {"release": "Release", "debug": "Debug"}  # CAFFE_BUILD -> CMAKE_BUILD_TYPE
@@ -136,8 +136,7 @@ def inputs_digest() -> str:
         json.dumps(toolchain()),
         digest_of_files(Path(other)) if other else "".join(source_pin()),
         digest_of_files(DOCKER / "patches"),
-        digest_of_files(DOCKER / "cuda"),
-        (DOCKER / "faster_build.cmake").read_bytes(),
+        digest_of_files(DOCKER / "additions"),
         digest_of_files(NATIVE_LAYERS),
         digest_of_files(ENGINE),
         generated_code.proto(),
@@ -187,9 +186,7 @@ def assemble(cache: Path, tree: Path) -> None:
                               capture_output=True, text=True)
         if done.returncode != 0:
             raise BuildError(f"{patch.relative_to(ROOT)} does not apply to this source:\n{done.stdout}")
-    shutil.copy(DOCKER / "faster_build.cmake", tree / "cmake")
-    shutil.copy(DOCKER / "cuda/Cuda.cmake", tree / "cmake")
-    shutil.copy(DOCKER / "cuda/cudnn_algorithms.hpp", tree / "include/caffe/util")
+    shutil.copytree(DOCKER / "additions", tree, dirs_exist_ok=True)
     write_weightings(tree)
     for folder, headers, sources in ((NATIVE_LAYERS, "include/caffe/layers", "src/caffe/native"),
                                      (ENGINE, "include/caffe/engine", "src/caffe/engine")):

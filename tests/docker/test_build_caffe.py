@@ -121,7 +121,7 @@ def test_two_checkouts_give_the_compiler_the_same_commands(tmp_path):
     for checkout in "one", "two":
         subprocess.run(["cmake", "-S", source, "-B", tmp_path / "build", "-G", "Ninja", "-Wno-dev",
                         f"-DNUMPY_INCLUDE_DIR=/{checkout}/.venv/numpy",
-                        f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'docker/faster_build.cmake'}"], check=True, capture_output=True)
+                        f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'docker/additions/cmake/faster_build.cmake'}"], check=True, capture_output=True)
         commands.append(subprocess.run(["ninja", "-C", tmp_path / "build", "-t", "commands"], check=True, text=True,
                                        capture_output=True).stdout)
     assert f"-I{source}/../numpy" in commands[0]
@@ -130,11 +130,10 @@ def test_two_checkouts_give_the_compiler_the_same_commands(tmp_path):
 
 def test_interrupted_install_leaves_nothing_and_the_next_one_is_complete(build, monkeypatch, tmp_path):
     names = ("CMakeLists.txt", "python/caffe/test/test_x.py", "models/m", "include/caffe/layers/l",
-             "src/caffe/layers/l", "src/caffe/test/t", "include/caffe/util/u", "cmake/c")
+             "src/caffe/layers/l", "src/caffe/test/t", "cmake/c")
     source = write_tree(tmp_path / "caffe", dict.fromkeys(names, ""))
     docker = write_tree(tmp_path / "docker", {"apt-build.txt": "g++", "caffe-source.txt": "x==1 --hash=sha256:0",
-                                              "cuda/Cuda.cmake": "", "cuda/cudnn_algorithms.hpp": "",
-                                              "faster_build.cmake": ""})
+                                              "additions/cmake/faster_build.cmake": ""})
     (docker / "patches").mkdir()
     monkeypatch.setattr(build, "DOCKER", docker)
     monkeypatch.setenv("CAFFE_SOURCE", str(source))

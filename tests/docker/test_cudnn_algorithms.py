@@ -1,4 +1,4 @@
-"""Which of cuDNN's algorithms convolutions get: docker/cuda/cudnn_algorithms.hpp over a cuDNN that says what a test wants."""
+"""Which of cuDNN's algorithms convolutions get: cudnn_algorithms.hpp over a cuDNN that says what a test wants."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not shutil.which("c++"), reason="no compiler here to build the program under test")
 
 HERE = Path(__file__).parent / "cudnn_algorithms"
-CUDA = Path(__file__).resolve().parents[2] / "docker" / "cuda"
+ADDITIONS = Path(__file__).resolve().parents[2] / "docker/additions/include/caffe/util"
 OK, NOT_SUPPORTED = 0, 1
 REPEATS, VARIES = 1, 0
 DEFAULT, TENSOR_OP, FMA = 0, 1, 3
@@ -22,7 +22,7 @@ NONE = -1
 def choose(tmp_path_factory) -> Callable:
     """A function from cuDNN's ranking and the workspace of the algorithms that run to the choice, of all passes alike."""
     program = tmp_path_factory.mktemp("cudnn") / "choose"
-    subprocess.run(["c++", "-std=c++11", "-I", HERE, "-I", CUDA, HERE / "choose.cpp", "-o", program], check=True)
+    subprocess.run(["c++", "-std=c++11", "-I", HERE, "-I", ADDITIONS, HERE / "choose.cpp", "-o", program], check=True)
 
     def chosen(ranking: list[tuple[int, ...]], workspace: dict[int, int]) -> int:
         lines = (LIMIT, len(ranking)), *ranking, *workspace.items()

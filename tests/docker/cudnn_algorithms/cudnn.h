@@ -1,4 +1,4 @@
-// A cuDNN whose answers come from standard input: what docker/cuda/cudnn_algorithms.hpp asks of the real one.
+// A cuDNN whose answers come from standard input: what cudnn_algorithms.hpp asks of the real one.
 #include <cstddef>
 #include <iostream>
 #include <map>
