@@ -14,11 +14,12 @@ import numpy as np
 from turns import quartiles, row, table
 
 from data_toolkit.dataset import Dataset
-from solvers import dynamics, setting
-from solvers.dynamics import Dynamics
-from solvers.engine import caffe
-from solvers.logs import CsvLog, TensorBoard
-from solvers.phases import train_state
+from solvers.nets import setting
+from solvers.nets.phases import train_state
+from solvers.nets.pycaffe import caffe
+from solvers.runs import dynamics
+from solvers.runs.dynamics import Dynamics
+from solvers.runs.logs import CsvLog, TensorBoard
 
 SETTINGS = Path(__file__).resolve().parents[1] / "prototxt"
 INTERVAL = 10

@@ -24,8 +24,8 @@ ONE, MANY = "one process", "a process a core"
 
 def measure(name: str):
     """A function that measures a checkpoint."""
-    from solvers import weights
-    from solvers.inference import PART, Predictor, probabilities
+    from solvers.evaluation.inference import PART, Predictor, probabilities
+    from solvers.nets import weights
 
     random = np.random.default_rng(0)
     images = Dataset(random.integers(0, 256, (IMAGES, 32, 32, 3), np.uint8), np.arange(IMAGES) % 100)

@@ -18,9 +18,9 @@ import zoo_nets
 from turns import OURS, Worker, command_line, quartiles, row, serve, table
 
 from prototxt import generate
-from solvers import prototext, weights
-from solvers.engine import caffe
 from solvers.export import source
+from solvers.nets import prototext, weights
+from solvers.nets.pycaffe import caffe
 
 BATCH = 4
 RUNTIME, OPENCV = "ONNX Runtime", "OpenCV"

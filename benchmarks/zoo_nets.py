@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from solvers.engine import caffe
-from solvers.prototext import text
+from solvers.nets.prototext import text
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 L, P, NetSpec = caffe.layers, caffe.params, caffe.NetSpec

@@ -15,9 +15,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit import decompress, isolation, matlab5, unpickle
+from base import isolation
+from base.errors import DataError
+from data_toolkit import decompress, matlab5, unpickle
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
 
 COUNTS = {"train": 50_000, "test": 10_000}
 PARTS = ("images", "labels", "coarse_labels")

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from base.commands import command
+from base.errors import DataError
+from base.files import atomic_writer
 from data_toolkit import matfile
-from data_toolkit.commands import command
-from data_toolkit.errors import DataError
-from data_toolkit.files import atomic_writer
 from data_toolkit.noise import RATED, LabelNoise
 
 MAX_BYTES = 4 << 30  # a million images; a small file may declare any size

@@ -10,7 +10,7 @@ import tenacity
 import urllib3
 from tqdm import tqdm
 
-from data_toolkit.errors import DataError
+from base.errors import DataError
 
 tqdm.monitor_interval = 0  # its thread would be there before the process is confined (see confinement.py)
 TIMEOUT = 20  # seconds to connect, and between two pieces

@@ -16,9 +16,10 @@ import numpy as np
 from h5py import h5a, h5d, h5o, h5p, h5r, h5s, h5t
 from numpy.typing import NDArray
 
-from data_toolkit import hdf5, isolation, matlab5
-from data_toolkit.errors import DataError
-from data_toolkit.files import atomic_writer
+from base import hdf5, isolation
+from base.errors import DataError
+from base.files import atomic_writer
+from data_toolkit import matlab5
 
 USERBLOCK = 512
 # 116 bytes of text, 8 of an offset that is not used, version 2.0, and the byte order mark. The date is fixed, so that

@@ -5,8 +5,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit import isolation
-from data_toolkit.errors import DataError
+from base import isolation
+from base.errors import DataError
 
 
 def load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:

@@ -5,7 +5,6 @@ seed gives the same, and so does its ``randperm(n)``, which sorts n of them. How
 not known, so its noisy labels are matched in distribution, not value for value.
 """
 
-import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit.errors import DataError
+from base.did_you_mean import did_you_mean
+from base.errors import DataError
 
 Labels = NDArray[np.int64]
 NUM_CLASSES = 100
@@ -128,9 +128,8 @@ class LabelNoise:
 
     def __post_init__(self):
         if self.type not in RATED and self.matrix is None:
-            near = difflib.get_close_matches(self.type, RATED, n=1)
-            suggestion = f'; did you mean "{near[0]}"?' if near else ""
-            raise DataError(f'noise type "{self.type}" is not known{suggestion} (there is {", ".join(RATED)})')
+            raise DataError(f'noise type "{self.type}" is not known{did_you_mean(self.type, RATED)} '
+                            f'(there is {", ".join(RATED)})')
         if not 0 <= self.rate <= 1:  # NaN neither
             raise DataError(f"noise {self.rate} is not a rate: it must be from 0 to 1")
         if not 0 <= self.seed < 2**32:

@@ -24,10 +24,11 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from data_toolkit import archives, confinement, dataset, download, files, matfile, verify
+from base import confinement, files
+from base.errors import CommandLine, DataError, failed
+from base.files import atomic_writer
+from data_toolkit import archives, dataset, download, matfile, verify
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import CommandLine, DataError, failed
-from data_toolkit.files import atomic_writer
 from data_toolkit.noise import RATED, LabelNoise, confusion
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from data_toolkit.errors import DataError
+from base.errors import DataError
 
 CLASS_STREAM, IMAGE_STREAM = 0, 1  # independent random streams of one seed
 

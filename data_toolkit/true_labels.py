@@ -3,10 +3,10 @@
 import dataclasses
 from pathlib import Path
 
+from base.commands import command
+from base.errors import DataError
 from data_toolkit import archives, dataset, prepare, verify
-from data_toolkit.commands import command
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
 
 
 def find(labelled: Dataset, folder: Path) -> tuple[Dataset, str]:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from data_toolkit.errors import DataError
+from base.errors import DataError
 
 WHOLE = {"b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"}
 

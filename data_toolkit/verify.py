@@ -5,8 +5,8 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
+from base.errors import DataError
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
 from data_toolkit.noise import NUM_CLASSES, RATED, LabelNoise, superclasses
 
 SEEDS = (123, *range(100))  # those tried, the recipe's first

@@ -6,7 +6,7 @@
 
 from typing import Any
 
-from layers.did_you_mean import did_you_mean
+from base.did_you_mean import did_you_mean
 
 PYTHON_LAYERS = ("UnifiedWeightLoss", "WeightedSoftmaxWithLoss", "ExtractProb")
 

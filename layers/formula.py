@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from layers.did_you_mean import did_you_mean
+from base.did_you_mean import did_you_mean
 
 MOST_CHARACTERS = 200
 MOST_NESTING = 32  # of parentheses, arguments, signs and choices

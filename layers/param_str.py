@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from layers.did_you_mean import did_you_mean
+from base.did_you_mean import did_you_mean
 from layers.table import OWN, PARAMETERS, ROWS
 
 KINDS = {"weighting": str} | dict.fromkeys(PARAMETERS, float) | dict.fromkeys(OWN, str) | {"ignore_label": int, "axis": int}

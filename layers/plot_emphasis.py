@@ -14,8 +14,8 @@ from pathlib import Path
 
 import matplotlib
 
+from base.did_you_mean import did_you_mean
 from layers import emphasis_html
-from layers.did_you_mean import did_you_mean
 from layers.table import BY_NAME, CUSTOM, OWN
 from layers.weighting import Weighting, chosen, parameters_of, weighting_with
 

@@ -17,8 +17,8 @@ import re
 
 import numpy as np
 
+from base.did_you_mean import did_you_mean
 from layers import formula
-from layers.did_you_mean import did_you_mean
 from layers.table import BY_NAME, CUSTOM, DN, OWN, WEIGHTINGS, Row
 
 FLT_MIN = formula.LEAST  # Caffe's floor under the logarithm, in double precision too

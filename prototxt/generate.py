@@ -15,7 +15,7 @@ from caffe.proto import caffe_pb2 as pb
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from data_toolkit.commands import command
+from base.commands import command
 from layers.table import ROWS, WEIGHTINGS
 from layers.weighting import chosen, row_of
 

@@ -10,7 +10,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")  # errors only; 0 shows all that 
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 # OpenBLAS starts its threads when it is loaded, and threads that are there before a process is confined stay free (see
-# data_toolkit/confinement.py). So a command begins with one; threads.use() gives Caffe's as many as it would have had.
+# base/confinement.py). So a command begins with one; threads.use() gives Caffe's as many as it would have had.
 BLAS_THREADS = os.environ.get("OPENBLAS_NUM_THREADS")
 CONFINED = ("train", "evaluate", "compare", "report", "plot_dynamics", "export")
 if {f"solvers.{name}" for name in CONFINED} & set(sys.orig_argv[:4]):

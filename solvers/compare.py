@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_toolkit.errors import DataError
-from solvers import curves, results, run_folders, tables
+from base.errors import DataError
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.permissions import Permissions, nearest
-from solvers.results import Result, percent, points
+from solvers.nets.permissions import Permissions, nearest
+from solvers.reporting import curves, results, run_folders, tables
+from solvers.reporting.results import Result, percent, points
 
 HEADER = ["run", "steps", "test accuracy", "ours", "released", "diff", "Table 1", "diff"]
 MEANS = ["mean over seeds", "seeds", "test accuracy", "ours", "deviation", "released", "diff"]

@@ -1,6 +1,6 @@
 """What goes wrong with nets, solvers and runs; how commands fail is data_toolkit's, as it is of all commands."""
 
-from data_toolkit.errors import CommandLine, failed
+from base.errors import CommandLine, failed
 
 __all__ = ["CommandLine", "SolverError", "failed"]
 

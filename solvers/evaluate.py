@@ -23,33 +23,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from base.errors import DataError
+from base.files import atomic_writer
 from data_toolkit import class_names, dataset
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
-from data_toolkit.files import atomic_writer
-from solvers import (
-    admission,
-    classifier,
-    config,
-    curves,
-    per_class,
-    prototext,
-    published,
-    setting,
-    test_nets,
-    threads,
-    user_layers,
-)
-from solvers.checkpoints import Checkpoints
-from solvers.engine import caffe, last_words, why_slow
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.evaluation_progress import EvaluationProgress
-from solvers.inference import Predictor, nothing_more
-from solvers.measuring import Job, Measuring
-from solvers.permissions import NOTHING, Permissions
-from solvers.published import Curve, PublishedRun
-from solvers.test_nets import TestNet
-from solvers.training_set import TrainingSet
+from solvers.evaluation import classifier, per_class, test_nets
+from solvers.evaluation.inference import Predictor, nothing_more
+from solvers.evaluation.measuring import Job, Measuring
+from solvers.evaluation.progress import EvaluationProgress
+from solvers.evaluation.test_nets import TestNet
+from solvers.nets import admission, prototext, setting, threads, user_layers
+from solvers.nets.permissions import NOTHING, Permissions
+from solvers.nets.pycaffe import caffe, last_words, why_slow
+from solvers.reporting import curves, published
+from solvers.reporting.published import Curve, PublishedRun
+from solvers.runs import config
+from solvers.runs.checkpoints import Checkpoints
+from solvers.training.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
@@ -129,7 +120,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
 
     Raises
     ------
-    SolverError, data_toolkit.errors.DataError
+    SolverError, base.errors.DataError
         If the run has no checkpoint, nothing to measure it by, or the data are missing.
     """
     save = {name: file for name, file in (save or {}).items() if file}
@@ -254,12 +245,13 @@ def find_source(run: Path, runs: Path) -> Source:
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
     chosen = setting.load(run.resolve().parent / name["setting"])
+    setting_name = published.setting_name(chosen.name, chosen.folder)
     nets = [TestNet(classifier.derive(chosen.net))]
     released = next((r for r in published.load_runs()
                      if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
     return Source(Checkpoints(run), nets, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
-                  f"{chosen.name}, noise {name['noise']}, as released",
-                  runs / chosen.name / f"noise_{name['noise']}" / "released", "released")
+                  f"{setting_name}, noise {name['noise']}, as released",
+                  runs / setting_name / f"noise_{name['noise']}" / "released", "released")
 
 
 def accuracy(probabilities: NDArray[np.float32], test: Dataset) -> float:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from data_toolkit.errors import DataError
-from solvers import curves
-from solvers.dynamics import FILE, Dynamics
+from base.errors import DataError
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.logs import read_log
-from solvers.permissions import Permissions, nearest
+from solvers.nets.permissions import Permissions, nearest
+from solvers.reporting import curves
+from solvers.runs.dynamics import FILE, Dynamics
+from solvers.runs.logs import read_log
 
 LEGEND_LINE = 0.2  # inches
 WINDOW = 100  # steps that a point of a curve is the mean of, at most

@@ -12,14 +12,14 @@ import math
 import sys
 from pathlib import Path
 
-from data_toolkit.errors import DataError
-from data_toolkit.files import write_atomically
-from solvers import report_data, results, run_folders, tables
+from base.errors import DataError
+from base.files import write_atomically
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.permissions import Permissions, nearest
-from solvers.results import Result, percent, points
+from solvers.nets.permissions import Permissions, nearest
+from solvers.reporting import report_data, results, run_folders, tables
+from solvers.reporting.results import Result, percent, points
 
-PAGE = Path(__file__).parent / "report_page"
+PAGE = Path(__file__).parent / "reporting/report_page"
 SHOWN_AT_FIRST = 4  # weightings in the charts
 
 
@@ -34,7 +34,7 @@ def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
         import vl_convert
         from markupsafe import Markup
 
-        from solvers import charts
+        from solvers.reporting import charts
     except ImportError as missing:
         raise SolverError(f"a report needs the packages of the extra `report` ({missing}): make setup installs them") from None
 

@@ -19,37 +19,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from base.commands import command
+from base.errors import DataError
 from data_toolkit import dataset, prepare
-from data_toolkit.commands import command
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
-from solvers import (
-    admission,
-    divergence,
-    dynamics,
-    gpus,
-    inputs,
-    losses,
-    options,
-    overrides,
-    released,
-    run,
-    setting,
-    test_nets,
-    testing,
-    threads,
-    user_layers,
-)
-from solvers.checkpoints import Checkpoints
-from solvers.dynamics import Dynamics
-from solvers.engine import caffe, last_words, seed_layers, why_slow
 from solvers.errors import SolverError, failed
-from solvers.interrupt import Interrupt
-from solvers.logs import CsvLog, Progress, Step, TensorBoard
-from solvers.permissions import Permissions
-from solvers.phases import nets_of, train_state
-from solvers.rehearsal import check_labels
-from solvers.training_set import NOISE_SEED, TrainingSet
+from solvers.evaluation import test_nets
+from solvers.nets import admission, inputs, losses, pycaffe, setting, threads, user_layers
+from solvers.nets.permissions import Permissions
+from solvers.nets.phases import nets_of, train_state
+from solvers.nets.pycaffe import caffe, last_words, seed_layers, why_slow
+from solvers.nets.rehearsal import check_labels
+from solvers.reporting import published
+from solvers.runs import dynamics, run
+from solvers.runs.checkpoints import Checkpoints
+from solvers.runs.dynamics import Dynamics
+from solvers.runs.logs import CsvLog, Progress, Step, TensorBoard
+from solvers.training import divergence, gpus, options, overrides, released, testing
+from solvers.training.interrupt import Interrupt
+from solvers.training.training_set import NOISE_SEED, TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
@@ -79,7 +67,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
 
     Raises
     ------
-    SolverError, data_toolkit.errors.DataError
+    SolverError, base.errors.DataError
         If an input is wrong.
     """
     confine(args)
@@ -88,7 +76,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     if name := options.of_loss(args)["weighting"]:
         os.environ["CAFFE_WEIGHTING"] = name  # for Python layers of the user's own
     labels, chosen, changed, solver_param, allowed, fed, folder = plan(args, devices)
-    gpus.prepare(devices)
+    pycaffe.use_devices(devices)
     seed = solver_param.random_seed
     state = train_state(chosen.net, solver_param)
 
@@ -207,13 +195,14 @@ def plan(args: argparse.Namespace, devices: list[int], rehearse: bool = True) ->
 
     Raises
     ------
-    SolverError, data_toolkit.errors.DataError
+    SolverError, base.errors.DataError
         If an input is wrong.
     """
     if args.released:
         released.choose(args)
     labels = TrainingSet.from_options(args)
     chosen = setting.load(args.setting)
+    chosen.name = published.setting_name(chosen.name, chosen.folder)
     overrides.apply(chosen, args)
     changed = change_losses(chosen.net, args)
     solver = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)

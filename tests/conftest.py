@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from data_toolkit import commands
+from base import commands
 
 # In the image, too, commands are printed as they are outside.
 os.environ.pop(commands.COMPOSE_RUN, None)

@@ -15,9 +15,7 @@ from pathlib import Path
 
 import onnx
 
-from data_toolkit.errors import DataError
-from solvers import config, threads, weights
-from solvers.engine import last_words
+from base.errors import DataError
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.export import admission, comparison, metadata, writing
 from solvers.export import source as sources
@@ -26,7 +24,10 @@ from solvers.export.comparison import Case, Parted
 from solvers.export.graph import OPSET, Shape
 from solvers.export.preprocessing import MeanSubtraction, Preprocessing, Recipe, shown
 from solvers.export.source import Source
-from solvers.permissions import Permissions
+from solvers.nets import threads, weights
+from solvers.nets.permissions import Permissions
+from solvers.nets.pycaffe import last_words
+from solvers.runs import config
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from data_toolkit import isolation
-from data_toolkit.errors import DataError
-from solvers import admission, rehearsal, setting, weights
-from solvers.engine import caffe
+from base import isolation
+from base.errors import DataError
 from solvers.errors import SolverError
 from solvers.export import layer_types
 from solvers.export.graph import Shape
-from solvers.permissions import NOTHING
-from solvers.phases import layers_in
+from solvers.nets import admission, rehearsal, setting, weights
+from solvers.nets.permissions import NOTHING
+from solvers.nets.phases import layers_in
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from solvers.engine import caffe
 from solvers.export.graph import Layer
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

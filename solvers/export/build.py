@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import onnx
 
-from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.export import layer_types
 from solvers.export.folding import folded
 from solvers.export.graph import Graph, Layer, Shape
 from solvers.export.preprocessing import Preprocessing
-from solvers.phases import layers_in
+from solvers.nets.phases import layers_in
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

@@ -12,16 +12,16 @@ import skimage.data
 from numpy.typing import NDArray
 from skimage import io, transform
 
+from base.errors import DataError
 from data_toolkit import dataset, images
-from data_toolkit.errors import DataError
-from solvers import threads, weights
-from solvers.engine import caffe
 from solvers.export import layer_types
 from solvers.export.admission import BATCHES, with_batch
 from solvers.export.build import blobs_in_order
 from solvers.export.graph import Shape, value_info
 from solvers.export.preprocessing import IMAGES, Preprocessing
-from solvers.phases import layers_in
+from solvers.nets import threads, weights
+from solvers.nets.phases import layers_in
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 import numpy as np
 
-from solvers.engine import caffe
 from solvers.export.channels import statistics, uses_statistics
 from solvers.export.graph import Layer
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

@@ -9,8 +9,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from solvers.engine import caffe
 from solvers.errors import SolverError
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

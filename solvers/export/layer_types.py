@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.export import axes, channels, elementwise, recurrent, windows
 from solvers.export.graph import Layer
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

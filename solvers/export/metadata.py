@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 
 from data_toolkit import images
-from solvers.engine import caffe
 from solvers.errors import SolverError
 from solvers.export.source import Source
+from solvers.nets.pycaffe import caffe
 
 REPOSITORY = "caffe-example-weighting"
 MAX_CLASSES = 1_000_000

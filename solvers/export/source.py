@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_toolkit.commands import command
-from layers.did_you_mean import did_you_mean
-from solvers import classifier, config, evaluate, prototext, results, setting
-from solvers.engine import caffe
+from base.commands import command
+from base.did_you_mean import did_you_mean
+from solvers import evaluate
 from solvers.errors import SolverError
+from solvers.evaluation import classifier
+from solvers.nets import prototext, setting
+from solvers.nets.pycaffe import caffe
+from solvers.reporting import results
+from solvers.runs import config
 
 pb = caffe.proto.caffe_pb2
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from data_toolkit.files import publish
+from base.files import publish
 from solvers.errors import SolverError
 
 LIMIT = (2 << 30) - (64 << 20)  # protobuf reads no message of 2 GiB; nodes need some room, too

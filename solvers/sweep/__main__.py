@@ -21,18 +21,19 @@ from dask.system import CPU_COUNT
 from distributed import Client
 from rich.filesize import decimal
 
+from base.commands import command
+from base.errors import DataError
 from data_toolkit import prepare
-from data_toolkit.commands import command
-from data_toolkit.errors import DataError
-from solvers import gpus, options, rehearsal
-from solvers import run as run_folder
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.inference import MOST_PROCESSES
+from solvers.evaluation.inference import MOST_PROCESSES
+from solvers.nets import rehearsal
+from solvers.runs import run as run_folder
 from solvers.sweep import clusters, follow, planned, probe, runs_file, sbatch
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.probe import Cost
 from solvers.sweep.progress import Progress, duration, time_to_come
 from solvers.sweep.work import Task
+from solvers.training import gpus, options
 
 THREADS = 2  # of a run, where cores allow: ResNet-44 makes 1.9 times as many steps on two as on one
 # Bytes: of a worker, of solvers.evaluate, and of each process that it starts, as measured with ResNet-44.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import dask
 from distributed import Client, LocalCluster
 
-from layers.did_you_mean import did_you_mean
+from base.did_you_mean import did_you_mean
 from solvers.errors import SolverError
 from solvers.sweep import work
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from distributed import Client, Future
 
-from data_toolkit.files import write_atomically
+from base.files import write_atomically
 from solvers.errors import SolverError
-from solvers.interrupt import Interrupt
 from solvers.sweep import work
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.progress import Progress
+from solvers.training.interrupt import Interrupt
 
 TICK = 0.5  # seconds between two looks at the runs
 STOP_AGAIN = 5.0  # seconds: a worker may have joined in the meantime

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from data_toolkit.errors import DataError
-from solvers import losses, options, prototext, train
-from solvers.checkpoints import STATES_KEPT, Checkpoints
-from solvers.engine import caffe
+from base.errors import DataError
+from solvers import train
 from solvers.errors import SolverError
-from solvers.results import read_accuracy
+from solvers.nets import losses, prototext
+from solvers.nets.pycaffe import caffe
+from solvers.reporting.results import read_accuracy
+from solvers.runs.checkpoints import STATES_KEPT, Checkpoints
 from solvers.sweep.runs_file import Entry
+from solvers.training import options
 
 pb = caffe.proto.caffe_pb2
 

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from solvers import rehearsal
-from solvers.engine import caffe, count_weights
 from solvers.errors import SolverError
-from solvers.phases import nets_of
-from solvers.run import Run, for_caffe
-from solvers.setting import Setting
+from solvers.nets import rehearsal
+from solvers.nets.phases import nets_of
+from solvers.nets.pycaffe import caffe, count_weights
+from solvers.nets.setting import Setting
+from solvers.runs.run import Run, for_caffe
 
 pb = caffe.proto.caffe_pb2
 

@@ -21,11 +21,11 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from data_toolkit.commands import command
-from layers.did_you_mean import did_you_mean
-from solvers import options, released
+from base.commands import command
+from base.did_you_mean import did_you_mean
 from solvers.errors import CommandLine, SolverError
-from solvers.published import PublishedRun, load_runs
+from solvers.reporting.published import PublishedRun, load_runs
+from solvers.training import options, released
 
 # Options of solvers.train about all runs of a sweep, or about one process: the command line says them.
 NOT_IN_FILES = ("list_released", "resume", "wait", "gpu", "runs", "data")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from base.errors import DataError
 from data_toolkit import archives, unpickle
-from data_toolkit.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -236,7 +236,7 @@ def test_an_array_whose_type_is_changed(tmp_path, kind):
 
 def test_a_name_larger_than_the_memory(tmp_path, monkeypatch):
     """A few kilobytes that unpack to a name of gigabytes, which tarfile reads as a whole."""
-    monkeypatch.setattr("data_toolkit.isolation.MAX_BYTES", 200 << 20)
+    monkeypatch.setattr("base.isolation.MAX_BYTES", 200 << 20)
     head = tarfile.TarInfo("././@LongLink")
     head.type, head.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
     with gzip.open(tmp_path / "x", "wb", compresslevel=1) as file:

@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
+from base.errors import DataError
 from data_toolkit import images
 from data_toolkit.batches import BatchFeeder, BatchMaker, test_batches
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
 
 
 @pytest.fixture(scope="module")

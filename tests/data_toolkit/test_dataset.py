@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.errors import DataError
 from data_toolkit import dataset, prepare
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
 from data_toolkit.noise import LabelNoise
 
 

@@ -9,8 +9,8 @@ import threading
 import pytest
 import tenacity
 
+from base.errors import DataError
 from data_toolkit import download
-from data_toolkit.errors import DataError
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -13,8 +13,8 @@ import pymatreader
 import pytest
 import scipy.io
 
+from base.errors import DataError
 from data_toolkit import dataset, matfile, noise
-from data_toolkit.errors import DataError
 
 
 def make(count: int = 7):
@@ -290,7 +290,7 @@ def test_a_version_5_file_that_unpacks_to_more_than_is_read(tmp_path, monkeypatc
     assert (tmp_path / "x.mat").stat().st_size < 200_000
     with pytest.raises(DataError, match="class_ids is not an N x 1 array"):
         matfile.read_labels(tmp_path / "x.mat")
-    monkeypatch.setattr("data_toolkit.isolation.MAX_BYTES", 200 << 20)
+    monkeypatch.setattr("base.isolation.MAX_BYTES", 200 << 20)
     with pytest.raises(DataError, match="is damaged: "):
         matfile.read_labels(tmp_path / "x.mat")
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.errors import DataError
 from data_toolkit import noise
-from data_toolkit.errors import DataError
 from data_toolkit.noise import LabelNoise
 
 LABELS = np.arange(50_000) % 100

@@ -9,8 +9,8 @@ import forms
 import numpy as np
 import pytest
 
+from base.errors import DataError
 from data_toolkit import archives, dataset, download, matfile, prepare
-from data_toolkit.errors import DataError
 from data_toolkit.noise import LabelNoise
 
 ROOT = Path(prepare.__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_toolkit.errors import DataError
+from base.errors import DataError
 from data_toolkit.sampler import ClassBalancedSampler
 
 

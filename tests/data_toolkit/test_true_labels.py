@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import scipy.io
 
+from base.errors import DataError
 from data_toolkit import archives, dataset, matfile, prepare, true_labels
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
 from data_toolkit.noise import LabelNoise
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from base.errors import DataError
 from data_toolkit import dataset, prepare, verify
 from data_toolkit.dataset import Dataset
-from data_toolkit.errors import DataError
 from data_toolkit.noise import RATED, LabelNoise
 
 

@@ -118,10 +118,11 @@ def test_two_checkouts_give_the_compiler_the_same_commands(tmp_path):
                           f"{targets}add_subdirectory(tools)\n",
         "tools/CMakeLists.txt": "add_library(caffe.bin ../a.cpp)\nadd_library(tool ../a.cpp)\n", "a.cpp": ""})
     commands = []
+    faster = ROOT / "docker/additions/cmake/faster_build.cmake"
     for checkout in "one", "two":
         subprocess.run(["cmake", "-S", source, "-B", tmp_path / "build", "-G", "Ninja", "-Wno-dev",
                         f"-DNUMPY_INCLUDE_DIR=/{checkout}/.venv/numpy",
-                        f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'docker/additions/cmake/faster_build.cmake'}"], check=True, capture_output=True)
+                        f"-DCMAKE_PROJECT_INCLUDE={faster}"], check=True, capture_output=True)
         commands.append(subprocess.run(["ninja", "-C", tmp_path / "build", "-t", "commands"], check=True, text=True,
                                        capture_output=True).stdout)
     assert f"-I{source}/../numpy" in commands[0]

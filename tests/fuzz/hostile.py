@@ -26,7 +26,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message import Message
 
 from data_toolkit import matfile
-from solvers.engine import caffe
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 
@@ -518,7 +518,7 @@ def template() -> Path:
     place = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     from solvers import train
-    from solvers.permissions import Permissions
+    from solvers.nets.permissions import Permissions
 
     as_it_was = Permissions.confine, train.load_data
     Permissions.confine, train.load_data = lambda *_, **__: None, lambda folder, labels: tiny.dataset()

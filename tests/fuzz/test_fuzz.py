@@ -20,7 +20,8 @@ import hostile
 import pytest
 import tiny
 
-from data_toolkit import archives, confinement, dataset, prepare
+from base import confinement
+from data_toolkit import archives, dataset, prepare
 from solvers import compare, evaluate, plot_dynamics, report, train
 
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "compare": compare.main, "plot_dynamics": plot_dynamics.main,

@@ -95,7 +95,7 @@ def test_the_line_for_a_prototxt_is_the_weighting_that_is_shown(page):
     pb = pytest.importorskip("caffe.proto.caffe_pb2")
     from google.protobuf import text_format
 
-    from solvers import losses
+    from solvers.nets import losses
 
     def copied() -> Weighting:
         layer = pb.LayerParameter(type="WeightedSoftmaxWithLoss")

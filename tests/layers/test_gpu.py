@@ -9,8 +9,8 @@ import pytest
 import rows
 
 from layers.weighting import WEIGHTINGS
-from solvers import gpus
-from solvers.engine import caffe
+from solvers.nets.pycaffe import caffe
+from solvers.training import gpus
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(
     not (gpus.has_cuda() and gpus.count()), reason="needs a GPU and a Caffe built for it: CAFFE_CUDA=1 make test-gpu")]

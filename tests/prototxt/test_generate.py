@@ -10,7 +10,7 @@ pytest.importorskip("caffe")
 from caffe.proto import caffe_pb2 as pb  # noqa: E402
 from google.protobuf import text_format  # noqa: E402
 
-from data_toolkit.commands import command  # noqa: E402
+from base.commands import command  # noqa: E402
 from layers.weighting import WEIGHTINGS  # noqa: E402
 from prototxt import generate  # noqa: E402
 

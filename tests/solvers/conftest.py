@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from solvers import threads, train
-from solvers.permissions import Permissions
+from solvers import train
+from solvers.nets import threads
+from solvers.nets.permissions import Permissions
 
 
 @pytest.fixture

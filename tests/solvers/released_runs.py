@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from solvers import published
-from solvers.dynamics import FILE, Dynamics
+from solvers.reporting import published
+from solvers.runs.dynamics import FILE, Dynamics
 
 DM = ("res44_usw", "res44_imae", "res44_uniform")
 

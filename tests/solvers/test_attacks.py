@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 import tiny
 
-from data_toolkit import confinement
+from base import confinement
 from solvers import evaluate
-from solvers.checkpoints import Checkpoints
-from solvers.engine import caffe
-from solvers.measurements import Measurements
+from solvers.evaluation.measurements import Measurements
+from solvers.nets.pycaffe import caffe
+from solvers.runs.checkpoints import Checkpoints
 
 pb = caffe.proto.caffe_pb2
 NET = tiny.INPUT + tiny.BODY + tiny.CCE
@@ -371,7 +371,7 @@ def test_the_rehearsal_dies_with_its_parent(setting, tmp_path):
 
 
 def test_many_large_blobs_need_memory(setting, run, capfd, monkeypatch):
-    from solvers import rehearsal
+    from solvers.nets import rehearsal
     monkeypatch.setattr(rehearsal, "available_memory", lambda: 1 << 30)
     layers = "".join(f'layer {{ name: "t{n}" type: "Tile" bottom: "data" top: "t{n}" tile_param {{ tiles: 400 }} }}\n'
                      for n in range(60))  # 75 MB each
@@ -494,8 +494,8 @@ def test_what_caffe_can_do_while_it_trains(setting, tmp_path):
     (tmp_path / "mine").mkdir()
     code = f"""
 import sys
-from solvers.permissions import Permissions
-from solvers.engine import caffe
+from solvers.nets.permissions import Permissions
+from solvers.nets.pycaffe import caffe
 Permissions().confine(write=[{str(tmp_path / 'mine')!r} and __import__('pathlib').Path({str(tmp_path / 'mine')!r})])
 caffe.set_mode_cpu()
 from solvers import prototext

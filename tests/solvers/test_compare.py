@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_toolkit.commands import command
-from solvers import compare, curves, published, results, tables
+from base.commands import command
+from solvers import compare
+from solvers.reporting import curves, published, results, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 CCE = {"setting": "res44_cce", "noise": 0.4, "noise_type": "symmetric", "seed": 123}

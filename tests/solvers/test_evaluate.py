@@ -12,12 +12,15 @@ import tiny
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from data_toolkit import batches
-from solvers import classifier, curves, evaluate, prototext, published, weights
-from solvers.checkpoints import Checkpoints
-from solvers.engine import caffe
+from solvers import evaluate
 from solvers.errors import SolverError
-from solvers.published import Curve
-from solvers.training_set import TrainingSet
+from solvers.evaluation import classifier
+from solvers.nets import prototext, weights
+from solvers.nets.pycaffe import caffe
+from solvers.reporting import curves, published
+from solvers.reporting.published import Curve
+from solvers.runs.checkpoints import Checkpoints
+from solvers.training.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 

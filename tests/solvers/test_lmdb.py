@@ -94,7 +94,7 @@ def test_no_file_of_a_database_leads_elsewhere(source, tmp_path, name):
 
 def test_a_crash_is_named(tmp_path):
     """Not by Caffe, which says nothing then."""
-    code = ("import os, signal; from solvers.engine import last_words\n"
+    code = ("import os, signal; from solvers.nets.pycaffe import last_words\n"
             "with last_words('go on'): os.kill(os.getpid(), signal.SIGSEGV)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert done.returncode == -11 and done.stderr == "\nerror: Caffe was ended by SIGSEGV: go on\n"
@@ -102,7 +102,7 @@ def test_a_crash_is_named(tmp_path):
 
 def test_last_words_end():
     """Behind them, all is as before."""
-    code = ("import os, signal; from solvers.engine import caffe, last_words\n"
+    code = ("import os, signal; from solvers.nets.pycaffe import caffe, last_words\n"
             "with last_words('go on'): pass\n"
             "caffe.Net('/no/such', 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)

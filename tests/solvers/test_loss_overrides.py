@@ -9,9 +9,9 @@ import tiny
 from google.protobuf import text_format
 
 from layers.weighting import WEIGHTINGS, Weighting
-from solvers import losses
-from solvers.engine import caffe
 from solvers.errors import SolverError
+from solvers.nets import losses
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,10 +11,12 @@ import tiny
 
 from layers import plot_emphasis
 from prototxt import generate
-from solvers import evaluate, losses, options, plot_dynamics, prototext, train
-from solvers.engine import caffe
-from solvers.logs import read_log
-from solvers.results import Result
+from solvers import evaluate, plot_dynamics, train
+from solvers.nets import losses, prototext
+from solvers.nets.pycaffe import caffe
+from solvers.reporting.results import Result
+from solvers.runs.logs import read_log
+from solvers.training import options
 
 pb = caffe.proto.caffe_pb2
 DOC = Path(__file__).resolve().parents[2] / "docs/weightings.md"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from solvers import plot_dynamics
-from solvers.dynamics import FILE, Dynamics
-from solvers.logs import CsvLog, read_log
+from solvers.runs.dynamics import FILE, Dynamics
+from solvers.runs.logs import CsvLog, read_log
 
 
 def write(folder, noisy, steps=2100):

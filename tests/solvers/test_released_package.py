@@ -11,7 +11,7 @@ from data_toolkit.dataset import Dataset
 from layers.table import ROWS
 from prototxt import generate
 from solvers import evaluate, train
-from solvers.checkpoints import Checkpoints
+from solvers.runs.checkpoints import Checkpoints
 
 PROTOTXT = Path(generate.__file__).parent
 SOLVER = """net: "../{folder}/train.prototxt"

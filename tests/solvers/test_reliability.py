@@ -14,9 +14,9 @@ import pytest
 import tiny
 from test_train import checkpoint_files, losses, weights
 
-from solvers.checkpoints import Checkpoints
-from solvers.dynamics import FILE as DYNAMICS
-from solvers.engine import caffe
+from solvers.nets.pycaffe import caffe
+from solvers.runs.checkpoints import Checkpoints
+from solvers.runs.dynamics import FILE as DYNAMICS
 
 ROOT = Path(__file__).resolve().parents[2]
 pb = caffe.proto.caffe_pb2
@@ -227,7 +227,7 @@ def test_divergence_is_named(setting, run, folder, capsys, snapshot, said):
 
 
 def test_the_loss_of_clamped_probabilities_is_divergence(setting, run, folder, monkeypatch, capsys):
-    monkeypatch.setattr("solvers.divergence.CLAMPED", 2.0)  # as if the first loss, of about 2.3, were that of p = 0
+    monkeypatch.setattr("solvers.training.divergence.CLAMPED", 2.0)  # as if the first loss, of about 2.3, were that of p = 0
     assert run(setting(loss=tiny.CCE), "--max-iter", 5) == 2
     error = capsys.readouterr().err
     assert "that of probabilities 0 on the images in" in error and "there is no checkpoint yet" in error
@@ -236,6 +236,6 @@ def test_the_loss_of_clamped_probabilities_is_divergence(setting, run, folder, m
 
 
 def test_other_losses_may_be_large(setting, run, monkeypatch):
-    monkeypatch.setattr("solvers.divergence.CLAMPED", 0.0)
+    monkeypatch.setattr("solvers.training.divergence.CLAMPED", 0.0)
     net = tiny.CCE.replace("SoftmaxWithLoss", "MultinomialLogisticLoss").replace("scores", "probs")
     assert run(setting(loss=net), "--max-iter", 2) == 0

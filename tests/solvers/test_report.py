@@ -13,9 +13,10 @@ import pytest
 import released_runs
 
 from layers.weighting import Weighting
-from solvers import published, report, report_data, results, run_folders, tables
-from solvers.dynamics import FILE
-from solvers.logs import Step, read_last
+from solvers import report
+from solvers.reporting import published, report_data, results, run_folders, tables
+from solvers.runs.dynamics import FILE
+from solvers.runs.logs import Step, read_last
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def test_the_last_row_of_a_log(tmp_path, text, row):
 def test_as_a_command(tmp_path, write_run):
     write_run()
     done = subprocess.run([sys.executable, "-m", "solvers.report", "runs", "-o", "x.html"], cwd=tmp_path, text=True,
-                          env=os.environ | {"PYTHONPATH": str(report.PAGE.parents[1])}, capture_output=True)
+                          env=os.environ | {"PYTHONPATH": str(report.PAGE.parents[2])}, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "x.html: 1 runs\n", "")
 
 

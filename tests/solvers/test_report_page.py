@@ -15,7 +15,8 @@ import released_runs
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
-from solvers import compare, published, report, results
+from solvers import compare, report
+from solvers.reporting import published, results
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: apt-get install chromium")

@@ -17,13 +17,13 @@ import pytest
 import tiny
 from skimage.io import imsave
 
+from base.commands import command
 from data_toolkit.batches import BatchFeeder
-from data_toolkit.commands import command
 from solvers import evaluate
-from solvers.checkpoints import Checkpoints
-from solvers.engine import caffe
-from solvers.logs import read_log
-from solvers.setting import read_net
+from solvers.nets.pycaffe import caffe
+from solvers.nets.setting import read_net
+from solvers.runs.checkpoints import Checkpoints
+from solvers.runs.logs import read_log
 
 pb = caffe.proto.caffe_pb2
 ROOT = Path(__file__).resolve().parents[2]
@@ -345,7 +345,7 @@ def test_a_signal_saves_and_says_how_to_go_on(setting, tmp_path, folder, number,
 
 
 def test_a_second_signal_does_not_wait_for_the_step():
-    code = "import numpy as np; from solvers.interrupt import Interrupt; a = np.ones((6000, 6000))\n" \
+    code = "import numpy as np; from solvers.training.interrupt import Interrupt; a = np.ones((6000, 6000))\n" \
            "with Interrupt(): print('ready', flush=True); a @ a @ a"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE)
     process.stdout.readline()

@@ -22,7 +22,7 @@ import numpy as np
 
 from data_toolkit.dataset import Dataset
 from solvers import train
-from solvers.engine import caffe
+from solvers.nets.pycaffe import caffe
 
 USW = """layer { name: "loss" type: "UnifiedWeightLoss" bottom: "scores" bottom: "label" bottom: "prob_groundtruth"
   top: "loss" loss_weight: 1 propagate_down: true propagate_down: false propagate_down: false

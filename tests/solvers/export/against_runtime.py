@@ -10,11 +10,11 @@ import onnxruntime
 from google.protobuf import text_format
 from hypothesis import settings
 
-from solvers import weights
-from solvers.engine import caffe
 from solvers.export import comparison
 from solvers.export.admission import BATCHES, with_batch
 from solvers.export.build import build
+from solvers.nets import weights
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

@@ -15,12 +15,13 @@ import tiny
 from against_runtime import parsed
 from google.protobuf import text_format
 
-from data_toolkit import confinement, dataset
-from solvers import weights
-from solvers.engine import caffe
+from base import confinement
+from data_toolkit import dataset
 from solvers.export import __main__ as command
 from solvers.export import comparison, layer_types, writing
 from solvers.export.__main__ import main
+from solvers.nets import weights
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

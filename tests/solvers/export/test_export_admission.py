@@ -7,10 +7,10 @@ import pytest
 import tiny
 from against_runtime import parsed
 
-from solvers import weights
-from solvers.engine import caffe
 from solvers.export import admission, source
 from solvers.export.__main__ import main
+from solvers.nets import weights
+from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 

@@ -11,9 +11,10 @@ import pytest
 from data_toolkit import dataset, prepare
 from data_toolkit.noise import LabelNoise
 from prototxt import generate
-from solvers import evaluate, prototext, train, weights
+from solvers import evaluate, train
 from solvers.export import admission, comparison, source
 from solvers.export.__main__ import main
+from solvers.nets import prototext, weights
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "benchmarks"))

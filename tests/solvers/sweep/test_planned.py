@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solvers.errors import SolverError
-from solvers.published import load_runs
+from solvers.reporting.published import load_runs
 from solvers.sweep import __main__ as command
 from solvers.sweep import clusters, planned, runs_file, sbatch
 from solvers.sweep.probe import Cost
@@ -54,7 +54,7 @@ def test_cores_and_memory_are_shared_out(cores, count, memory, gpus, jobs, threa
     runs = [SimpleNamespace()] * count
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "CPU_COUNT", cores)
-        patch.setattr("solvers.rehearsal.available_memory", lambda: memory)
+        patch.setattr("solvers.nets.rehearsal.available_memory", lambda: memory)
         at_once, each = command.share(runs, {"": COST}, arguments(jobs=jobs, threads=threads), ["0"] * gpus)
     assert 1 <= at_once <= count and each >= 1
     if jobs:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from solvers import losses, options
 from solvers.errors import SolverError
-from solvers.published import load_runs
+from solvers.nets import losses
+from solvers.reporting.published import load_runs
 from solvers.sweep import planned, runs_file
+from solvers.training import options
 
 SWEEPS = Path(__file__).resolve().parents[3] / "sweeps"
 

@@ -1,0 +1,1 @@
+"""The nets that measure checkpoints, and what was measured."""

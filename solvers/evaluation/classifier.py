@@ -1,0 +1,62 @@
+"""The net from images to probabilities that solvers.evaluate measures: a run's test.prototxt, else made from its train net."""
+
+from pathlib import Path
+
+from solvers.errors import SolverError
+from solvers.nets import admission, setting
+from solvers.nets.inputs import IMAGE
+from solvers.nets.phases import layers_in
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
+TEST = pb.NetState(phase=pb.TEST)
+
+
+def read(run: Path) -> pb.NetParameter:
+    """The net of a run folder. Whatever it raises is why solvers.evaluate cannot measure the run.
+
+    Raises
+    ------
+    SolverError
+        If the net is not fed with images, has neither probabilities nor a loss, or does not pass `admission.check_net`.
+    """
+    file = run / "test.prototxt"
+    if not file.is_file():
+        return derive(setting.read_net(run / "train.prototxt"))
+    net = setting.read_net(file)
+    _check_is_fed(net)
+    admission.check_net(net, TEST)
+    return net
+
+
+def derive(train: pb.NetParameter) -> pb.NetParameter:
+    """Keep of a train net what follows from its images alone, up to the probabilities ``probs``.
+
+    Raises
+    ------
+    SolverError
+        As `read`.
+    """
+    _check_is_fed(train)
+    net = pb.NetParameter(name=train.name, input=["data"], input_dim=[1, *IMAGE])
+    layers = list(layers_in(train, TEST))
+    available = {"data"}
+    for layer in layers:
+        if layer.bottom and available.issuperset(layer.bottom):
+            net.layer.add().CopyFrom(layer)
+            available.update(layer.top)
+    if "probs" not in available:
+        scores = [layer.bottom[0] for layer in layers if "label" in layer.bottom and layer.bottom[0] in available]
+        if not scores:
+            raise SolverError("the net has neither the blob 'probs' nor a loss of scores and 'label'")
+        net.layer.add(name="probs", type="Softmax", bottom=[scores[-1]], top=["probs"])
+    admission.check_net(net, TEST)
+    return net
+
+
+def _check_is_fed(net: pb.NetParameter) -> None:
+    """Raise SolverError unless images can be put into the net's blob ``data``: a data layer's would be overwritten."""
+    inputs = {*net.input, *(top for layer in layers_in(net, TEST) if layer.type == "Input" for top in layer.top)}
+    if "data" not in inputs:
+        raise SolverError("the net reads its own data; solvers.evaluate measures nets that are fed with CIFAR-100")

@@ -1,0 +1,228 @@
+"""The probabilities that a checkpoint's net gives to images, computed by one process a core.
+
+Processes of one thread each do more than one process with a thread a core (benchmarks/evaluation.py): threads wait for
+each other at every layer, and the longer where other work has one of the cores; processes take the next images when they
+are free.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import connection, get_context, resource_tracker
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_toolkit import batches
+from data_toolkit.dataset import Dataset
+from solvers.errors import SolverError
+from solvers.nets import threads, user_layers, weights
+from solvers.nets.pycaffe import caffe, last_words
+
+pb = caffe.proto.caffe_pb2
+
+BATCH = 64
+PART = 4 * BATCH  # images that a process takes at once
+MOST_PROCESSES = 8  # each holds the images and a net; more cores give each of them more threads
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def nothing_more() -> None:
+    """For `confine`: leave the process as it is."""
+
+
+class Predictor:
+    """Computes probabilities; a context manager.
+
+    Parameters
+    ----------
+    net : caffe_pb2.NetParameter
+        From the blob ``data`` to the blob ``probs``, or to its first output.
+    sets : dict of str to Dataset
+        The images, by any name.
+    confine : function, optional
+        Called in each process, this one too, once all are started.
+
+    Raises
+    ------
+    SolverError
+        If the net cannot be made.
+    """
+
+    def __init__(self, net: pb.NetParameter, sets: dict[str, Dataset], confine: Callable[[], None] = nothing_more):
+        self._param, self._sets, self._confine = net, sets, confine
+        self._open = ExitStack()
+        self._workers: dict[connection.Connection, object] = {}
+
+    def __enter__(self) -> "Predictor":
+        if cores() > 1:
+            self._start()
+        self._confine()
+        self.net = weights.build(self._param)  # what Caffe has against the net, it says here
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    def __call__(self, model: Path, name: str, count: Callable[[int], None] = lambda images: None) -> NDArray[np.float32]:
+        """The probabilities of all images of a set, in its order.
+
+        Parameters
+        ----------
+        model : Path
+            A checkpoint's weights.
+        name : str
+            Of the set.
+        count : function
+            Called with each number of images that are done.
+
+        Returns
+        -------
+        (N, C) float32
+
+        Raises
+        ------
+        SolverError
+            If the weights are damaged or not this net's, or a process is killed.
+        """
+        weights.load(self.net, model)
+        total = len(self._sets[name].labels)
+        rows = None
+        for start, part in self._parts(model, name, total):
+            if rows is None:
+                rows = np.empty((total, part.shape[1]), np.float32)
+            rows[start : start + len(part)] = part
+            count(len(part))
+        return rows
+
+    def _parts(self, model: Path, name: str, total: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The probabilities of PART images at a time, with the first one's place, in any order."""
+        starts = iter(range(0, total, PART))
+        if not self._workers:
+            for start in starts:
+                with user_layers.blamed(self._param):
+                    part = probabilities(self.net, self._sets[name], start)
+                yield start, part
+            return
+        busy = {}
+        for worker, start in zip(self._workers, starts, strict=False):
+            busy[worker] = start
+            self._send(worker, (model, name, start))
+        while busy:
+            for worker in connection.wait(busy):
+                part = self._receive(worker)
+                yield busy.pop(worker), part
+                if (start := next(starts, None)) is not None:
+                    busy[worker] = start
+                    self._send(worker, (model, name, start))
+
+    def _start(self) -> None:
+        spawn, number, param = get_context("spawn"), min(cores(), MOST_PROCESSES), self._param.SerializeToString()
+        resource_tracker.ensure_running()  # before the signal is blocked: its start unblocks it
+        with _environment(dict.fromkeys(THREADS, str(cores() // number))), _blocked(signal.SIGINT):
+            for _ in range(number):
+                ours, theirs = spawn.Pipe()
+                process = spawn.Process(target=_work, args=(theirs, param, self._sets, self._confine), daemon=True)
+                process.start()
+                theirs.close()
+                self._workers[ours] = process
+                self._open.callback(process.join)
+                self._open.callback(process.terminate)
+                self._open.callback(ours.close)
+
+    def _send(self, worker: connection.Connection, task: tuple[Path, str, int]) -> None:
+        try:
+            worker.send(task)
+        except OSError:
+            self._raise_end(worker)
+
+    def _receive(self, worker: connection.Connection) -> NDArray[np.float32]:
+        try:
+            part = worker.recv()
+        except (EOFError, OSError):
+            self._raise_end(worker)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+    def _raise_end(self, worker: connection.Connection) -> NoReturn:
+        process = self._workers[worker]
+        process.join()
+        if process.exitcode == 2:  # its last words are said
+            raise SystemExit(2) from None
+        raise SolverError(f"a process that computes probabilities ended with {process.exitcode}: is there too little memory? "
+                          "--threads 1 does with one process") from None
+
+
+def cores() -> int:
+    """How many cores this process may use: as many as it has threads, but no more than there are."""
+    return min(threads.count(), len(os.sched_getaffinity(0)))
+
+
+def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:
+    """Those of PART images from `start` on: (PART or what is left, C) float32. No flip, the middle crop."""
+    part = Dataset(images.images[start : start + PART], images.labels[start : start + PART])
+    if "data" not in net.blobs or not net.outputs:
+        raise SolverError("the net has no blob 'data' to take images, or no output to give probabilities")
+    output = "probs" if "probs" in net.blobs else net.outputs[0]
+    rows = []
+    for data, _ in batches.test_batches(part, batch_size=BATCH):
+        net.blobs["data"].reshape(*data.shape)
+        net.blobs["data"].data[...] = data
+        net.forward()
+        if net.blobs[output].data.shape[:1] != (len(data),):
+            shape = net.blobs[output].data.shape
+            raise SolverError(f"the net's output {output!r} has the shape {shape} for {len(data)} images")
+        rows.append(net.blobs[output].data.reshape(len(data), -1).copy())
+    return np.concatenate(rows)
+
+
+def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset], confine: Callable[[], None]) -> None:
+    """One of the processes: computes what it is sent until the parent is gone."""
+    confine()
+    loaded = None
+    with last_words("nothing more is measured"):
+        try:
+            described = pb.NetParameter.FromString(param)
+            net = weights.build(described)
+            while True:
+                model, name, start = parent.recv()
+                try:
+                    if model != loaded:
+                        weights.load(net, model)
+                        loaded = model
+                    with user_layers.blamed(described):
+                        answer = probabilities(net, sets[name], start)
+                except Exception as error:  # of a Python layer
+                    answer = error
+                parent.send(answer)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            pass
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Environment variables that processes started within get."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """A signal that processes started within never see: Ctrl-C is for their parent, which ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,1 @@
+"""Nets and solvers, whoever wrote them: read, checked, made by Caffe, fed."""

@@ -1,0 +1,122 @@
+"""What Caffe's data layers read: the source that a net names, and the files that this names in turn."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from google.protobuf.message import Message
+
+from base import files
+from solvers.errors import SolverError
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
+LMDB = "data.mdb"
+PARAMETERS = {"Data": "data_param", "HDF5Data": "hdf5_data_param", "ImageData": "image_data_param",
+              "WindowData": "window_data_param"}
+MAX_LIST = 1 << 30  # bytes; ten million names
+READ = ("source", "mean_file", "meanfile", "root_folder")  # what Caffe's fields with paths are called
+
+
+def locate(layer: pb.LayerParameter, folder: Path) -> None:
+    """Make the paths in a layer that lead to something in `folder`, the setting's, whole: Caffe itself knows no such folder.
+
+    Others stay as they are, seen from the working directory. So do the names in a list of files, but for those of
+    ImageData and WindowData without a root_folder: all are seen from `folder` if the first of them is there.
+    """
+    for message, name in _fields(layer):
+        path = getattr(message, name)
+        if not os.path.isabs(path) and (folder / path).exists():
+            setattr(message, name, os.path.join(folder, path))  # keeps the slash at the end of a root_folder
+    if layer.type in ("ImageData", "WindowData"):
+        parameter = getattr(layer, PARAMETERS[layer.type])
+        first = next(listed(layer), "")
+        if first and not parameter.root_folder and not os.path.isabs(first) and (folder / first).exists():
+            parameter.root_folder = os.path.join(folder, "")
+
+
+def paths(layer: pb.LayerParameter) -> Iterator[str]:
+    """All paths in a layer, however deep."""
+    return (getattr(message, name) for message, name in _fields(layer))
+
+
+def _fields(message: Message) -> Iterator[tuple[Message, str]]:
+    """The fields of a message with a path, and of those in it, however deep."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for inner in value if isinstance(value, Iterable) else [value]:
+                yield from _fields(inner)
+        elif field.name in READ and value:
+            yield message, field.name
+
+
+def source(layer: pb.LayerParameter) -> str:
+    """The file or folder that a data layer reads; "" for other layers."""
+    return getattr(layer, PARAMETERS[layer.type]).source if layer.type in PARAMETERS else ""
+
+
+def listed(layer: pb.LayerParameter) -> Iterator[str]:
+    """The files that the source of a data layer lists, or those in its database; none if it is neither, or not there."""
+    match layer.type:
+        case "Data":
+            yield os.path.join(source(layer), LMDB)
+        case "HDF5Data":
+            yield from (name for line in lines(source(layer)) for name in line.split())
+        case "ImageData":  # NAME LABEL
+            root = layer.image_data_param.root_folder
+            yield from (root + line.rpartition(" ")[0] for line in lines(source(layer)) if line.strip())
+        case "WindowData":  # "# NUMBER NAME"
+            root, words = layer.window_data_param.root_folder, " ".join(lines(source(layer))).split()
+            yield from (root + name for mark, name in zip(words, words[2:], strict=False) if mark == "#")
+
+
+def lines(file: str) -> list[str]:
+    """The lines of a list of files, split where Caffe splits them.
+
+    Raises
+    ------
+    SolverError
+        If it is too large, or has control characters: Caffe and Python take different ones for the end of a line or a name.
+    """
+    if not os.path.isfile(file):
+        return []
+    try:
+        content = files.read(Path(os.path.realpath(file)), MAX_LIST)
+    except OSError as error:
+        raise SolverError(f"cannot read {file}: {error}") from error
+    content = content.replace(b"\r\n", b"\n")
+    if found := re.search(rb"[^\n]*[\x00-\x08\x0b-\x1f\x7f][^\n]*", content):
+        raise SolverError(f"{file} has control characters: {found[0]!r:.100}")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise SolverError(f"{file} is not UTF-8 text: {error}") from error
+    if found := re.search(r"[^\n]*[\x80-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff][^\n]*", text):
+        raise SolverError(f"{file} has spaces that are none to Caffe: {found[0]!r:.100}")
+    return text.split("\n")
+
+
+def check(layer: pb.LayerParameter) -> None:
+    """Check that what a layer reads, and what that names, is there and can be read to its end, as no pipe can.
+
+    Raises
+    ------
+    SolverError
+        Naming the layer and the file.
+    """
+    where, read = f"layer '{layer.name}' ({layer.type})", source(layer)
+    if read and not os.path.exists(read):
+        raise SolverError(f"{where} reads {read}, which does not exist, neither in the setting's folder nor in the working "
+                          f"directory ({Path.cwd()})")
+    if layer.type in PARAMETERS and not read:
+        raise SolverError(f"{where} has no source")
+    if odd := next((path for path in paths(layer) if os.path.exists(path) and not (
+            os.path.isfile(path) or os.path.isdir(path))), None):
+        raise SolverError(f"{where} reads {odd}, which is neither a file nor a folder")
+    for name in listed(layer):
+        if not os.path.isfile(name):
+            what = "is no file" if os.path.exists(name) else "does not exist"
+            raise SolverError(f"{where} reads {read}, which names {name}: that {what}, seen from the working directory "
+                              f"({Path.cwd()}); whole paths are found from everywhere")

@@ -1,0 +1,126 @@
+"""What a net is fed: CIFAR-100 through its blobs ``data`` and ``label``, or what its own data layers read."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from data_toolkit.batches import BatchFeeder
+from data_toolkit.dataset import Dataset
+from solvers.errors import SolverError
+from solvers.nets import data_layers
+from solvers.nets.phases import layers_in
+from solvers.nets.pycaffe import caffe, seed_layers
+
+pb = caffe.proto.caffe_pb2
+
+IMAGE = (3, 32, 32)
+IMAGES_PER_CLASS = 8
+
+
+def fed_blobs(net: pb.NetParameter, state: pb.NetState) -> tuple[str, ...]:
+    """The blobs that the driver fills at each step: none if the net has data layers of its own.
+
+    Raises
+    ------
+    SolverError
+        If the net has an input that is neither ``data`` nor ``label``.
+    """
+    names = [*net.input, *(top for layer in layers_in(net, state) if layer.type == "Input" for top in layer.top)]
+    for name in names:
+        if name not in ("data", "label"):
+            raise SolverError(f"the net has the input {name!r}; the driver fills only 'data' and 'label'")
+    if names and "data" not in names:
+        raise SolverError("the net has the input 'label' but not 'data': the driver fills both")
+    return tuple(names)
+
+
+def classes_per_batch(net: caffe.Net, num_classes: int) -> int:
+    """How many classes, of 8 images each, make one batch of this net (recipe: 256 = 32 x 8).
+
+    Raises
+    ------
+    SolverError
+        If CIFAR-100 images do not fit its blobs, or the batch does not divide so.
+    """
+    batch, *image = net.blobs["data"].data.shape
+    if tuple(image) != IMAGE:
+        raise SolverError(f"the net's blob 'data' holds images of {'x'.join(map(str, image))}; CIFAR-100's are 3x32x32")
+    if "label" in net.blobs and net.blobs["label"].data.size != batch:
+        raise SolverError(f"the net's blob 'label' holds {net.blobs['label'].data.size} labels for {batch} images")
+    if batch % IMAGES_PER_CLASS or batch > IMAGES_PER_CLASS * num_classes:
+        raise SolverError(f"the net's batch of {batch} images is not {IMAGES_PER_CLASS} images of each of "
+                          f"1 to {num_classes} classes")
+    return batch // IMAGES_PER_CLASS
+
+
+def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int, start: int, rank: int = 0,
+         ranks: int = 1) -> Iterator[np.ndarray | None]:
+    """At each ``next()``, put the next batch into the net's input blobs; step `start` + 1 gets the first.
+
+    With `ranks` solvers beside each other, this one gets those batches that are its turn; see `BatchFeeder`.
+
+    Returns
+    -------
+    generator of (B,) int64 or None
+        The batch's indices in `data`; None for a net that reads its own data (no `blobs`) and gets nothing.
+
+    Raises
+    ------
+    SolverError, base.errors.DataError
+        Before the first batch, if the data do not fill a batch of this net.
+    """
+    feeder = BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes_per_batch(net, data.num_classes),
+                         images_per_class=IMAGES_PER_CLASS, rank=rank, ranks=ranks) if blobs else None
+    return _filled(net, blobs, feeder)
+
+
+def _filled(net: caffe.Net, blobs: tuple[str, ...], feeder: BatchFeeder | None) -> Iterator[np.ndarray | None]:
+    if feeder is None:
+        yield from itertools.repeat(None)
+    with feeder:
+        for batch in feeder:
+            for name, values in (("data", batch.data), ("label", batch.labels)):
+                if name in blobs:
+                    blob = net.blobs[name].data
+                    blob[...] = values.reshape(blob.shape)
+            yield batch.indices
+
+
+def fast_forward(net: caffe.Net, tests: Sequence[tuple[caffe.Net, int]], seed: int, start: int, iter_size: int) -> None:
+    """Let the data layers of a net, and of nets that it is tested by, read what they had read before a run was stopped.
+
+    A weighting that has to know the number of classes must have the net's.
+
+    Parameters
+    ----------
+    net : caffe.Net
+    tests : sequence of (caffe.Net, int)
+        With the number of batches that each had read.
+    seed, start : int
+        Of the run; steps done. What a layer draws in a step follows from them.
+    iter_size : int
+        Batches a step.
+    """
+    reading = _reading(net)
+    for iteration in range(1, start + 1 if reading else 1):
+        seed_layers(seed, iteration)
+        for _ in range(iter_size):
+            for number in reading:
+                net._forward(number, number)
+    for test, batches in tests:
+        for _ in range(batches):
+            for number in _reading(test):
+                test._forward(number, number)
+
+
+def _reading(net: caffe.Net) -> list[int]:
+    return [number for number, layer in enumerate(net.layers) if layer.type in data_layers.PARAMETERS]
+
+
+def check_repeatable(net: pb.NetParameter, state: pb.NetState) -> None:
+    """Raise SolverError if a net keeps something from step to step that no checkpoint holds, so that no resume is exact."""
+    for layer in layers_in(net, state):
+        if layer.type in ("RNN", "LSTM", "MemoryData") or layer.type == "Python" and layer.python_param.module != "layers":
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) may keep from step to step what no checkpoint holds, so "
+                              "the run would not go on as if it had never stopped: --inexact-resume goes on all the same")

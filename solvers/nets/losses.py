@@ -1,0 +1,271 @@
+"""The loss layers of a net, C++ and Python seen alike: their parameters read, overridden, moved between the two."""
+
+import json
+import os
+from collections.abc import Iterator
+
+import layers
+from base.did_you_mean import did_you_mean
+from layers import param_str
+from layers.table import BY_NAME, CUSTOM, OPTIONS, OWN, ROWS, WEIGHTINGS, Parameter, Row
+from layers.weighting import Weighting, parameters_of, weighting_with
+from prototxt.generate import setting_with
+from solvers.errors import SolverError
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
+LOSSES = ("UnifiedWeightLoss", "WeightedSoftmaxWithLoss")
+LAYERS = (*LOSSES, "ExtractProb")
+TAKES_ANY = "prototxt/res44_mae"  # a setting whose loss layer takes any weighting
+
+
+def kind(layer: pb.LayerParameter) -> str | None:
+    """Which of our layers this is, in C++ or in Python; None for any other."""
+    if layer.type == "Python" and layer.python_param.module == "layers":
+        return layer.python_param.layer
+    return layer.type if layer.type in LAYERS else None
+
+
+def is_softmax_loss(layer: pb.LayerParameter) -> bool:
+    """Whether this is a loss over the softmax of scores: one of ours, in C++ or in Python, or stock Caffe's."""
+    return kind(layer) in LOSSES or layer.type == "SoftmaxWithLoss"
+
+
+def losses(net: pb.NetParameter) -> Iterator[pb.LayerParameter]:
+    return (layer for layer in net.layer if kind(layer) in LOSSES)
+
+
+def parameters(layer: pb.LayerParameter) -> dict:
+    """The parameters that the file gives one of our layers, by the names of param_str."""
+    if layer.type == "Python":
+        python = layer.python_param
+        try:
+            return param_str.read(python.param_str, getattr(layers, python.layer).PARAMETERS)
+        except (AttributeError, ValueError) as error:
+            raise SolverError(f"layer '{layer.name}' (Python): {error}") from error
+    loss_param = layer.loss_param
+    given = {name: getattr(loss_param, field) for name, field in fields(row(layer)).items() if loss_param.HasField(field)}
+    if loss_param.HasField("weighting"):
+        given["weighting"] = pb.LossParameter.Weighting.Name(loss_param.weighting)
+    if layer.softmax_param.HasField("axis"):
+        given["axis"] = layer.softmax_param.axis
+    return given
+
+
+def row(layer: pb.LayerParameter) -> Row | None:
+    """The row of the table whose weighting one of our layers has; None where its file does not say."""
+    if kind(layer) == "UnifiedWeightLoss":
+        return BY_NAME["DM"]
+    if layer.type == "Python":
+        return BY_NAME.get(parameters(layer).get("weighting"))
+    loss_param = layer.loss_param
+    return BY_NAME[pb.LossParameter.Weighting.Name(loss_param.weighting)] if loss_param.HasField("weighting") else None
+
+
+def fields(of: Row | None) -> dict[str, str]:
+    """The fields of loss_param by the names of param_str: two rows may call different fields alike, as DM and SCE do beta."""
+    found = {name: name for name in (*OWN, "ignore_label")}
+    for parameter in (*(of.parameters if of else ()), *(parameter for each in ROWS for parameter in each.parameters)):
+        found.setdefault(parameter.name, parameter.field or parameter.name)
+    return found
+
+
+def check(layer: pb.LayerParameter) -> None:
+    """Check the parameters of one of our layers, C++ or Python, as the Python layers do.
+
+    Raises
+    ------
+    SolverError
+        If a name, a type or a value is wrong, or a loss has not its three bottoms.
+    """
+    parameters(layer)
+    if kind(layer) not in LOSSES:
+        return
+    if len(layer.bottom) != 3:
+        raise SolverError(f"layer '{layer.name}' ({kind(layer)}) needs 3 bottoms, scores, label and prob_groundtruth "
+                          f"(the top of an ExtractProb); it has {len(layer.bottom)}")
+    weighting_of(layer)
+
+
+def weighting_of(layer: pb.LayerParameter) -> Weighting:
+    """How a loss layer weighs examples: one of ours, or stock Caffe's SoftmaxWithLoss, which is CCE.
+
+    Raises
+    ------
+    SolverError
+        If a parameter is out of range.
+    """
+    if layer.type == "SoftmaxWithLoss":
+        return Weighting("CCE")
+    given = parameters(layer)
+    try:
+        return weighting_with(given.get("weighting", "DM"), given)
+    except ValueError as error:
+        raise SolverError(f"layer '{layer.name}' ({kind(layer)}): {error}") from error
+
+
+def takes(layer: pb.LayerParameter, name: str) -> bool:
+    """Whether a parameter means anything to this loss."""
+    if name == "weighting":
+        return kind(layer) == "WeightedSoftmaxWithLoss"
+    of = row(layer)
+    return of is not None and name in parameters_of(of)
+
+
+def override(net: pb.NetParameter, options: dict) -> dict:
+    """Write the options into every loss of `net` that takes them.
+
+    A WeightedSoftmaxWithLoss that neither file nor option gives a weighting gets it from CAFFE_WEIGHTING, in writing:
+    the net then says all that it computes.
+
+    Parameters
+    ----------
+    net : caffe_pb2.NetParameter
+        Changed in place.
+    options : dict
+        From `options.of_loss`: ``weighting``, ``formula``, ``emphasis``, the parameters with options of their own, None where
+        not given, and under ``set`` those of any weighting.
+
+    Returns
+    -------
+    dict
+        Those values, given or from the environment, that differ from the file.
+
+    Raises
+    ------
+    SolverError
+        If no layer takes an option, a value does not fit, or a WeightedSoftmaxWithLoss is left without a weighting.
+    """
+    changed = {}
+    for layer in losses(net):  # the weighting first: it decides what else is taken
+        if takes(layer, "weighting"):
+            _change(layer, "weighting", options.get("weighting") or parameters(layer).get("weighting")
+                    or weighting_from_environment(layer), changed)
+    if (value := options.get("weighting")) and not any(takes(layer, "weighting") for layer in losses(net)):
+        raise SolverError(f"--weighting {value}: no layer of this net takes it{_which_setting(value)}")
+    for name, value in options.items():
+        if name not in ("weighting", "set") and value is not None:
+            of_option = [layer for layer in losses(net) if takes(layer, name)
+                         and (name in OWN or OPTIONS[name] in row(layer).parameters)]
+            _change_all(of_option, name, value, changed, f"--{name} {_number(value)}: no layer of this net takes it"
+                        f"{_who_takes(OPTIONS.get(name))}")
+    for name, value in options.get("set", {}).items():
+        takers = [layer for layer in losses(net) if takes(layer, name)]
+        taken = list(dict.fromkeys(name for layer in losses(net) if row(layer) for name in parameters_of(row(layer))))
+        _change_all(takers, name, value, changed, f"--set {name}={_number(value)}: no layer of this net takes it"
+                    f"{did_you_mean(name, taken)} ({'they take ' + ', '.join(taken) if taken else 'they take no parameters'})")
+    if changed:
+        for layer in losses(net):
+            weighting_of(layer)
+    return changed
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _change_all(layers_: list[pb.LayerParameter], name: str, value: float | str, changed: dict, nobody: str) -> None:
+    if not layers_:
+        raise SolverError(nobody)
+    for layer in layers_:
+        _change(layer, name, value, changed)
+
+
+def _change(layer: pb.LayerParameter, name: str, value: float | str, changed: dict) -> None:
+    """Give a layer's parameter a value; where that is another than before, enter it into `changed`."""
+    before = parameters(layer).get(name, next((parameter.default for parameter in (row(layer) or BY_NAME["CCE"]).parameters
+                                               if parameter.name == name), None))
+    if value == before:
+        return
+    _set(layer, name, value)
+    changed[name] = value
+    for other in OWN:  # one of them at most, and none without CUSTOM
+        if name == "weighting" and BY_NAME[value].name != CUSTOM or name in OWN and other != name:
+            _clear(layer, other)
+
+
+def weighting_from_environment(layer: pb.LayerParameter) -> str:
+    """The weighting that CAFFE_WEIGHTING gives to a layer which has none of its own."""
+    value = os.environ.get("CAFFE_WEIGHTING")
+    if not value:
+        raise SolverError(
+            f"layer '{layer.name}' (WeightedSoftmaxWithLoss) has no weighting: write loss_param {{ weighting: GCE }} "
+            "in the prototxt, or give --weighting or the environment variable CAFFE_WEIGHTING; "
+            f"one of {', '.join(WEIGHTINGS)}")
+    try:
+        return Weighting(value).name
+    except ValueError as error:
+        raise SolverError(f"CAFFE_WEIGHTING: {error}") from error
+
+
+def in_use(net: pb.NetParameter) -> dict:
+    """What the net's first loss computes with: the weighting, unless its layer's type says it, and its parameters.
+
+    None for those with options of their own that do not apply; the others are there where they do.
+    """
+    nothing = dict.fromkeys(("weighting", *OPTIONS))
+    layer = next(losses(net), None)
+    if layer is None:
+        return nothing
+    weighting = weighting_of(layer)
+    return nothing | ({"weighting": weighting.name} if takes(layer, "weighting") else {}) | weighting.parameters
+
+
+def to_python(net: pb.NetParameter) -> None:
+    """Replace our C++ layers in `net` by the Python layers that compute the same.
+
+    Raises
+    ------
+    SolverError
+        If the net has none of them.
+    """
+    native = [layer for layer in net.layer if layer.type in LAYERS]
+    if not native:
+        raise SolverError(f"--layers python: this net has none of the layers {', '.join(LAYERS)}")
+    for layer in native:
+        if layer.type in LOSSES and not layer.loss_weight:
+            # A C++ loss layer weighs its first top 1 unless told otherwise, a Python layer 0.
+            layer.loss_weight[:] = [1.0] + [0.0] * (len(layer.top) - 1)
+        # The C++ layers ignore what they have no use for, e.g. the q of a UnifiedWeightLoss; the Python layers do not.
+        known = getattr(layers, layer.type).PARAMETERS
+        given = {name: value for name, value in parameters(layer).items() if name in known}
+        layer.python_param.CopyFrom(
+            pb.PythonParameter(module="layers", layer=layer.type, param_str=json.dumps(given)))
+        layer.type = "Python"
+        layer.ClearField("loss_param")
+        layer.ClearField("softmax_param")
+
+
+def _set(layer: pb.LayerParameter, name: str, value: float | str) -> None:
+    if layer.type == "Python":
+        layer.python_param.param_str = json.dumps({**parameters(layer), name: value})
+    elif name == "weighting":
+        layer.loss_param.weighting = pb.LossParameter.Weighting.Value(value)
+    else:
+        setattr(layer.loss_param, fields(row(layer))[name], value)
+
+
+def _clear(layer: pb.LayerParameter, name: str) -> None:
+    if layer.type == "Python":
+        layer.python_param.param_str = json.dumps({key: value for key, value in parameters(layer).items() if key != name})
+    else:
+        layer.loss_param.ClearField(name)
+
+
+def _which_setting(weighting: str) -> str:
+    ours = setting_with(weighting)
+    return (" (WeightedSoftmaxWithLoss does); "
+            + (f"the setting prototxt/{ours} has this weighting" if ours else f"the setting {TAKES_ANY} takes it"))
+
+
+def _who_takes(parameter: Parameter | None) -> str:
+    if parameter is None:
+        return f" (WeightedSoftmaxWithLoss does, as in {TAKES_ANY})"
+    [taker] = [each for each in ROWS if parameter in each.parameters]
+    others = [name for each in ROWS for name in each.names
+              if each is not taker and parameter.name in parameters_of(each)]
+    unified = "UnifiedWeightLoss and " * (taker.name == "DM")
+    return (f" ({unified}the weighting{'s' * (len(taker.names) > 1)} {' and '.join(taker.names)} "
+            f"do{'es' * (len(taker.names) == 1 and not unified)}"
+            + (f"; --set {parameter.name}=NUMBER is for {', '.join(others)})" if others else ")"))

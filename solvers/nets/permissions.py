@@ -1,0 +1,155 @@
+"""What a command may touch: the files that nets may read, the modules that may run, and what the kernel is told of both."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+from base import confinement
+from solvers.errors import SolverError
+from solvers.nets import data_layers
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
+MANY = 4  # files of one folder that are asked for one by one
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """What the layers of a net may use.
+
+    Attributes
+    ----------
+    modules : tuple of str
+        Python modules, besides our own layers, from which layers may come.
+    folders : tuple of Path
+        Files and folders below which layers may read.
+    unconfined : bool
+        Whether the kernel is left out of it.
+    """
+
+    modules: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
+    unconfined: bool = False
+
+    @staticmethod
+    def add_options(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--allow-module", action="append", default=[], metavar="NAME",
+                            help="a Python module whose layers may run; only our own may otherwise")
+        parser.add_argument("--allow-path", action="append", default=[], type=Path, metavar="PATH",
+                            help="what data layers may read besides the folders of setting, runs and data")
+        Permissions.add_unconfined(parser)
+
+    @staticmethod
+    def add_unconfined(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--unconfined", action="store_true",
+                            help="let this process, and the modules that are allowed, do all that you may: docs/security.md")
+
+    @classmethod
+    def from_options(cls, args: argparse.Namespace, *folders: Path) -> Self:
+        """The modules and paths of the options, and `folders`."""
+        modules, paths = vars(args).get("allow_module", ()), vars(args).get("allow_path", ())
+        return cls(tuple(modules), tuple(path.resolve() for path in (*folders, *paths)), args.unconfined)
+
+    def confine(self, read: Iterable[Path] = (), write: Iterable[Path] = (), emptied: Iterable[Path] = (), gpus: bool = False,
+                processes: bool = False, network: bool = False, signals: bool = False) -> None:
+        """Let the kernel hold this process to `folders`, the installation and what is named here; a line says where it cannot.
+
+        Parameters
+        ----------
+        read, write : iterable of Path
+            Folders that may be written are made if need be.
+        emptied : iterable of Path
+            Folders in which empty folders may be removed.
+        gpus : bool
+            Whether GPUs are used: their devices are open then, and so is what several of them talk through.
+        processes : bool
+            Whether processes of our own are still to be started; they are confined as this one.
+        network : bool
+        signals : bool
+            Whether processes of our own that are there may still be ended.
+        """
+        if self.unconfined:
+            return
+        write = list(write)
+        for folder in write:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SolverError(f"cannot make the folder {folder}: {error.strerror}") from error
+        imported = [Path(path or ".") for path in sys.path] if self.modules else []
+        missing = confinement.confine([*read, *self.folders, *imported, *confinement.installation()],
+                                      [*write, *(confinement.gpu_devices() if gpus else ())], emptied,
+                                      confinement.interpreter() if processes or gpus else (), network or gpus, signals)
+        if missing:
+            print(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
+
+    def check_paths(self, nets: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
+        """Check what all layers of nets, of any phase, and a solver's `weights` would read.
+
+        The kernel would refuse it too; this names all files at once, with the options that allow them.
+        """
+        _real_folder.cache_clear()  # links may have changed
+        refused: dict[str, list[str]] = {}  # paths, by who would read them
+        for layer in (layer for net in nets for layer in net.layer):
+            for path in (*data_layers.paths(layer), *data_layers.listed(layer)):
+                if not self._allows(path):
+                    refused.setdefault(f"layer '{layer.name}' ({layer.type})", []).append(path)
+        for path in (path for names in weights for path in names.split(",")):
+            if not self._allows(path):
+                refused.setdefault("the solver", []).append(path)
+        if refused:
+            raise SolverError(_refusal({who: _few(paths) for who, paths in refused.items()}))
+
+    def folders_read(self, nets: Iterable[pb.NetParameter]) -> list[Path]:
+        """Those of `folders` that layers of these nets read in."""
+        paths = [_real_path(path) for net in nets for layer in net.layer
+                 for path in (*data_layers.paths(layer), *data_layers.listed(layer))]
+        return [folder for folder in self.folders if any(path.is_relative_to(folder) for path in paths)]
+
+    def _allows(self, path: str) -> bool:
+        real = _real_path(path)
+        return any(real.is_relative_to(folder) for folder in self.folders)
+
+
+NOTHING = Permissions()
+
+
+def nearest(path: Path) -> Path:
+    """A folder, or the one in which a file or a missing folder is looked for."""
+    return path if path.is_dir() else path.absolute().parent
+
+
+def _refusal(refused: dict[str, list[str]]) -> str:
+    """What is said of paths, by who would read them."""
+    who = ", ".join(f"{reader} would read {' and '.join(paths)}" for reader, paths in refused.items())
+    paths = list(dict.fromkeys(path for paths in refused.values() for path in paths))
+    options = " ".join(f"--allow-path {shlex.quote(path)}" for path in paths)
+    return (f"{who}, which {'is' if len(paths) == 1 else 'are'} in none of the folders of setting, runs and data: give "
+            f"{options} if you trust the net")
+
+
+def _few(paths: list[str]) -> list[str]:
+    """Paths without those inside others of them (of a database); many of one folder are replaced by the folder."""
+    folders, named = Counter(map(os.path.dirname, paths)), set(paths)
+    outer = [(path, os.path.dirname(path)) for path in paths if os.path.dirname(path) not in named]
+    return list(dict.fromkeys(folder if folder and folders[folder] > MANY else path for path, folder in outer))
+
+
+def _real_path(path: str) -> Path:
+    """Where a path leads, links followed; the links of a folder are looked up once for a million images in it."""
+    folder, name = os.path.split(os.path.join(os.getcwd(), path))
+    inside = _real_folder(folder) / name
+    return inside.resolve() if name in ("", "..") or inside.is_symlink() else inside
+
+
+@lru_cache(maxsize=None)
+def _real_folder(path: str) -> Path:
+    return Path(path).resolve()

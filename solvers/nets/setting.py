@@ -1,0 +1,167 @@
+"""A setting: a folder with a solver and the net that it names, found and read without changing a byte of either."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+
+from base import isolation
+from base.did_you_mean import did_you_mean
+from base.errors import DataError
+from solvers.errors import SolverError
+from solvers.nets import data_layers, prototext
+from solvers.nets.admission import check_types
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
+SETTINGS = Path(__file__).resolve().parents[2] / "prototxt"  # those that come with this code
+# Where a solver may say its train net; exactly one of them.
+NET_FIELDS = ("net", "train_net", "net_param", "train_net_param")
+
+
+@dataclasses.dataclass
+class Setting:
+    """What a solver file describes.
+
+    Attributes
+    ----------
+    name : str
+        The folder's name; with the file's, where that is not solver.prototxt.
+    folder : Path
+    solver : caffe_pb2.SolverParameter
+        Its weights are the files found; its train net is in `net` instead, its test nets are in ``test_net_param``.
+    net : caffe_pb2.NetParameter
+    net_file : Path
+        Where the net was read: the file that the solver names, or the solver's own.
+    shared_net : bool
+        Whether the solver's test nets are made from `net` too (Caffe's ``net`` as against ``train_net``).
+    test_net : caffe_pb2.NetParameter or None
+        In the folder's test.prototxt, from images to probabilities.
+    """
+
+    name: str
+    folder: Path
+    solver: pb.SolverParameter
+    net: pb.NetParameter
+    net_file: Path
+    shared_net: bool
+    test_net: pb.NetParameter | None
+
+
+def load(path: Path) -> Setting:
+    """Read the setting in a folder, or of a solver file.
+
+    Raises
+    ------
+    SolverError
+        If there is no such folder, solver or net, or one of them does not parse.
+    """
+    file = find_solver(path)
+    folder = file.resolve().parent
+    solver = prototext.read(file, pb.SolverParameter())
+    named = [field for field in NET_FIELDS if solver.HasField(field)]
+    if len(named) != 1:
+        raise SolverError(f"{file}: a solver names its train net once, e.g. net: \"train.prototxt\"; "
+                          f"this one has {' and '.join(named) or 'none'}")
+    [field] = named
+    if field.endswith("_param"):
+        net_file = file.resolve()
+        net = upgraded(getattr(solver, field), file)
+    else:
+        net_file = Path(find_file(getattr(solver, field), folder, file))
+        net = read_net(net_file)
+    solver.ClearField(field)
+    put_test_nets_in(solver, file)
+    for own in (net, *solver.test_net_param):
+        for layer in own.layer:
+            data_layers.locate(layer, folder)
+    solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
+                         for names in solver.weights]
+    name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
+    test_net = folder / "test.prototxt"
+    return Setting(name, folder, solver, net, net_file, not field.startswith("train"),
+                   read_net(test_net) if test_net.is_file() else None)
+
+
+def describe_net(setting: Setting) -> str:
+    """Which file the net of a setting comes from, seen from the working directory, where it lies below it."""
+    file, beside = setting.net_file, setting.folder / "train.prototxt"
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    unused = f"; the solver names this one, not the {beside.name} beside it" if file.parent != setting.folder else ""
+    return f"net: {shown}{unused if beside.is_file() else ''}"
+
+
+def find_solver(path: Path) -> Path:
+    """The solver file that `path` is, or that lies in the folder `path`."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise SolverError(f"there is no folder {path}{_nearest_folder(path)}")
+    if (path / "solver.prototxt").is_file():
+        return path / "solver.prototxt"
+    found = sorted(path.glob("*solver*.prototxt"))
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found)
+        raise SolverError(f"{path} has several solvers ({names}): name one of these files" if found else
+                          f"{path} has no solver.prototxt")
+    return found[0]
+
+
+def _nearest_folder(path: Path) -> str:
+    """Which folder beside `path`, or which of our settings, may have been meant; "" if none is near."""
+    folder = SETTINGS.relative_to(Path.cwd()) if SETTINGS.is_relative_to(Path.cwd()) else SETTINGS
+    ours = did_you_mean(path.name, [p.name for p in SETTINGS.glob("res*")]).replace('"', f'"{folder}/', 1)
+    if (SETTINGS / path.name).is_dir():
+        return ours
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    return did_you_mean(path.name, beside) or ours
+
+
+def find_file(name: str, folder: Path, named_in: Path) -> str:
+    """The path of a file that a solver names: in its own folder, else in the working directory, where Caffe looks.
+
+    The own folder comes first: the working directory may hold a file of the same name that has nothing to do with it.
+    """
+    for place in (folder / name, Path(name)):
+        if place.is_file():
+            return str(place.parent.resolve() / place.name)
+    above = next((f"; it is there as seen from {place}: start the command there" for place in folder.parents
+                  if (place / name).is_file()), "")
+    raise SolverError(f"{named_in} names {name}, which is neither in the solver's own folder ({folder}) nor in the "
+                      f"working directory ({Path.cwd()}){above}")
+
+
+def read_net(file: Path) -> pb.NetParameter:
+    """Read a net. What another Caffe's layer types bring with them is reported as these types, not as their fields."""
+    try:
+        return upgraded(prototext.read(file, pb.NetParameter()), file)
+    except SolverError:
+        try:
+            net = text_format.Parse(prototext.read_text(file), pb.NetParameter(), allow_unknown_field=True)
+        except (SolverError, RecursionError, ValueError, text_format.ParseError):
+            net = pb.NetParameter()
+        check_types(layer for layer in net.layer if layer.type)
+        raise
+
+
+def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
+    """A net with `layers` of Caffe's formats before 2014 in today's, by Caffe's own code; others as they are."""
+    if not net.layers:
+        return net
+    try:
+        [new] = isolation.arrays(lambda: {"net": np.frombuffer(caffe._caffe.upgrade_net(net.SerializeToString()), np.uint8)}
+                                 ).values()
+        return pb.NetParameter.FromString(new.tobytes())
+    except DataError as error:
+        raise SolverError(f"{file} has `layers` of an old Caffe, which cannot be upgraded: write them as `layer`") from error
+
+
+def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
+    """Put the test nets that a solver file names into the solver, after those in it already: Caffe's order."""
+    nets = [upgraded(net, file) for net in solver.test_net_param]
+    nets += [read_net(Path(find_file(name, file.resolve().parent, file))) for name in solver.test_net]
+    for field in "test_net", "test_net_param":
+        solver.ClearField(field)
+    solver.test_net_param.extend(nets)

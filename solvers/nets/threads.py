@@ -1,0 +1,107 @@
+"""How many threads Caffe computes with, and whether other processes leave them the processor."""
+
+import argparse
+import ctypes
+import os
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from solvers import BLAS_THREADS
+from solvers.errors import SolverError
+from solvers.nets.pycaffe import caffe
+
+# What Caffe was linked with is found through it: OpenMP for its layers, OpenBLAS (some other BLAS has other names).
+_LIBRARIES = ctypes.CDLL(caffe._caffe.__file__)
+MOST = 1024
+
+
+def count() -> int:
+    """How many threads a layer of Caffe uses."""
+    return _LIBRARIES.omp_get_max_threads()
+
+
+def use(number: int | None) -> int:
+    """Compute with this many threads from now on, or, without a number, with as many as there are; return how many.
+
+    As many as there are: OMP_NUM_THREADS, else all processors that this process may use. To be called before nets are made.
+
+    Raises
+    ------
+    SolverError
+        If OMP_NUM_THREADS is more than MOST, of which OpenMP would die.
+    """
+    if number is not None:
+        _LIBRARIES.omp_set_num_threads(number)
+    elif not 1 <= count() <= MOST:
+        raise SolverError(f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}: from 1 to {MOST} threads can be had")
+    if hasattr(_LIBRARIES, "openblas_set_num_threads"):
+        given = BLAS_THREADS if number is None and (BLAS_THREADS or "").isdecimal() else count()
+        _LIBRARIES.openblas_set_num_threads(min(max(1, int(given)), MOST))
+    if BLAS_THREADS is None:  # for processes that are started from now on
+        os.environ.pop("OPENBLAS_NUM_THREADS", None)
+    else:
+        os.environ["OPENBLAS_NUM_THREADS"] = BLAS_THREADS
+    return count()
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=_number, metavar="N",
+                        help="threads to compute with (default: OMP_NUM_THREADS, or all processors)")
+
+
+def _number(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MOST):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST}")
+    return int(text)
+
+
+class _Used(NamedTuple):
+    """Seconds until now: on the clock, of our processors by anybody at normal priority, and of any processor by us."""
+
+    clock: float
+    all: float
+    ours: float
+
+
+def _used() -> _Used | None:
+    """None where the system does not tell."""
+    ours = os.times()
+    try:
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        # cpuN user nice system idle iowait irq softirq steal; nice work gives way to ours
+        ticks = sum(int(line[column]) for line in lines if line[0] in names for column in (1, 3, 6, 7, 8))
+    except (OSError, AttributeError, ValueError, IndexError):
+        return None
+    return _Used(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), sum(ours[:4]))
+
+
+_BEGAN = _used()
+
+
+def busy_with_others() -> float:
+    """How many of our processors other processes have kept busy since this one began; 0 where that cannot be told."""
+    now = _used()
+    if _BEGAN is None or now is None or now.clock - _BEGAN.clock < 0.5:  # a tick is 10 ms
+        return 0.0
+    others = (now.all - _BEGAN.all) - (now.ours - _BEGAN.ours)
+    return max(0.0, others / (now.clock - _BEGAN.clock))
+
+
+def why_slow(busy: float, processors: int, threads: int) -> str:
+    """Why a machine with so many of its processors busy is slow for so many threads; "" where it is not."""
+    if busy < 0.5 or busy + threads <= processors + 0.5:
+        return ""
+    fewer = max(1, round(processors - busy))
+    advice = f"; --threads {fewer} may be as fast and leaves them room" if fewer < threads else ""
+    return (f"other processes keep {busy:.1f} of {processors} processors busy, so this is slower than on an idle machine"
+            + advice)
+
+
+def note_if_busy() -> None:
+    """Say on stderr, in one line, if other processes have much of the machine."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if reason := why_slow(busy_with_others(), processors, count()):
+        print(f"note: {reason}", file=sys.stderr, flush=True)

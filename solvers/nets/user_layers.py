@@ -1,0 +1,85 @@
+"""Python layers of a user's own: found before Caffe looks for them, and blamed by file and line for what they raise."""
+
+import importlib
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from base.did_you_mean import did_you_mean
+from solvers.errors import SolverError
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
+
+def check(net: pb.NetParameter, folder: Path) -> None:
+    """Import the modules of a net's Python layers; they must be allowed. Caffe itself would only print a stack trace.
+
+    Parameters
+    ----------
+    net : caffe_pb2.NetParameter
+    folder : Path
+        Of the setting, where a module may lie that Python does not find.
+
+    Raises
+    ------
+    SolverError
+        If a module is not found or raises an error, or has no such class; it says where, and how to make it found.
+    """
+    for layer in net.layer:
+        if layer.type == "Python":
+            where = f"layer '{layer.name}' (Python)"
+            name, kind = layer.python_param.module, layer.python_param.layer
+            module = _imported(name, folder, where)
+            if not hasattr(module, kind):
+                raise SolverError(f"{where}: {module.__file__} has no {kind!r}{did_you_mean(kind, dir(module))}")
+
+
+def _imported(name: str, folder: Path, where: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:  # the module is there, but not what it imports
+            raise SolverError(f"{where}: {name} needs the module {error.name!r}, which is not installed: "
+                              f"{_line(error)}") from error
+        beside = folder if list(folder.glob(f"{error.name}.py")) or (folder / error.name).is_dir() else Path("FOLDER")
+        raise SolverError(f"{where}: Python finds no module {error.name!r}: name the folder that it lies in, "
+                          f"PYTHONPATH={beside} before the command") from error
+    except Exception as error:
+        raise SolverError(f"{where}: the module {name} raises {_what(error)}: {_line(error)}") from error
+
+
+@contextmanager
+def blamed(net: pb.NetParameter | None = None) -> Iterator[None]:
+    """Within, what a Python layer raises becomes a SolverError with its name in `net`, its method, file and line."""
+    try:
+        yield
+    except Exception as error:
+        calls = [frame for frame, _ in traceback.walk_tb(error.__traceback__)
+                 if isinstance(frame.f_locals.get("self"), caffe.Layer)]
+        if not calls:
+            raise
+        layer = calls[0].f_locals["self"]
+        this = type(layer).__module__, type(layer).__name__, getattr(layer, "param_str", "")
+        layers = [(other.name, other.python_param) for other in (net.layer if net else ())]
+        names = [f"'{name}'" for name, python in layers if (python.module, python.layer, python.param_str) == this]
+        raise SolverError(f"layer {' or '.join(names)}{' ' * bool(names)}(Python, {'.'.join(this[:2])}): its "
+                          f"{calls[0].f_code.co_name} raises {_what(error)}: {_line(error)}") from error
+
+
+def _what(error: Exception) -> str:
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    return type(error).__name__ + (f" ({said})" if said else "")
+
+
+def _line(error: Exception) -> str:
+    """Where the user's code raised an error: the innermost line that is neither Python's nor of an installed package."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    places = traceback.extract_tb(error.__traceback__)
+    installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    own = [place for place in places if not place.filename.startswith((*installed, "<frozen"))]
+    place = (own or places)[-1]
+    return f"{place.filename}:{place.lineno}: {place.line}"

@@ -1,0 +1,1 @@
+"""Numbers of runs beside the published ones: tables, curves, charts."""

@@ -1,0 +1,238 @@
+"""The numbers of runs: test accuracies beside those of the released runs, one run at a time and over seeds.
+
+solvers.compare prints them and solvers.report shows them; they are computed here alone.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from base import files
+from base.commands import command
+from layers.table import BY_NAME, OWN
+from solvers.errors import SolverError
+from solvers.reporting import published
+from solvers.reporting.published import Curve, PublishedRun
+from solvers.runs import config
+
+MEASURES = {"best": "best", "final": "final", "mean of last five": "mean_last_five"}
+ACCURACY_LINE = re.compile(r"iter: (\d{1,12}), accuracy: (0\.\d{4}|1\.0{4})(, .*)?")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a run beside that of its released run: accuracies as fractions of 1.
+
+    Attributes
+    ----------
+    name : str
+        One of MEASURES.
+    ours : float
+    released : float or None
+        None where there is no released run, or no checkpoint in common.
+    table1 : float or None
+        What Table 1 of the paper says; only of the best accuracy.
+    complete : bool
+        Whether the run has all the checkpoints that Table 1 is about.
+    """
+
+    name: str
+    ours: float
+    released: float | None = None
+    table1: float | None = None
+    complete: bool = False
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.released is None else self.ours - self.released
+
+    @property
+    def table1_difference(self) -> float | None:
+        return self.ours - self.table1 if self.table1 is not None and self.complete else None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run and its released run, both taken at the checkpoints that both have.
+
+    Attributes
+    ----------
+    run : Path
+    config : dict
+    curve : Curve
+        All that was measured.
+    released : PublishedRun or None
+    measures : tuple of Measure
+        In the order of MEASURES.
+    notes : tuple of str
+        What a reader of the numbers has to know.
+    """
+
+    run: Path
+    config: dict
+    curve: Curve
+    released: PublishedRun | None
+    measures: tuple[Measure, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def steps(self) -> int:
+        return self.curve.iterations[-1]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has all the checkpoints of its released run, if it has one."""
+        return self.released is None or self.measures[0].complete
+
+    @property
+    def loss(self) -> str:
+        """The loss as the paper calls it, with all its parameters; of another net than the released ones, with the setting."""
+        return self.family + (f", beta {self.beta:g}" if self.beta else "")
+
+    @property
+    def family(self) -> str:
+        """The loss but for DM's beta: Table 1 has one beta a noise rate."""
+        setting, weighting, lam = (self.config.get(key) for key in ("setting", "weighting", "lambda"))
+        beta, original = self._dm_beta, published.is_released(setting)
+        if beta is not None:
+            name = "DM, beta 0" if not beta else "DM" if lam is None else f"DM, lambda {lam:g}"
+        elif weighting:
+            name = weighting.replace("_", "-") + "".join(self._parameters(weighting))
+        elif original:
+            name = "CCE" if "/" in setting else published.name_of(setting)
+        else:
+            return setting
+        return name if original else f"{setting}: {name}"
+
+    @property
+    def beta(self) -> float | None:
+        """DM's beta; None for other losses, and where it is 0, which makes a family of its own."""
+        return self._dm_beta or None
+
+    @property
+    def _dm_beta(self) -> float | None:
+        """The beta of the config where it is DM's: another weighting has one, too."""
+        return self.config.get("beta") if self.config.get("weighting") in (None, "DM") else None
+
+    def _parameters(self, weighting: str) -> Iterator[str]:
+        """What a weighting's name leaves open: parameters other than by default, and formulas."""
+        for parameter in BY_NAME[weighting].parameters if weighting in BY_NAME else ():
+            if (value := self.config.get(parameter.name)) not in (None, parameter.default):
+                yield f", {parameter.name} {value:g}"
+        yield from (f", {key} {self.config[key]}" for key in OWN if self.config.get(key))
+
+    @property
+    def noise(self) -> str:
+        """Rate of the label noise, after its type unless that is symmetric; or the file with the labels."""
+        rate, kind, file = (self.config.get(key) for key in ("noise", "noise_type", "train_data"))
+        if file:
+            return Path(file).name
+        if rate is None:
+            return "own data"
+        return f"{float(rate)}" if kind in (None, "symmetric") or not rate else f"{kind} {float(rate)}"
+
+    @property
+    def seed(self) -> int | None:
+        return self.config.get("seed")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A measure over the runs of one experiment with several seeds: means, and the deviation of ours.
+
+    Attributes
+    ----------
+    ours, released, difference : float or None
+        Means over the runs; of the released, at the checkpoints that each has.
+    deviation : float or None
+        The sample standard deviation; None of one run.
+    """
+
+    ours: float
+    deviation: float | None
+    released: float | None
+    difference: float | None
+
+
+def read(run: Path) -> Result:
+    """A run folder's numbers.
+
+    Raises
+    ------
+    SolverError
+        If its accuracy.txt or its config.json is missing or malformed.
+    """
+    about = config.read(run)
+    whole = ours = read_accuracy(run / "accuracy.txt")
+    released = published.match(about)
+    theirs, complete, notes = Curve([], []), False, []
+    if released is None:
+        notes.append(f"{run}: no released run has its loss, parameters and label noise")
+    else:
+        theirs = released.at(ours.iterations)
+        complete = theirs.iterations == released.iterations
+        if released.beta not in (None, about.get("beta")):
+            notes.append(f"{run}: for its lambda and noise beta {released.beta:g} was released; compared with that run")
+        if not complete:
+            last, count = released.iterations[-1], len(released.iterations)
+            notes.append(
+                f"{run}: at {ours.iterations[-1]:,} of {last:,} steps; compared at {len(theirs.iterations)} of the released "
+                f"run's {count} checkpoints; Table 1 is the best of them all"
+            )
+    if theirs.iterations:
+        ours = ours.at(theirs.iterations)
+    measures = tuple(
+        Measure(name, getattr(ours, attribute), getattr(theirs, attribute) if theirs.iterations else None,
+                released.table1 if released and name == "best" else None, complete)
+        for name, attribute in MEASURES.items())
+    return Result(run, about, whole, released, measures, tuple(notes))
+
+
+def summarise(results: Iterable[Result], measure: str) -> Summary:
+    """One measure over runs that differ in their seeds."""
+    measures = [found for result in results for found in result.measures if found.name == measure]
+    ours, released, differences = ([value for value in values if value is not None] for values in zip(
+        *((found.ours, found.released, found.difference) for found in measures), strict=True))
+    return Summary(fmean(ours), stdev(ours) if len(ours) > 1 else None, fmean(released) if released else None,
+                   fmean(differences) if differences else None)
+
+
+def read_accuracy(path: Path, run: Path | None = None) -> Curve:
+    """The curve that solvers.evaluate wrote of `run`, by default in its folder.
+
+    Raises
+    ------
+    SolverError
+        If there is none, or at the first line that is not `iter: %d, accuracy: %.4f` or goes back in iterations. More
+        results may follow the accuracy.
+    """
+    try:
+        lines = files.read(path).decode(errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
+    if not lines:
+        state = "empty" if path.is_file() else "no"
+        raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [run or path.parent])} first")
+    curve = Curve([], [])
+    for number, line in enumerate(lines, start=1):
+        found = ACCURACY_LINE.fullmatch(line)
+        if not found:
+            raise SolverError(f"{path}:{number}: expected e.g. 'iter: 1000, accuracy: 0.1234', found {line!r}")
+        iteration = int(found[1])
+        if curve.iterations and iteration <= curve.iterations[-1]:
+            raise SolverError(f"{path}:{number}: iter {iteration} does not come after iter {curve.iterations[-1]}")
+        curve.iterations.append(iteration)
+        curve.accuracies.append(float(found[2]))
+    return curve
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """A fraction in %; "-" for None."""
+    return "-" if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+def points(difference: float | None) -> str:
+    """A difference of two fractions in percentage points, with its sign; "-" for None."""
+    return "-" if difference is None else f"{100 * difference:+z.2f}"

@@ -1,0 +1,80 @@
+"""The runs that compare and report are about: from folders and globs to the numbers of the run folders in and below them."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from base.did_you_mean import did_you_mean
+from solvers.errors import SolverError
+from solvers.reporting import results
+from solvers.reporting.results import Result
+from solvers.runs import config
+
+
+def expanded(named: Iterable[str]) -> list[Path]:
+    """The folders that are meant: for where no shell has expanded globs.
+
+    Parameters
+    ----------
+    named : iterable of str
+        Folders, or globs of folders.
+
+    Raises
+    ------
+    SolverError
+        If one of the folders is not there, or a glob matches none.
+    """
+    return [folder for name in named for folder in _folders(str(name))]
+
+
+def find(tops: Iterable[Path]) -> Iterator[Path]:
+    """The run folders in and below folders, each once."""
+    seen = set()
+    for top in tops:
+        for path, folders_in, files in os.walk(top):
+            folders_in.sort()
+            if config.FILE in files:
+                folders_in.clear()  # what is in a run belongs to it
+                if (real := os.path.realpath(path)) not in seen:
+                    seen.add(real)
+                    yield Path(path)
+
+
+def _folders(name: str) -> list[Path]:
+    """Of that name, or that it matches."""
+    path = Path(name)
+    if path.is_dir():
+        return [path]
+    if glob.has_magic(name):
+        if found := [Path(match) for match in sorted(glob.glob(name, recursive=True)) if os.path.isdir(match)]:
+            return found
+        raise SolverError(f"{name}: no folder matches")
+    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise SolverError(f"{path}: no such folder{did_you_mean(path.name, siblings)}")
+
+
+def read(runs: Iterable[Path]) -> tuple[list[Result], list[SolverError]]:
+    """The numbers of runs, and why some have none."""
+    shown, refused = [], []
+    for run in runs:
+        try:
+            shown.append(results.read(run))
+        except SolverError as error:
+            refused.append(error)
+    return shown, refused
+
+
+def distinct(found: Iterable[Result]) -> tuple[list[Result], list[str]]:
+    """Of each loss, noise and seed the run that went farthest, and a line on each other one."""
+    kept, remarks = {}, []
+    for result in found:
+        key = (result.loss, result.noise, result.seed)
+        other = kept.get(key)
+        if other is None or result.steps > other.steps:
+            kept[key] = result
+        if other is not None:
+            shown, left = kept[key], other if kept[key] is result else result
+            remarks.append(f"{left.run} ({left.steps:,} steps): the same loss, noise and seed as {shown.run} "
+                           f"({shown.steps:,} steps)")
+    return list(kept.values()), remarks

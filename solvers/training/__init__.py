@@ -1,0 +1,1 @@
+"""What only training needs: its options, labels, GPUs, tests between steps, divergence."""

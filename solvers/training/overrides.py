@@ -1,0 +1,68 @@
+"""Options that change a setting's net or solver: its depth, batch, learning rate and checkpoints. losses.py: its loss."""
+
+import argparse
+
+from prototxt import generate
+from solvers.errors import SolverError
+from solvers.nets.pycaffe import caffe
+from solvers.nets.setting import Setting
+
+pb = caffe.proto.caffe_pb2
+
+
+def apply(setting: Setting, args: argparse.Namespace) -> None:
+    """Put --depth, --batch, --lr and --snapshot into a setting; each that changes how it trains becomes part of its name.
+
+    So what it reaches is not held against the released runs of the setting.
+
+    Raises
+    ------
+    SolverError
+        If the net has no such depth or batch.
+    """
+    changed = []
+    if args.depth is not None and set_depth(setting.net, args.depth):
+        setting.test_net = None  # of the depth before; it is made from the train net
+        changed.append(f"depth_{args.depth}")
+    if args.batch is not None and set_batch(setting.net, args.batch):
+        changed.append(f"batch_{args.batch}")
+    if args.lr is not None and pb.SolverParameter(base_lr=args.lr).base_lr != setting.solver.base_lr:  # both float32
+        setting.solver.base_lr = args.lr
+        changed.append(f"lr_{args.lr:g}")
+    if args.snapshot is not None:
+        setting.solver.snapshot = args.snapshot
+    setting.name = "_".join([setting.name, *changed])
+
+
+def set_depth(net: pb.NetParameter, depth: int) -> bool:
+    """Replace the layers up to the probabilities by those of a ResNet of another depth; return whether that changed it."""
+    outputs = next((layer.inner_product_param.num_output for layer in net.layer if layer.type == "InnerProduct"), 0)
+    before = sum(layer.type == "Convolution" for layer in net.layer) - 1  # two are projections, and the classifier is none
+    body = _body(before, outputs) if generate.is_depth(before) else None
+    if body is None or list(net.layer[: len(body)]) != body:
+        raise SolverError(f"--depth {depth}: this net is no ResNet as prototxt/generate.py writes them")
+    if not generate.is_depth(depth):
+        raise SolverError(f"--depth {depth}: {generate.DEPTHS}")
+    rest = list(net.layer[len(body):])
+    del net.layer[:]
+    net.layer.extend([*_body(depth, outputs), *rest])
+    net.name = f"resnet{depth}"
+    return depth != before
+
+
+def _body(depth: int, outputs: int) -> list[pb.LayerParameter]:
+    return list(generate.resnet(depth, outputs, batch=1, name="").layer)
+
+
+def set_batch(net: pb.NetParameter, size: int) -> bool:
+    """Give the net's inputs another number of images; return whether that changed it."""
+    shapes = [shape for layer in net.layer if layer.type == "Input" for shape in layer.input_param.shape]
+    dimensions = [shape.dim for shape in (*shapes, *net.input_shape) if shape.dim]
+    if not dimensions and not net.input_dim:
+        raise SolverError(f"--batch {size}: this net reads its own data; its batch is the batch_size of its data layer")
+    before = net.SerializeToString()
+    for dim in dimensions:
+        dim[0] = size
+    for first in range(0, len(net.input_dim), 4):
+        net.input_dim[first] = size
+    return net.SerializeToString() != before

@@ -1,0 +1,150 @@
+"""Tests of a net while it trains: on CIFAR-100's test images, or on what the test nets of its solver read.
+
+    test.csv    iteration, test_accuracy (a column for each output of the test nets that is one number)
+
+They leave no trace in the training: what a step draws follows from seed and step alone.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from base.errors import DataError
+from data_toolkit import dataset
+from solvers.errors import SolverError
+from solvers.evaluation import inference, test_nets
+from solvers.nets import weights
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
+FILE = "test.csv"
+
+
+class Tester:
+    """Tests the weights that a solver has, in nets that share them.
+
+    Parameters
+    ----------
+    solver : caffe.SGDSolver
+    interval : int
+        Steps from one test to the next.
+    nets : sequence of caffe.Net
+    measure : function
+        Returns what the nets reach, by name.
+    names : sequence of str
+        Of these results.
+
+    Attributes
+    ----------
+    reading : list of (caffe.Net, int)
+        Those nets that read their own data, and how many batches of it a test takes.
+    kind : type
+        Of the rows of test.csv, for `logs.CsvLog`.
+
+    Raises
+    ------
+    SolverError
+        If a net has other weights than the solver's.
+    """
+
+    def __init__(self, solver: caffe.SGDSolver, interval: int, nets: Sequence[caffe.Net], names: Sequence[str],
+                 measure: Callable[[], dict[str, float]], reading: Sequence[tuple[caffe.Net, int]] = ()):
+        self.reading = list(reading)
+        self.solver, self.interval, self.nets, self.measure = solver, interval, nets, measure
+        columns = {re.sub(r"\W", "_", f"test_{name}"): name for name in names}
+        self.kind = NamedTuple("Tested", [("iteration", int), *((column, float) for column in columns)])
+        self.kind.TAGS = {column: f"test/{name}" for column, name in columns.items()}
+        self.kind.FORMATS = dict.fromkeys(columns, ".6g")
+        trained = {name: [tuple(blob.data.shape) for blob in blobs] for name, blobs in solver.net.params.items()}
+        for net in nets:
+            for name, blobs in net.params.items():
+                if trained.get(name) != [tuple(blob.data.shape) for blob in blobs]:
+                    raise SolverError(f"the layer '{name}' of the test net has other weights than the net that is trained")
+
+    def __call__(self, iteration: int) -> tuple:
+        """Test; return the row."""
+        for net in self.nets:
+            net.share_with(self.solver.net)
+        found = self.measure()
+        return self.kind(iteration, *(found[tag.removeprefix("test/")] for tag in self.kind.TAGS.values()))
+
+
+def describe(row: tuple) -> str:
+    """A row in words."""
+    return ", ".join(f"{tag.replace('/', ' ')} {getattr(row, column):.4f}" for column, tag in row.TAGS.items())
+
+
+def tester_of(solver: caffe.SGDSolver, run: Path, data: Path, interval: int | None,
+              given: pb.SolverParameter) -> Tester | None:
+    """A tester of a run; None if neither `interval` nor the solver's own test_interval asks for one.
+
+    Parameters
+    ----------
+    solver : caffe.SGDSolver
+    run : Path
+        The run folder, with its prototxts.
+    data : Path
+        The folder of the data, for nets that are fed.
+    interval : int or None
+        The option.
+    given : caffe_pb2.SolverParameter
+        The solver's file, with its test_interval.
+
+    Raises
+    ------
+    SolverError, base.errors.DataError
+        If `interval` is given, but there is nothing to test, or the test images are missing. Where only the solver's file asks
+        for tests, a note says so instead.
+    """
+    if not (interval or given.test_interval):
+        return None
+    try:
+        described = test_nets.read(run)
+        make = _fed if described[0].batches is None else _unfed
+        return make(solver, interval or given.test_interval, described, data)
+    except (SolverError, DataError) as error:
+        if interval:
+            raise
+        print(f"note: not tested while it trains: {error}", flush=True)
+        return None
+
+
+def _fed(solver: caffe.SGDSolver, interval: int, described: list[test_nets.TestNet], data: Path) -> Tester:
+    """Of the net from images to probabilities."""
+    test = dataset.load_test(data)
+    net = weights.build(described[0].param)
+
+    def measure() -> dict[str, float]:
+        starts = range(0, len(test.labels), inference.PART)
+        probabilities = np.concatenate([inference.probabilities(net, test, start) for start in starts])
+        return {"accuracy": float(np.mean(probabilities.argmax(axis=1) == test.labels))}
+
+    return Tester(solver, interval, [net], ["accuracy"], measure)
+
+
+def _unfed(solver: caffe.SGDSolver, interval: int, described: list[test_nets.TestNet], _: Path) -> Tester:
+    """Of the test nets that Caffe has made for the solver; as in Caffe, each test goes on where the one before stopped."""
+    nets = list(solver.test_nets)
+    if len(nets) != len(described):
+        raise SolverError("the solver has no test_iter: add test_iter: N, the batches that are all images of a test net")
+    tops = [test_nets.measured_tops(net.param, made) for net, made in zip(described, nets, strict=True)]
+    tops = [{top: f"{number}:{name}" if number else name for top, name in names.items() if nets[number].blobs[top].count == 1}
+            for number, names in enumerate(tops)]
+    if not any(tops):
+        raise SolverError("the test nets have neither an accuracy nor a loss")
+
+    def measure() -> dict[str, float]:
+        sums = dict.fromkeys((name for names in tops for name in names.values()), 0.0)
+        for net, names, (_, batches) in zip(nets, tops, described, strict=True):
+            for _ in range(batches):
+                net.forward()
+                for top, name in names.items():
+                    sums[name] += float(net.blobs[top].data.sum()) / batches
+        return sums
+
+    return Tester(solver, interval, nets, list(dict.fromkeys(name for names in tops for name in names.values())), measure,
+                  [(net, count) for net, (_, count) in zip(nets, described, strict=True)])

@@ -1,0 +1,128 @@
+"""What the kernel refuses a confined process. Each attempt is made in a process of its own."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from base import confinement
+
+needs_landlock = pytest.mark.skipif(not confinement.abi(), reason="this kernel has no Landlock")
+
+ATTEMPTS = {
+    "read": ("open(secret).read()", PermissionError),
+    "list": ("os.listdir(outside)", PermissionError),
+    "read through a link": ("open(mine / 'link').read()", PermissionError),
+    "write": ("open(outside / 'new', 'w')", PermissionError),
+    "write through a link": ("open(mine / 'link', 'w')", PermissionError),
+    "write what may be read": ("open(readable / 'new', 'w')", PermissionError),
+    "remove": ("os.remove(secret)", PermissionError),
+    "rename into": ("os.rename(secret, mine / 'x')", OSError),
+    "hard link into": ("os.link(secret, mine / 'x')", OSError),
+    "make a link": ("os.symlink(secret, mine / 'x')", PermissionError),
+    "change the mode": ("os.chmod(secret, 0o777)", PermissionError),
+    "change the mode of a handle": ("os.fchmod(os.open(readable / 'file', os.O_RDONLY), 0o777)", PermissionError),
+    "change the time": ("os.utime(readable / 'file')", PermissionError),
+    "TCP": ("socket.socket()", PermissionError),
+    "UDP": ("socket.socket(type=socket.SOCK_DGRAM)", PermissionError),
+    "Unix": ("socket.socket(socket.AF_UNIX)", PermissionError),
+    "netlink": ("socket.socket(socket.AF_NETLINK)", PermissionError),
+    "io_uring": ("assert ctypes.CDLL(None, use_errno=True).syscall(425, 1, None) >= 0", AssertionError),
+    "a program": ("subprocess.run(['/bin/true'])", PermissionError),
+    "a program of its own": ("shutil.copy('/bin/true', mine / 'x'); os.execv(mine / 'x', ['x'])", PermissionError),
+    "a program in memory": ("f = os.memfd_create('x'); os.write(f, open('/bin/true', 'rb').read()); "
+                            "os.execve(f, ['x'], {})", PermissionError),
+    "a shell": ("assert os.system('true') == 0", AssertionError),
+    "a signal": ("os.kill(os.getppid(), 0)", PermissionError),
+    "another process": ("open(f'/proc/{os.getppid()}/environ').read()", PermissionError),
+    "the root's handle": ("open('/proc/self/root' + str(secret)).read()", PermissionError),
+    "from C": ("assert ctypes.CDLL(None).fopen(os.fsencode(secret), b'r')", AssertionError),
+    "from a thread": ("pool = concurrent.futures.ThreadPoolExecutor(); pool.submit(open, secret).result()", PermissionError),
+    "from a child": ("assert os.fork() or os._exit(open(secret).read() and 0); assert os.wait()[1] == 0", AssertionError),
+    "undo it": ("confinement.confine([outside], [outside]); open(secret)", PermissionError),
+}
+PROGRAM = """
+import concurrent.futures, ctypes, os, shutil, socket, subprocess, sys
+from pathlib import Path
+from data_toolkit import confinement
+mine, readable, outside = map(Path, sys.argv[1:4])
+secret = outside / "secret"
+missing = confinement.confine([readable, *confinement.installation()], [mine])
+assert not missing, missing
+{allowed}
+try:
+    {attempt}
+except {error}:
+    print("refused")
+else:
+    print("done")
+"""
+ALLOWED = """
+(mine / "a").write_text("x"); os.rename(mine / "a", mine / "b"); os.remove(mine / "b"); (mine / "c").mkdir()
+assert (readable / "file").read_text() == "x"
+import numpy, h5py
+open(os.devnull, "w").write("x"); os.memfd_create("x"); os.pipe(); socket.socketpair()
+"""
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Folders that may be written, only read, and neither."""
+    folders = [tmp_path / name for name in ("mine", "readable", "outside")]
+    for folder in folders:
+        folder.mkdir()
+    (tmp_path / "outside/secret").write_text("secret")
+    (tmp_path / "readable/file").write_text("x")
+    (tmp_path / "mine/link").symlink_to(tmp_path / "outside/secret")
+    return folders
+
+
+def run(places, attempt: str, error: type[BaseException] = OSError, allowed: str = "") -> str:
+    program = PROGRAM.format(attempt=attempt, error=error.__name__, allowed=allowed)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), *map(str, places)], text=True, capture_output=True,
+                          env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[-1]
+
+
+@needs_landlock
+def test_what_is_refused(places):
+    """All attempts one after the other; each is possible where nothing is confined, or its test could not fail."""
+    attempts = [f"try_({attempt!r}, {error.__name__})" for attempt, (_, error) in ATTEMPTS.items()]
+    bodies = "".join(f"\ndef attempt_{number}(): {body}" for number, (body, _) in enumerate(ATTEMPTS.values()))
+    allowed = ALLOWED + bodies + "\n" + "\n".join(
+        f"""
+try:
+    attempt_{number}()
+    print("came through:", {name!r}); sys.exit(1)
+except {error.__name__}:
+    pass""" for number, (name, (_, error)) in enumerate(ATTEMPTS.items()))
+    assert len(attempts) == len(ATTEMPTS) and run(places, "open(secret)", allowed=allowed) == "refused"
+
+
+def test_without_landlock_it_is_said_and_the_rest_is_refused(places, monkeypatch):
+    """As on an older kernel: files are free, connections and programs are not."""
+    program = PROGRAM.replace("missing = ", "confinement.abi = lambda: 0\nmissing = ").replace(
+        "assert not missing, missing", "assert missing == 'this kernel has no Landlock, so files are not confined', missing")
+    monkeypatch.setitem(globals(), "PROGRAM", program)
+    assert run(places, "open(secret)") == "done"
+    assert run(places, "socket.socket()") == "refused"
+    assert run(places, "subprocess.run(['/bin/true'])") == "refused"
+
+
+@needs_landlock
+def test_a_program_that_may_be_started_is_confined_too(places, monkeypatch):
+    monkeypatch.setitem(globals(), "PROGRAM", PROGRAM.replace("[mine])", "[mine], execute=confinement.interpreter())"))
+    started = "assert subprocess.run([sys.executable, '-c', {!r}]).returncode == 0"
+    assert run(places, started.format("print(1)"), AssertionError) == "done"
+    assert run(places, started.format(f"open({str(places[2] / 'secret')!r})"), AssertionError) == "refused"
+    assert run(places, "subprocess.run(['/bin/true'])") == "refused"
+
+
+def test_threads_that_were_there_before_are_counted(places, monkeypatch):
+    monkeypatch.setitem(globals(), "PROGRAM", PROGRAM.replace(
+        "missing = ", "import threading, time\nthreading.Thread(target=time.sleep, args=(5,), daemon=True).start()\nmissing = "
+    ).replace("assert not missing, missing", "assert missing.endswith('1 threads were there before'), missing"))
+    assert run(places, "socket.socket()") == "refused"

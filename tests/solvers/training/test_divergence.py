@@ -1,0 +1,77 @@
+"""The watch over loss and gradient: silent while all is well, however large the weights; loud when it is not."""
+
+import numpy as np
+import pytest
+import tiny
+from google.protobuf import text_format
+
+from layers.table import BY_NAME, WEIGHTINGS
+from solvers.errors import SolverError
+from solvers.nets import losses, setting
+from solvers.nets.phases import train_state
+from solvers.nets.pycaffe import caffe
+from solvers.runs import run
+from solvers.runs.checkpoints import Checkpoints
+from solvers.training import divergence
+
+WEIGHTED = tiny.WEIGHTED.replace("}", 'loss_param { weighting: %s } }')
+MORE = {"CUSTOM": ' formula: "pow(p, 0.3)"', "FORWARD": " classes: 10", "GCE_TRUNCATED": " k: 1e-6"}
+LOSSES = {name: WEIGHTED % (name + MORE.get(BY_NAME[name].name, "")) for name in WEIGHTINGS} | {
+    "CCE stock": tiny.CCE, "DM USW": tiny.USW,
+    "DM beta -3": tiny.USW.replace("scale: 6", "scale: -3"),
+    "weight 3": tiny.USW.replace("loss_weight: 1", "loss_weight: 3"),
+    "weight -2": tiny.CCE.replace("}", "loss_weight: -2 }"),
+}
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A function that makes a solver of a net with this loss; returns it, the check, and the scores that the loss reads."""
+    def make(loss):
+        chosen = setting.load(tiny.write_setting(tmp_path / "tiny", loss=loss))
+        this = run.Run(tmp_path / "run", chosen, run.resolve_solver(chosen.solver, 1, 10, []), {})
+        run.make(this.folder)
+        this.write()
+        solver = caffe.get_solver(str(this.solver_file))
+        check = divergence.check_of(solver.net, chosen.net, train_state(chosen.net, this.solver), Checkpoints(this.folder))
+        return solver, check, solver.net.blobs[solver.net.bottom_names["loss"][0]]
+    return make
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_bound_holds_and_is_near(made, name):
+    """For confident nets and for those that know nothing; whoever weighs by a sum reaches it."""
+    solver, check, scores = made(LOSSES[name])
+    random, norms = np.random.default_rng(0), []
+    for iteration, size in enumerate((0.01, 1, 100), start=1):
+        solver.net.blobs["data"].data[...] = size * random.standard_normal(solver.net.blobs["data"].data.shape)
+        solver.net.blobs["label"].data[...] = random.integers(0, 10, solver.net.blobs["label"].data.shape)
+        solver.step(1)
+        check(iteration, np.arange(16))
+        norms.append(float(np.abs(scores.diff).sum()))
+    weight = {"weight 3": 3, "weight -2": 2}.get(name, 1)
+    if name.startswith("DM") or name.endswith("_DN") or name == "weight 3":
+        assert norms[:2] == pytest.approx([weight] * 2, rel=1e-3)
+        assert norms[2] == pytest.approx(weight, rel=1e-3) or name in BY_NAME and not BY_NAME[name].released  # 1e-8 in S
+    [layer] = text_format.Parse(LOSSES[name], caffe.proto.caffe_pb2.NetParameter()).layer
+    assert 0 < max(norms) <= 1.001 * weight * losses.weighting_of(layer).gradient_bound()
+
+
+@pytest.mark.parametrize(("loss", "bound"), [(tiny.CCE, 2), (tiny.USW, 1), (WEIGHTED % "MAE", 0.5)],
+                         ids=["CCE", "DM", "MAE"])
+@pytest.mark.parametrize("wrong", [1.01, np.nan, np.inf])
+def test_a_gradient_beyond_its_bound_stops_the_run(made, loss, bound, wrong):
+    solver, check, scores = made(loss)
+    solver.step(1)
+    scores.diff[...] = 0
+    scores.diff[0, 0] = wrong * bound
+    with pytest.raises(SolverError, match=rf"^training has diverged: the gradient of 'scores\w*' of iteration 7 has the L1 "
+                                          rf"norm [\w.]+, but its loss can give at most {bound} on the images in "):
+        check(7, np.arange(16))
+
+
+def test_a_loss_whose_top_has_no_name(made):
+    """Caffe names it."""
+    solver, check, _ = made(tiny.CCE.replace(' top: "loss"', ""))
+    solver.step(1)
+    check(1, None)
