@@ -44,9 +44,6 @@ from solvers.training.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
-# Of config.json: two runs in one folder with the same of these, one after the other, are the same run.
-SAME_RUN = ("seed", "data_sha256", "net_sha256", "solver_sha256")
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
@@ -212,7 +209,7 @@ class Source(NamedTuple):
     published: PublishedRun | None
     title: str
     output: Path
-    run: str  # tells it from another run that was in this folder before
+    run: str  # the same only for the same run, and not for another that was in this folder before
 
     @property
     def is_fed(self) -> bool:
@@ -240,7 +237,7 @@ def find_source(run: Path, runs: Path) -> Source:
         return Source(Checkpoints(run), test_nets.read(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
                       TrainingSet.from_config(about), published.match(about),
                       f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run,
-                      str([about.get(name) for name in SAME_RUN]))
+                      str([about.get(name) for name in ("seed", *config.FINGERPRINTS)]))
     name = published.RUN_FOLDER.fullmatch(run.resolve().name)
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")

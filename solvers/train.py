@@ -11,11 +11,7 @@
 import argparse
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,23 +21,19 @@ from data_toolkit import dataset, prepare
 from data_toolkit.dataset import Dataset
 from solvers.errors import SolverError, failed
 from solvers.evaluation import test_nets
-from solvers.nets import admission, inputs, losses, pycaffe, setting, threads, user_layers
+from solvers.nets import inputs, pycaffe, setting, threads, user_layers
+from solvers.nets.built_net import BuiltNet
+from solvers.nets.labels import check_labels
 from solvers.nets.permissions import Permissions
-from solvers.nets.phases import nets_of, train_state
-from solvers.nets.pycaffe import caffe, last_words, seed_layers, why_slow
-from solvers.nets.rehearsal import check_labels
-from solvers.reporting import published
-from solvers.runs import dynamics, run
+from solvers.nets.pycaffe import caffe, last_words, why_slow
+from solvers.runs import dynamics
 from solvers.runs.checkpoints import Checkpoints
-from solvers.runs.dynamics import Dynamics
-from solvers.runs.logs import CsvLog, Progress, Step, TensorBoard
-from solvers.training import divergence, gpus, options, overrides, released, testing
-from solvers.training.interrupt import Interrupt
-from solvers.training.training_set import NOISE_SEED, TrainingSet
-
-pb = caffe.proto.caffe_pb2
-
-CHECKPOINT_INTERVAL = 1000
+from solvers.runs.folder import RunFolder, removed_if_refused
+from solvers.training import gpus, options, released, testing
+from solvers.training.divergence import LossCheck
+from solvers.training.plan import from_environment, plan_of
+from solvers.training.steps import Record, steps
+from solvers.training.training_set import NOISE_SEED
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,66 +67,71 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     devices = gpus.choose(args.gpu)
     if name := options.of_loss(args)["weighting"]:
         os.environ["CAFFE_WEIGHTING"] = name  # for Python layers of the user's own
-    labels, chosen, changed, solver_param, allowed, fed, folder = plan(args, devices)
+    plan = plan_of(args, devices)
     pycaffe.use_devices(devices)
-    seed = solver_param.random_seed
-    state = train_state(chosen.net, solver_param)
+    folder, seed, stop = plan.folder, plan.solver.random_seed, plan.solver.max_iter
 
-    new = run.make(folder)
+    new = folder.make()
     advice = f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"
-    with run.lock(folder, args.wait), last_words(advice), user_layers.blamed(chosen.net):
-        interval = chosen.solver.snapshot or CHECKPOINT_INTERVAL
-        checkpoints = Checkpoints(folder, interval)
-        start = starting_point(checkpoints, args.resume)
-        if start >= solver_param.max_iter:
-            checkpoints.prune(start)  # a kill may have come before
-            print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
+    with folder.lock(args.wait), last_words(advice), user_layers.blamed(plan.setting.net):
+        start = folder.starting_point(args.resume)
+        if start >= stop:
+            folder.checkpoints.prune(start)  # a kill may have come before
+            print(f"{folder}: at iteration {start} of {stop}: nothing to do")
             return None
-        with run.removed_if_refused(new):
-            data = load_data(args.data, labels) if fed else None
-            allowed.confine(write=[folder], emptied=[args.runs], gpus=bool(devices))
-            this = run.Run(folder, chosen, solver_param, {
-                "setting": chosen.name, **labels.config, "seed": seed, **losses.in_use(chosen.net), "layers": args.layers,
-                "gpus": len(devices) or 1, "threads": computing, "max_iter": solver_param.max_iter, "snapshot": interval,
-                "data_sha256": data and data.fingerprint})
+        with removed_if_refused(new):
+            data = plan.labels.prepare(args.data) if plan.fed else None
+            plan.allowed.confine(write=[folder.path], emptied=[args.runs], gpus=bool(devices))
+            run = plan.run(args.layers, len(devices) or 1, computing, data)
             if start:
-                this.check_resumable()
+                run.check_resumable()
                 if not args.inexact_resume:
-                    inputs.check_repeatable(chosen.net, state)
-            this.write()
+                    inputs.check_repeatable(plan.train_net)
+            run.write()
 
             caffe.set_random_seed(seed)
             np.random.seed(seed)
-            solver = this.make_solver()
+            solver = run.make_solver()
+            train_net = BuiltNet.of(solver.net, plan.train_net)
             if data:
-                check_labels(solver.net, nets_of(chosen.net, solver_param, chosen.shared_net)[0], data.labels)
-            checkpoints.check_space(solver)
+                check_labels(train_net, data.labels)
+            folder.checkpoints.check_space(solver)
             if start:
-                checkpoints.restore(solver, start)
-            tester = testing.tester_of(solver, folder, args.data, args.test_interval, chosen.solver)
-            if start and not fed:
+                folder.checkpoints.restore(solver, start)
+            tester = testing.tester_of(solver, folder.path, args.data, args.test_interval, plan.setting.solver)
+            if start and not plan.fed:
                 tests = [(net, count * (start // tester.interval)) for net, count in tester.reading] if tester else []
-                inputs.fast_forward(solver.net, tests, seed, start, solver_param.iter_size)
-            batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
+                inputs.fast_forward(solver.net, tests, seed, start, plan.solver.iter_size)
+            batches = inputs.fill(solver.net, plan.fed, data, seed, start, ranks=len(devices) or 1)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
-        print(setting.describe_net(chosen))
+        print(setting.describe_net(plan.setting))
         print(f"{folder}: {where}", flush=True)
         if not devices and (reason := why_slow()):
             print(f"note: {reason}", flush=True)
         if not devices:
             threads.note_if_busy()
-        go_on = command("solvers.train", [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
-        observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
-        if observer and data.matched and not dynamics.is_whole(folder, start, observer.interval):
-            print(f"note: {folder / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
-            observer = None
-        check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
-        with gpus.Others(devices, gpus.Task(folder, this.make_solver, fed, labels, args.data, seed, start)) as others:
+        observer = observer_of(train_net, data, args.dynamics_interval, folder, start) if plan.fed else None
+        check_loss = LossCheck(train_net, folder)
+        with gpus.Others(devices, gpus.Task(run, plan.fed, plan.labels, args.data, start)) as others:
             others.join(solver)
-            stopped_by = steps(solver, solver_param, batches, check_loss, observer, tester, others, checkpoints, go_on)
+            with Record(run, solver, observer, tester, ranks=len(devices) or 1) as record:
+                stopped_by = steps(run, solver, batches, check_loss, record, others)
+                if stopped_by:
+                    resume = [*argv, *from_environment(args, plan.changed), *([] if args.resume else ["--resume"])]
+                    record.say(f"{stopped_by.name}: stopped after iteration {solver.iter} of {stop}, which is saved; "
+                               f"go on with\n  {command('solvers.train', resume)}")
     if not stopped_by:
-        print(f"iteration {solver_param.max_iter} of {solver_param.max_iter}: done; {how_to_measure(folder, allowed, args)}")
+        print(f"iteration {stop} of {stop}: done; {how_to_measure(folder.path, plan.allowed, args)}")
     return stopped_by
+
+
+def observer_of(train_net: BuiltNet, data: Dataset, interval: int, folder: RunFolder, start: int) -> dynamics.Observer | None:
+    """What measures the learning dynamics; None where nothing can, or where dynamics.csv lacks steps before `start`."""
+    observer = dynamics.observer(train_net, data, interval)
+    if observer and data.matched and not dynamics.is_whole(folder.path, start, observer.interval):
+        print(f"note: {folder.path / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
+        return None
+    return observer
 
 
 def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace) -> str:
@@ -161,86 +158,6 @@ def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace)
     return "next: " + command("solvers.evaluate", [folder, *options])
 
 
-class Plan(NamedTuple):
-    """What the arguments of a run mean.
-
-    Attributes
-    ----------
-    labels : TrainingSet
-    setting : Setting
-        With the options about losses in its net.
-    changed : dict
-        Those of these options that differ from the setting's files.
-    solver : caffe_pb2.SolverParameter
-        From `run.resolve_solver`.
-    allowed : Permissions
-        What the net may use.
-    fed : tuple of str
-        From `inputs.fed_blobs`.
-    folder : Path
-        Of the run.
-    """
-
-    labels: TrainingSet
-    setting: setting.Setting
-    changed: dict
-    solver: pb.SolverParameter
-    allowed: Permissions
-    fed: tuple[str, ...]
-    folder: Path
-
-
-def plan(args: argparse.Namespace, devices: list[int], rehearse: bool = True) -> Plan:
-    """Read and check what a run is to be made from; nothing is written. `rehearse`: see `admission.admit`.
-
-    Raises
-    ------
-    SolverError, base.errors.DataError
-        If an input is wrong.
-    """
-    if args.released:
-        released.choose(args)
-    labels = TrainingSet.from_options(args)
-    chosen = setting.load(args.setting)
-    chosen.name = published.setting_name(chosen.name, chosen.folder)
-    overrides.apply(chosen, args)
-    changed = change_losses(chosen.net, args)
-    solver = run.resolve_solver(chosen.solver, args.seed, args.max_iter, devices)
-    allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
-    fed = check(chosen, solver, labels, allowed, devices, rehearse)
-    folder = run.folder_of(args.runs, chosen.name, changed, labels.name, solver.random_seed)
-    return Plan(labels, chosen, changed, solver, allowed, fed, folder)
-
-
-def from_environment(args: argparse.Namespace, changed: dict) -> list[str]:
-    """The option that says what this run took from CAFFE_WEIGHTING, if it did."""
-    return ["--weighting", changed["weighting"]] if "weighting" in changed and not options.of_loss(args)["weighting"] else []
-
-
-def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
-    """Put the options about losses into `net`; return those that change what its file says."""
-    changed = losses.override(net, options.of_loss(args))
-    if args.layers == "python":
-        losses.to_python(net)
-        changed["layers"] = args.layers
-    return changed
-
-
-def check(chosen: setting.Setting, solver: pb.SolverParameter, labels: TrainingSet, allowed: Permissions,
-          devices: list[int], rehearse: bool) -> tuple[str, ...]:
-    """Admit the nets of a setting and its solver; return the blobs that the driver is to fill."""
-    nets = nets_of(chosen.net, solver, chosen.shared_net)
-    fed = inputs.fed_blobs(nets[0], nets[0].state)
-    if not fed and (labels.rate or labels.file):
-        raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "
-                          "--noise and --train-data")
-    if fed and solver.iter_size > 1:
-        raise SolverError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
-    admission.admit(chosen.folder, [*nets, *([chosen.test_net] if chosen.test_net else ())], allowed,
-                    run.for_caffe(chosen, solver), solver.weights, devices, rehearse)
-    return fed
-
-
 def confine(args: argparse.Namespace) -> None:
     """Confine this process to what the arguments name, before it opens any of it; more is taken once the run folder is known.
 
@@ -254,97 +171,6 @@ def confine(args: argparse.Namespace) -> None:
     download = not given and not any((args.data / name).is_file() for name in (prepare.ARCHIVE, prepared))
     Permissions.from_options(args).confine([setting_folder, *given], [args.runs, args.data], gpus=bool(args.gpu),
                                            network=download)
-
-
-def starting_point(checkpoints: Checkpoints, resume: bool) -> int:
-    """The steps already done; raise SolverError where a run must not be overwritten, or cannot go on."""
-    folder, models = checkpoints.folder.parent, checkpoints.models()
-    if models and not resume:
-        raise SolverError(f"{folder} holds a run that has reached iteration {models[-1]}: give --resume to go on with "
-                          "it, or remove it to start again")
-    newest = checkpoints.newest()
-    if models and newest is None:
-        raise SolverError(f"{checkpoints.folder} has weights but no whole .solverstate to go on from: remove {folder} to "
-                          "start again")
-    return newest or 0
-
-
-def load_data(folder: Path, labels: TrainingSet) -> Dataset:
-    """The training images with their labels, prepared first if they are missing."""
-    return labels.prepare(folder)
-
-
-def steps(solver: caffe.SGDSolver, param: pb.SolverParameter, batches: Iterator[np.ndarray | None],
-          check_loss: Callable[[int, np.ndarray | None], float], observer: dynamics.Observer | None,
-          tester: testing.Tester | None, others: gpus.Others, checkpoints: Checkpoints, go_on: str) -> int | None:
-    """Step the solver to its max_iter, with logs and checkpoints.
-
-    Parameters
-    ----------
-    solver : caffe.SGDSolver
-        At the iteration to start from.
-    param : caffe_pb2.SolverParameter
-        What it was made from.
-    batches : generator
-        Each ``next()`` fills the net's inputs and says with which images.
-    check_loss : function
-        From `divergence.check_of`.
-    observer : dynamics.Observer or None
-    tester : testing.Tester or None
-    others : gpus.Others
-        The processes of other GPUs, which step along.
-    checkpoints : Checkpoints
-    go_on : str
-        The command to resume with, for whoever stops it.
-
-    Returns
-    -------
-    int or None
-        The signal that stopped it early.
-    """
-    net, start, stop, folder = solver.net, solver.iter, param.max_iter, checkpoints.folder.parent
-    images = [*next(iter(net.blobs.values())).data.shape, 1][0] * param.iter_size * (len(others.gpus) or 1)
-    with ExitStack() as stack:
-        stack.enter_context(closing(batches))
-        log = stack.enter_context(closing(CsvLog(folder / "log.csv", start)))
-        logs = [log]
-        if observer:
-            logs.append(observed := CsvLog(folder / dynamics.FILE, start, Dynamics, observer.interval))
-            stack.enter_context(closing(observed))
-        if tester:
-            logs.append(tested := CsvLog(folder / testing.FILE, start, tester.kind, interval=None))
-            stack.enter_context(closing(tested))
-        board = stack.enter_context(closing(TensorBoard(folder / "tensorboard", start)))
-        progress = stack.enter_context(closing(Progress(start, stop, images)))
-        interrupt = stack.enter_context(Interrupt())
-        began = time.perf_counter() - (log.last.seconds if start else 0)
-        for iteration in range(start + 1, stop + 1):
-            fed = next(batches)
-            lr = solver.lr
-            seed_layers(param.random_seed, iteration)
-            others.step()
-            solver.step(1)
-            loss = check_loss(iteration, fed)
-            for follower in (log, board, progress):
-                follower.write(Step(iteration, loss, lr, time.perf_counter() - began))
-            if observer and iteration % observer.interval == 0:
-                row = observer(iteration, fed)
-                for follower in (observed, board):
-                    follower.write(row)
-            if tester and not interrupt.signal and (iteration % tester.interval == 0 or iteration == stop):
-                row = tester(iteration)
-                for follower in (tested, board):
-                    follower.write(row)
-                progress.say(f"iteration {iteration}/{stop}: {testing.describe(row)}")
-            if iteration % checkpoints.interval == 0 or iteration == stop or interrupt.signal:
-                for written in logs:
-                    written.sync()
-                checkpoints.save(solver)
-            if interrupt.signal and iteration < stop:
-                progress.say(f"{interrupt.signal.name}: stopped after iteration {iteration} of {stop}, which is saved; "
-                             f"go on with\n  {go_on}")
-                return interrupt.signal
-    return None
 
 
 if __name__ == "__main__":

@@ -60,10 +60,10 @@ def read(run: Path) -> list[TestNet]:
         solver.test_iter.append(0)
     nets = []
     for number, net in enumerate(nets_of(train, solver, shared)[1:]):
-        if not any(layer.type in data_layers.PARAMETERS or not layer.bottom for layer in layers_in(net, net.state)):
+        if not any(layer.type in data_layers.PARAMETERS or not layer.bottom for layer in layers_in(net)):
             raise SolverError("the net reads its own data, but none in its TEST phase: give it a data layer with "
                               "include { phase: TEST }, or the solver a test_net")
-        admission.check_net(net, net.state)
+        admission.check_net(net)
         if number >= len(solver.test_iter) or solver.test_iter[number] < 1:
             raise SolverError(f"{run / 'solver.prototxt'} has no test_iter for this net's data: add test_iter: N, the "
                               "batches that are all its images")
@@ -127,7 +127,7 @@ def predictions(described: TestNet, model: Path, done: Callable[[int], None]) ->
         If the net has neither an Accuracy layer nor a softmax loss, or the weights are not its own.
     """
     param, batches = described
-    layers = list(layers_in(param, param.state))
+    layers = list(layers_in(param))
     judge = next((layer for layer in layers if layer.type == "Accuracy"), None) or next(
         filter(losses.is_softmax_loss, layers), None)
     if judge is None:
@@ -166,7 +166,7 @@ def measured_tops(param: pb.NetParameter, net: caffe.Net) -> dict[str, str]:
     best score alone, else the first.
     """
     accuracies, losses, main = [], [], []
-    for layer in layers_in(param, param.state):
+    for layer in layers_in(param):
         kind = layer.python_param.layer if layer.type == "Python" else layer.type
         tops = [top for top in layer.top if top in net.outputs]
         if kind == "Accuracy":
@@ -183,7 +183,7 @@ def fingerprint(nets: Iterable[TestNet]) -> str:
     sha = hashlib.sha256()
     for param, count in nets:
         sha.update(f"{count}\n".encode())
-        for layer in layers_in(param, param.state):
+        for layer in layers_in(param):
             source = data_layers.source(layer)
             for path in [source, *data_layers.listed(layer)] if source else []:
                 state = os.stat(path) if os.path.exists(path) else None

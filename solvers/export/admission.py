@@ -48,7 +48,7 @@ def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
         or Caffe refuses them.
     """
     admission.admit(Path(given), [net], NOTHING, rehearse=False)
-    layer_types.check(layers_in(net, net.state))
+    layer_types.check(layers_in(net))
     own = _shapes(net, model, given)
     try:
         small, large = (_shapes(with_batch(net, batch), model, given) for batch in BATCHES)
@@ -64,7 +64,7 @@ def with_batch(net: pb.NetParameter, batch: int) -> pb.NetParameter:
     changed = pb.NetParameter()
     changed.CopyFrom(net)
     dims = [shape.dim for shape in changed.input_shape]
-    dims += [shape.dim for layer in layers_in(changed, changed.state) if layer.type == layer_types.INPUT
+    dims += [shape.dim for layer in layers_in(changed) if layer.type == layer_types.INPUT
              for shape in layer.input_param.shape]
     firsts = [dim[0] for dim in dims if dim] + list(changed.input_dim[:1])
     for dim in dims:

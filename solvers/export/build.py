@@ -62,7 +62,7 @@ def build(param: pb.NetParameter, net: caffe.Net, shapes: dict[str, Shape], fold
 def weighted(param: pb.NetParameter, net: caffe.Net) -> Iterator[Layer]:
     """The layers of a net that compute, with copies of nothing: their weights are those of `net`."""
     seen: set[str] = set()
-    for layer in layers_in(param, param.state):
+    for layer in layers_in(param):
         blobs = net.params.get(layer.name, [])
         if blobs and layer.name in seen:
             raise SolverError(f"two layers with weights are called '{layer.name}': give each a name of its own")

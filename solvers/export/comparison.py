@@ -91,7 +91,7 @@ def cases(net: pb.NetParameter, shapes: dict[str, Shape], mean: Sequence[float] 
 
     The two have other sizes of the batch, where it may change.
     """
-    layers = list(layers_in(net, net.state))
+    layers = list(layers_in(net))
     inputs = [*net.input, *(top for layer in layers if layer.type == layer_types.INPUT for top in layer.top)]
     large, small = ({name: tuple(batch if size is None else size for size in shapes[name]) for name in inputs}
                     for batch in reversed(BATCHES))
@@ -206,7 +206,7 @@ def first_apart(net: pb.NetParameter, shapes: dict[str, Shape], file: Path, case
     """
     model = onnx.load(file, load_external_data=False)
     made = {value for node in model.graph.node for value in node.output}
-    order = [blob for blob in blobs_in_order(list(layers_in(net, net.state))) if blob in made]
+    order = [blob for blob in blobs_in_order(list(layers_in(net))) if blob in made]
     del model.graph.output[:]
     model.graph.output.extend(value_info(blob, shapes[blob]) for blob in order)
     beside = file.with_name("all_blobs.onnx")
@@ -218,4 +218,4 @@ def first_apart(net: pb.NetParameter, shapes: dict[str, Shape], file: Path, case
 
 def deciding(net: pb.NetParameter) -> list[str]:
     """The blobs of layers that decide."""
-    return [top for layer in layers_in(net, net.state) if layer.type in layer_types.DECISIONS for top in layer.top]
+    return [top for layer in layers_in(net) if layer.type in layer_types.DECISIONS for top in layer.top]

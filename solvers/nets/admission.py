@@ -59,7 +59,7 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
         Each with phase, level and stages in its ``state``.
     allowed : Permissions
     solver : caffe_pb2.SolverParameter, optional
-        From `run.for_caffe`; the nets that it makes are the first of `nets`, as `phases.nets_of` says.
+        From `solver_param.for_caffe`; the nets that it makes are the first of `nets`, as `phases.nets_of` says.
     weights : iterable of str
         Files that the solver begins with.
     devices : sequence of int
@@ -81,7 +81,7 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
             _check_harmless(layer, allowed)
     allowed.check_paths(nets, weights)
     for net in nets:
-        check_net(net, net.state)
+        check_net(net)
         user_layers.check(net, name)
     if rehearse:
         rehearsal.rehearse(name, nets, solver, devices)
@@ -145,8 +145,8 @@ def _check_values(message: Message, where: str) -> None:
                 raise SolverError(f"{where}: {field.name} has control characters: {item!r}")
 
 
-def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
-    """Check the layers of a net: their types, and that what they read exists and is made once.
+def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
+    """Check the layers that a net has in `state`, by default its own: types, and that what they read is made once, before.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def check_net(net: pb.NetParameter, state: pb.NetState) -> None:
         available.update(layer.top)
         data_layers.check(layer)
     if not available:
-        raise SolverError(f"the net has no layers in its phase {pb.Phase.Name(state.phase)}")
+        raise SolverError(f"the net has no layers in its phase {pb.Phase.Name((state or net.state).phase)}")
 
 
 def check_types(layers: Iterable[pb.LayerParameter]) -> None:

@@ -18,7 +18,7 @@ IMAGE = (3, 32, 32)
 IMAGES_PER_CLASS = 8
 
 
-def fed_blobs(net: pb.NetParameter, state: pb.NetState) -> tuple[str, ...]:
+def fed_blobs(net: pb.NetParameter) -> tuple[str, ...]:
     """The blobs that the driver fills at each step: none if the net has data layers of its own.
 
     Raises
@@ -26,7 +26,7 @@ def fed_blobs(net: pb.NetParameter, state: pb.NetState) -> tuple[str, ...]:
     SolverError
         If the net has an input that is neither ``data`` nor ``label``.
     """
-    names = [*net.input, *(top for layer in layers_in(net, state) if layer.type == "Input" for top in layer.top)]
+    names = [*net.input, *(top for layer in layers_in(net) if layer.type == "Input" for top in layer.top)]
     for name in names:
         if name not in ("data", "label"):
             raise SolverError(f"the net has the input {name!r}; the driver fills only 'data' and 'label'")
@@ -90,8 +90,6 @@ def _filled(net: caffe.Net, blobs: tuple[str, ...], feeder: BatchFeeder | None) 
 def fast_forward(net: caffe.Net, tests: Sequence[tuple[caffe.Net, int]], seed: int, start: int, iter_size: int) -> None:
     """Let the data layers of a net, and of nets that it is tested by, read what they had read before a run was stopped.
 
-    A weighting that has to know the number of classes must have the net's.
-
     Parameters
     ----------
     net : caffe.Net
@@ -118,9 +116,9 @@ def _reading(net: caffe.Net) -> list[int]:
     return [number for number, layer in enumerate(net.layers) if layer.type in data_layers.PARAMETERS]
 
 
-def check_repeatable(net: pb.NetParameter, state: pb.NetState) -> None:
+def check_repeatable(net: pb.NetParameter) -> None:
     """Raise SolverError if a net keeps something from step to step that no checkpoint holds, so that no resume is exact."""
-    for layer in layers_in(net, state):
+    for layer in layers_in(net):
         if layer.type in ("RNN", "LSTM", "MemoryData") or layer.type == "Python" and layer.python_param.module != "layers":
             raise SolverError(f"layer '{layer.name}' ({layer.type}) may keep from step to step what no checkpoint holds, so "
                               "the run would not go on as if it had never stopped: --inexact-resume goes on all the same")

@@ -15,8 +15,9 @@ def train_state(net: pb.NetParameter, solver: pb.SolverParameter) -> pb.NetState
     return state
 
 
-def layers_in(net: pb.NetParameter, state: pb.NetState) -> Iterator[pb.LayerParameter]:
-    """The layers of `net` that exist in `state`, in the order of the file."""
+def layers_in(net: pb.NetParameter, state: pb.NetState | None = None) -> Iterator[pb.LayerParameter]:
+    """The layers of `net` that exist in `state`, by default the net's own, in the order of the file."""
+    state = state or net.state
     for layer in net.layer:
         if layer.include:
             active = any(_meets(state, rule) for rule in layer.include)

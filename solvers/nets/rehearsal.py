@@ -2,19 +2,16 @@
 
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import h5py
-import numpy as np
-
-from base import hdf5, isolation
+from base import isolation
 from base.errors import DataError
 from solvers.errors import SolverError
-from solvers.nets import data_layers, losses, pycaffe, weights
-from solvers.nets.phases import layers_in
+from solvers.nets import data_layers, pycaffe, weights
+from solvers.nets.built_net import BuiltNet
+from solvers.nets.labels import check_labels, hdf5_arrays
 from solvers.nets.pycaffe import caffe, count_weights
 
 pb = caffe.proto.caffe_pb2
@@ -64,7 +61,7 @@ def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, av
     try:
         for layer in (layer for net in nets for layer in net.layer if layer.type == "HDF5Data"):
             for file in data_layers.listed(layer):
-                _hdf5(file, tuple(layer.top), layer.name)
+                hdf5_arrays(file, tuple(layer.top), layer.name)
         pycaffe.use_devices(list(devices))
         made = []
         if solver is not None:
@@ -75,7 +72,7 @@ def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, av
             for number, layer in enumerate(net.layers):
                 if layer.type in data_layers.PARAMETERS:
                     net._forward(number, number)  # waits for the first batch, which another thread reads
-            check_labels(net, param)
+            check_labels(BuiltNet.of(net, param))
         needed = sum(map(least_memory, made, nets))
         if available is not None and needed > available:
             raise SolverError(f"the net needs at least {needed >> 20} MB of memory, and {available >> 20} MB are available: "
@@ -96,71 +93,6 @@ def least_memory(net: caffe.Net, param: pb.NetParameter) -> int:
     shared = {top for layer in param.layer if layer.type in SHARING for top in layer.top}
     made = (blob.count for name, blob in net.blobs.items() if name not in shared and "_split_" not in name)
     return FLOAT * (3 * count_weights(net) + sum(made))
-
-
-def check_labels(net: caffe.Net, param: pb.NetParameter, fed: np.ndarray | None = None) -> None:
-    """Check that every label is one of the net's outputs. Stock Caffe would read past the end of its scores.
-
-    A weighting that has to know the number of classes must have the net's.
-
-    Parameters
-    ----------
-    net : caffe.Net
-        Built, and its data layers over databases have read a batch.
-    param : caffe_pb2.NetParameter
-        What it was built from.
-    fed : numpy.ndarray, optional
-        The labels of the data set, integers, for nets whose ``label`` the driver fills.
-
-    Raises
-    ------
-    SolverError
-        Naming layer, label and number of outputs.
-    """
-    layers = list(layers_in(param, param.state))
-    for layer in filter(losses.is_softmax_loss, layers):
-        given = losses.parameters(layer)
-        outputs = net.blobs[layer.bottom[0]].data.shape[given.get("axis", 1)]
-        classes = losses.weighting_of(layer).parameters.get("classes")
-        if classes not in (None, outputs):
-            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
-                              f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
-        for source, labels in _labels(layer.bottom[1], layers, net, fed):
-            wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
-            if "ignore_label" in given:
-                wrong &= labels != given["ignore_label"]
-            if wrong.any():
-                raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores {outputs} "
-                                  f"classes, 0 to {outputs - 1}")
-
-
-def _labels(blob: str, layers: list[pb.LayerParameter], net: caffe.Net,
-            fed: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
-    """The labels that will reach a blob, with the name of where they come from; none where that cannot be told."""
-    maker = next((layer for layer in layers if blob in layer.top), None)
-    match maker.type if maker is not None else "Input":
-        case "Input":
-            if fed is not None:
-                yield "the training data", fed
-        case "Data" | "WindowData":
-            yield f"the first batch of {blob!r}", net.blobs[blob].data
-        case "HDF5Data":
-            for name in data_layers.listed(maker):
-                yield name, _hdf5(name, tuple(maker.top), maker.name)[blob][()]
-        case "ImageData":
-            lines = [line.split()[-1] for line in data_layers.lines(maker.image_data_param.source) if line.strip()]
-            with suppress(ValueError):  # atoi of Caffe's takes anything
-                yield maker.image_data_param.source, np.array([float(label) for label in lines])
-
-
-@cache
-def _hdf5(name: str, tops: tuple[str, ...], layer: str) -> dict[str, h5py.Dataset]:
-    """The arrays of an HDF5 file that a layer reads, all of which must lie in the file itself."""
-    try:
-        file = h5py.File(name)  # open until the process ends
-        return {top: hdf5.array(file, top) for top in tops}
-    except (DataError, OSError, RuntimeError) as error:
-        raise SolverError(f"layer '{layer}' (HDF5Data) reads {name}: {error}") from error
 
 
 def reason(output: str) -> str:

@@ -35,7 +35,7 @@ def build(net: pb.NetParameter) -> caffe.Net:
 
 
 def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
-    """The solver of a message with its nets in it, from `run.for_caffe`.
+    """The solver of a message with its nets in it, from `solver_param.for_caffe`.
 
     Raises
     ------

@@ -27,6 +27,7 @@ from solvers.runs import config
 pb = caffe.proto.caffe_pb2
 
 FOLDER = "checkpoints1"
+INTERVAL = 1000
 STATES_KEPT = 2
 SUFFIXES = (".solverstate", ".caffemodel")
 _UNFINISHED = ".new"
@@ -44,8 +45,8 @@ class Checkpoints:
         the next checkpoint, so that a resumed run leaves the files of one that was never stopped.
     """
 
-    def __init__(self, run: Path, interval: int = 1000):
-        self.folder = run / FOLDER
+    def __init__(self, run: Path, interval: int = INTERVAL):
+        self.run, self.folder = run, run / FOLDER
         self.interval = interval
 
     def model(self, iteration: int) -> Path:
@@ -128,7 +129,7 @@ class Checkpoints:
                 "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         # The manifest first, the weights last: where they are, all is.
         files.write_atomically(self.manifest(iteration), json.dumps(
-            {"iteration": iteration, "files": written, "run": self._fingerprints()}, indent=1) + "\n")
+            {"iteration": iteration, "files": written, "run": config.fingerprints(self.run)}, indent=1) + "\n")
         for suffix in SUFFIXES:
             files.publish(new.with_suffix(suffix), self.model(iteration).with_suffix(suffix))
         self.prune(iteration)
@@ -160,21 +161,13 @@ class Checkpoints:
             written.flush()
             solver.restore(f"/proc/self/fd/{written.fileno()}")
 
-    def _fingerprints(self) -> dict[str, str | None]:
-        """Of what the run is made from, as config.json has them."""
-        try:
-            about = config.read(self.folder.parent)
-        except SolverError:
-            return {}
-        return {name: about.get(name) for name in ("data_sha256", "net_sha256", "solver_sha256")}
-
     def _iterations(self, suffix: str) -> list[int]:
         return sorted(int(name[1]) for name in self._files(rf"checkpoints_iter_(0|[1-9][0-9]{{0,9}})\.{suffix}"))
 
     def _files(self, pattern: str) -> Iterator[re.Match]:
         """The names in the folder that match; one at a time, for a long run has thousands."""
         try:
-            with files.opened_in(self.folder.parent, FOLDER) as folder, os.scandir(folder) as entries:
+            with files.opened_in(self.run, FOLDER) as folder, os.scandir(folder) as entries:
                 yield from filter(None, (re.fullmatch(pattern, entry.name) for entry in entries))
         except FileNotFoundError:
             return

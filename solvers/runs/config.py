@@ -1,14 +1,18 @@
-"""What a run's config.json says; it may be damaged, or a stranger's."""
+"""A run's config.json: written, and read where it may be damaged, or a stranger's."""
 
 import json
 from pathlib import Path
 
 from base import files
+from base.files import write_atomically
 from layers.table import OWN, PARAMETERS
 from solvers.errors import SolverError
 
 FILE = "config.json"
 MAX_BYTES = 1 << 20
+# What must be the same for a run to go on, besides net and solver, which are compared by content.
+SAME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha256")
+FINGERPRINTS = ("data_sha256", "net_sha256", "solver_sha256")  # of what a run is made from
 LARGEST = 1e12  # of the numbers: JSON has any size, and Python's has infinity and NaN too
 # The fields that others read. All but the first may be missing or null.
 FIELDS = {
@@ -43,3 +47,17 @@ def read(run: Path) -> dict:
         if not (fits or value is None and name != "setting"):
             raise SolverError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config
+
+
+def write(run: Path, config: dict) -> None:
+    """Write the config.json of a run."""
+    write_atomically(run / FILE, json.dumps(config, indent=2) + "\n")
+
+
+def fingerprints(run: Path) -> dict[str, str | None]:
+    """Those of a run; none where its config.json cannot be read."""
+    try:
+        about = read(run)
+    except SolverError:
+        return {}
+    return {name: about.get(name) for name in FINGERPRINTS}

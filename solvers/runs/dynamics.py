@@ -9,7 +9,7 @@ from scipy.special import softmax
 from data_toolkit.dataset import Dataset
 from layers.weighting import Weighting
 from solvers.nets import losses
-from solvers.nets.phases import layers_in
+from solvers.nets.built_net import BuiltNet
 from solvers.nets.pycaffe import caffe
 from solvers.runs.logs import read_log
 
@@ -104,15 +104,15 @@ class Observer:
         return measure(iteration, p[counted], self.noisy[indices[counted]], self.weighting)
 
 
-def observer(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, data: Dataset, interval: int) -> Observer | None:
+def observer(train_net: BuiltNet, data: Dataset, interval: int) -> Observer | None:
     """An observer of the net's first loss layer; None where there is nothing to observe.
 
     That is so where the true labels are unknown, the loss is neither one of ours nor SoftmaxWithLoss, or it does not
     take one label and one vector of scores an image.
     """
-    loss = next(filter(losses.is_softmax_loss, layers_in(param, state)), None)
-    if loss is None or data.true_labels is None:
+    if not train_net.losses or data.true_labels is None:
         return None
+    net, loss = train_net.net, train_net.losses[0]
     images = len(net.blobs["data"].data)
     scores, label = (net.blobs[name].data for name in loss.bottom[:2])
     one_each = label.size == images and scores.shape[0] == images and scores.size == images * scores.shape[1]

@@ -27,7 +27,6 @@ from data_toolkit import prepare
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.evaluation.inference import MOST_PROCESSES
 from solvers.nets import rehearsal
-from solvers.runs import run as run_folder
 from solvers.sweep import clusters, follow, planned, probe, runs_file, sbatch
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.probe import Cost
@@ -103,7 +102,7 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
         print(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs, threads), tuple(devices), args.data))
         return 0
     for run in missing:
-        run_folder.make(run.folder)
+        run.plan.folder.make()
     prepare_data(missing, args.data)
     if args.scheduler:
         workers = clusters.existing(args.scheduler)

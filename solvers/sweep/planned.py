@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from base.errors import DataError
-from solvers import train
 from solvers.errors import SolverError
 from solvers.nets import losses, prototext
 from solvers.nets.pycaffe import caffe
@@ -18,6 +17,7 @@ from solvers.reporting.results import read_accuracy
 from solvers.runs.checkpoints import STATES_KEPT, Checkpoints
 from solvers.sweep.runs_file import Entry
 from solvers.training import options
+from solvers.training.plan import Plan, from_environment, plan_of
 
 pb = caffe.proto.caffe_pb2
 
@@ -37,26 +37,26 @@ class PlannedRun:
         Where the sweep file says it.
     arguments : list of str
         Of solvers.train.
-    plan : train.Plan
+    plan : Plan
     """
 
     name: str
     where: str
     arguments: list[str]
-    plan: train.Plan
+    plan: Plan
 
     @property
     def folder(self) -> Path:
-        return self.plan.folder
+        return self.plan.folder.path
 
     @property
     def steps(self) -> int:
         """The step that it ends with."""
         return self.plan.solver.max_iter
 
-    @cached_property
+    @property
     def checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.folder, self.plan.setting.solver.snapshot or train.CHECKPOINT_INTERVAL)
+        return self.plan.folder.checkpoints
 
     @cached_property
     def shape(self) -> str:
@@ -123,13 +123,14 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
         arguments = [*arguments, "--runs", str(runs), "--data", str(data)]
         args = options.parse(arguments, "")
         try:
-            this = train.plan(args, [], rehearse=False)
+            this = plan_of(args, [], rehearse=False)
         except (SolverError, DataError) as error:
             raise SolverError(f"{where}: {error}") from error
-        name = str(this.folder.relative_to(runs))
-        if this.folder in planned:
-            raise SolverError(f"{where}: the run {name} is there twice; the first time in {planned[this.folder].where}")
-        planned[this.folder] = PlannedRun(name, where, arguments + train.from_environment(args, this.changed), this)
+        folder = this.folder.path
+        name = str(folder.relative_to(runs))
+        if folder in planned:
+            raise SolverError(f"{where}: the run {name} is there twice; the first time in {planned[folder].where}")
+        planned[folder] = PlannedRun(name, where, arguments + from_environment(args, this.changed), this)
     return list(planned.values())
 
 

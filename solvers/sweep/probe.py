@@ -18,7 +18,9 @@ from solvers.nets import rehearsal
 from solvers.nets.phases import nets_of
 from solvers.nets.pycaffe import caffe, count_weights
 from solvers.nets.setting import Setting
-from solvers.runs.run import Run, for_caffe
+from solvers.nets.solver_param import for_caffe
+from solvers.runs.folder import RunFolder
+from solvers.runs.run import Run
 
 pb = caffe.proto.caffe_pb2
 
@@ -61,7 +63,7 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
     ----------
     setting : Setting
     solver : caffe_pb2.SolverParameter
-        From `run.resolve_solver`.
+        From `solver_param.resolved`.
     threads : int or None
     steps : int
         To be timed, after one that allocates; with 0 no step is made, and the memory is that of the nets alone.
@@ -76,7 +78,7 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
     bare.CopyFrom(solver)
     bare.ClearField("weights")  # Caffe would read them
     with tempfile.TemporaryDirectory() as folder:
-        Run(Path(folder), setting, bare, {}).write()
+        Run(RunFolder(Path(folder)), setting, bare, {}).write()
         done = subprocess.run([sys.executable, "-m", __name__, folder, str(steps)], env=environment(threads),
                               capture_output=True, text=True)
     if done.returncode:

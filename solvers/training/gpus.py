@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 from solvers.errors import SolverError
 from solvers.nets import inputs, pycaffe
 from solvers.nets.pycaffe import caffe, has_cuda, seed_layers
-from solvers.runs.checkpoints import Checkpoints
+from solvers.runs.run import Run
 from solvers.training.interrupt import SIGNALS
 from solvers.training.training_set import TrainingSet
 
@@ -30,25 +29,20 @@ class Task:
 
     Attributes
     ----------
-    run : Path
-        The run folder.
-    make_solver : function
-        `run.Run.make_solver`.
+    run : Run
     blobs : tuple of str
         From `inputs.fed_blobs`.
     labels : TrainingSet
     data : Path
         Folder of the data.
-    seed, start : int
-        Of the batches; steps already done.
+    start : int
+        Steps already done.
     """
 
-    run: Path
-    make_solver: Callable[[], caffe.SGDSolver]
+    run: Run
     blobs: tuple[str, ...]
     labels: TrainingSet
     data: Path
-    seed: int
     start: int
 
 
@@ -139,13 +133,14 @@ def train_along(gpus: list[int], rank: int, uid: bytes, task: Task, connection: 
     for number in SIGNALS:  # the first process decides
         signal.signal(number, signal.SIG_IGN)
     pycaffe.use_devices(gpus, rank)
-    solver = task.make_solver()
+    solver = task.run.make_solver()
     if task.start:
-        Checkpoints(task.run).restore(solver, task.start)
+        task.run.folder.checkpoints.restore(solver, task.start)
     data = task.labels.load(task.data) if task.blobs else None
-    batches = inputs.fill(solver.net, task.blobs, data, task.seed, task.start, rank, len(gpus))
+    seed = task.run.solver.random_seed
+    batches = inputs.fill(solver.net, task.blobs, data, seed, task.start, rank, len(gpus))
     join(solver, uid)
-    follow(solver, batches, connection, task.seed, rank)
+    follow(solver, batches, connection, seed, rank)
 
 
 def follow(solver: caffe.SGDSolver, batches, connection: Connection, seed: int, rank: int) -> None:

@@ -27,6 +27,7 @@ from google.protobuf.message import Message
 
 from data_toolkit import matfile
 from solvers.nets.pycaffe import caffe
+from solvers.training.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 
@@ -520,11 +521,11 @@ def template() -> Path:
     from solvers import train
     from solvers.nets.permissions import Permissions
 
-    as_it_was = Permissions.confine, train.load_data
-    Permissions.confine, train.load_data = lambda *_, **__: None, lambda folder, labels: tiny.dataset()
+    as_it_was = Permissions.confine, TrainingSet.prepare
+    Permissions.confine, TrainingSet.prepare = lambda *_, **__: None, lambda labels, folder: tiny.dataset()
     command = [str(tiny.write_setting(place / "tiny")), "--runs", str(place / "runs"), "--max-iter", "10", "--snapshot", "5"]
     assert train.main(command) == 0
-    Permissions.confine, train.load_data = as_it_was
+    Permissions.confine, TrainingSet.prepare = as_it_was
     run = place / "runs/tiny/noise_0.0/seed_123"
     (run / "accuracy.txt").write_text("iter: 5, accuracy: 0.1000\niter: 10, accuracy: 0.2000\n")
     return place

@@ -23,6 +23,7 @@ import tiny
 from base import confinement
 from data_toolkit import archives, dataset, prepare
 from solvers import compare, evaluate, plot_dynamics, report, train
+from solvers.training.training_set import TrainingSet
 
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "compare": compare.main, "plot_dynamics": plot_dynamics.main,
             "prepare": prepare.main, "report": report.main}
@@ -100,7 +101,7 @@ def _command(name: str, arguments: list[str], folder: Path) -> None:
         archives.COUNTS.update(hostile.forms.COUNTS)
         dataset.load_test = lambda data: tiny.dataset(images=16)
         if "--train-data" not in arguments:
-            train.load_data = lambda data, labels: tiny.dataset()
+            TrainingSet.prepare = lambda labels, folder: tiny.dataset()
         code = COMMANDS[name](arguments)
     except SystemExit as error:
         code = error.code

@@ -6,6 +6,7 @@ import tiny
 from solvers import train
 from solvers.nets import threads
 from solvers.nets.permissions import Permissions
+from solvers.training.training_set import TrainingSet
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def setting(tmp_path):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A function that trains on the small data set and returns the exit code; the runs go to tmp_path/runs."""
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: tiny.dataset())
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: tiny.dataset())
     monkeypatch.setenv("CAFFE_WEIGHTING", "")  # so that what --weighting sets is undone
 
     def run(setting: Path, *options: object) -> int:

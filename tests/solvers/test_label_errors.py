@@ -9,7 +9,7 @@ import tiny
 
 from data_toolkit import dataset
 from data_toolkit.dataset import Dataset
-from solvers import evaluate, train
+from solvers import evaluate
 from solvers.training.training_set import TrainingSet
 
 pytest.importorskip("cleanlab", reason="no cleanlab here: pip install cleanlab")
@@ -21,7 +21,7 @@ def test_most_of_what_it_finds_is_wrong(setting, run, folder, tmp_path, monkeypa
     labels = clean.labels.copy()
     labels[::5] = (labels[::5] + 1 + np.arange(80) % 9) % 10
     noisy = Dataset(clean.images, labels, clean.true_labels)
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: noisy)
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: noisy)
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: clean)
     monkeypatch.setattr(TrainingSet, "load", lambda self, data: noisy)
     monkeypatch.chdir(tmp_path)

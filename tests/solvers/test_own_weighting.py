@@ -17,6 +17,7 @@ from solvers.nets.pycaffe import caffe
 from solvers.reporting.results import Result
 from solvers.runs.logs import read_log
 from solvers.training import options
+from solvers.training.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 DOC = Path(__file__).resolve().parents[2] / "docs/weightings.md"
@@ -165,7 +166,7 @@ def test_five_minutes_as_far_as_they_need_no_data(elsewhere, monkeypatch):
     """Three steps of each training, on a small data set; what is evaluated is what was trained."""
     five_minutes = commands()
     assert [module for _, module, *_ in five_minutes].count("solvers.train") == 2
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: tiny.dataset())
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: tiny.dataset())
     follow([command for command in five_minutes if command[1] != "solvers.evaluate"], {
         "solvers.train": ["--max-iter", "3", "--dynamics-interval", "1"]})
     for _, module, *arguments in five_minutes:

@@ -12,6 +12,7 @@ from layers.table import ROWS
 from prototxt import generate
 from solvers import evaluate, train
 from solvers.runs.checkpoints import Checkpoints
+from solvers.training.training_set import TrainingSet
 
 PROTOTXT = Path(generate.__file__).parent
 SOLVER = """net: "../{folder}/train.prototxt"
@@ -61,7 +62,7 @@ def content(folder: Path) -> dict[Path, bytes]:
 @pytest.fixture
 def run(package, tmp_path, monkeypatch):
     """Train one step of a folder of the package; return the run folder."""
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: dataset())
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: dataset())
     monkeypatch.setenv("CAFFE_WEIGHTING", "")
     before = content(package)
 

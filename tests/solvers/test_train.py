@@ -24,6 +24,7 @@ from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import read_net
 from solvers.runs.checkpoints import Checkpoints
 from solvers.runs.logs import read_log
+from solvers.training.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,7 +169,7 @@ def test_resume_with_another_net_or_solver_is_refused(setting, run, file, then, 
 def test_resume_with_other_data_is_refused(setting, run, monkeypatch, capsys):
     source = setting()
     run(source, "--max-iter", 1)
-    monkeypatch.setattr("solvers.train.load_data", lambda folder, labels: tiny.dataset(images=160))
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: tiny.dataset(images=160))
     assert run(source, "--max-iter", 2, "--resume") == 2
     assert "its data_sha256 is" in capsys.readouterr().err
 
@@ -316,7 +317,7 @@ def test_the_command_to_go_on_needs_no_environment(setting, run, monkeypatch, ca
     """Stopped by hand after one step, as if a signal had come."""
     monkeypatch.setenv("CAFFE_WEIGHTING", "MAE")
     stopped = SimpleNamespace(signal=signal.SIGTERM)
-    monkeypatch.setattr("solvers.train.Interrupt", lambda: nullcontext(stopped))
+    monkeypatch.setattr("solvers.training.steps.Interrupt", lambda: nullcontext(stopped))
     assert run(setting(loss=tiny.WEIGHTED), "--max-iter", 3) == 143
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.endswith(" --max-iter 3 --weighting MAE --resume")

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import tiny
 
-from solvers import train
+from solvers.training.training_set import TrainingSet
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_no_weighting(setting, run, capsys):
 def test_label_outside_the_outputs(setting, run, capsys, monkeypatch):
     data = tiny.dataset()
     data.labels[17] = 100
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: data)
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: data)
     hundred = tiny.BODY.replace("num_output: 10", "num_output: 100")
     assert "the training data has the label 100, but layer 'loss' scores 100 classes, 0 to 99" in fails(
         run, capsys, setting(net=tiny.INPUT + hundred + tiny.CCE))
@@ -83,7 +83,7 @@ def test_inputs_that_do_not_fit(setting, run, capsys, old, new, message):
 def test_more_classes_a_batch_than_there_are(setting, run, capsys, monkeypatch):
     data = tiny.dataset()
     data.labels[:] = 9
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: data)
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: data)
     assert "the labels hold 1 classes, but a batch takes 2" in fails(run, capsys, setting())
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from data_toolkit.dataset import Dataset
 from solvers import train
 from solvers.nets.pycaffe import caffe
+from solvers.training.training_set import TrainingSet
 
 USW = """layer { name: "loss" type: "UnifiedWeightLoss" bottom: "scores" bottom: "label" bottom: "prob_groundtruth"
   top: "loss" loss_weight: 1 propagate_down: true propagate_down: false propagate_down: false
@@ -169,7 +170,7 @@ def main(argv: list[str]) -> int:
     for name, act in ("KILL_AT_WRITE", kill), ("FAIL_AT_WRITE", fail), ("FULL_AT_WRITE", fill_disk):
         if name in os.environ:
             at_write(int(os.environ[name]), act)
-    train.load_data = lambda folder, labels: dataset()
+    TrainingSet.prepare = lambda labels, folder: dataset()
     return train.main(argv)
 
 

@@ -78,7 +78,7 @@ def test_include_and_exclude_rules_are_those_of_caffe(rules, state, active, tmp_
     net = f'input: "x" input_dim: 1 input_dim: 1 input_dim: 1 input_dim: 1 state {{ {state} }} layer {{ name: "l" ' \
           f'type: "ReLU" bottom: "x" top: "y" {rules} }}'
     param = text_format.Parse(net, pb.NetParameter())
-    assert [layer.name for layer in layers_in(param, param.state)] == ["l"] * active
+    assert [layer.name for layer in layers_in(param)] == ["l"] * active
     (tmp_path / "net.prototxt").write_text(net)
     built = caffe.Net(str(tmp_path / "net.prototxt"), param.state.phase, level=param.state.level,
                       stages=list(param.state.stage))

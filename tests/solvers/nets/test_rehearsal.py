@@ -13,10 +13,9 @@ from tiny import BODY, CCE, INPUT, datum, lmdb_net, write_lmdb, write_setting
 from base import isolation
 from solvers import train
 from solvers.errors import SolverError
-from solvers.nets import prototext, rehearsal, setting
+from solvers.nets import prototext, rehearsal, setting, solver_param
 from solvers.nets.phases import nets_of
 from solvers.nets.pycaffe import caffe
-from solvers.runs import run
 from solvers.training import gpus
 
 
@@ -25,8 +24,8 @@ def rehearse(folder, net: str = INPUT + BODY + CCE) -> None:
 
 
 def rehearse_setting(chosen: setting.Setting, devices: list[int] = ()) -> None:
-    solver = run.resolve_solver(chosen.solver, None, 10, devices)
-    rehearsal.rehearse(chosen.folder, nets_of(chosen.net, solver, True), run.for_caffe(chosen, solver), devices)
+    solver = solver_param.resolved(chosen.solver, None, 10, devices)
+    rehearsal.rehearse(chosen.folder, nets_of(chosen.net, solver, True), solver_param.for_caffe(chosen, solver), devices)
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
@@ -101,7 +100,7 @@ def mutated(net: str, chance: random.Random) -> str:
 
 def caffe_lives(chosen: setting.Setting, memory: int) -> bool:
     """Whether a process outlives that Caffe makes the setting's solver in it, with this much memory."""
-    solver = run.resolve_solver(chosen.solver, None, 10, [])
+    solver = solver_param.resolved(chosen.solver, None, 10, [])
     solver.train_net = str(chosen.folder / "train.prototxt")
     file = chosen.folder / "whole.prototxt"
     file.write_text(prototext.text(solver))

@@ -38,7 +38,7 @@ def test_threads_that_wait_soon_sleep_unless_told_otherwise(given, spins):
     assert f"GOMP_SPINCOUNT = {spins}" in said
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "losses", "overrides"])
+@pytest.mark.parametrize("module", ["train", "evaluate", "nets.losses", "training.overrides"])
 def test_what_caffe_reads_is_set_whichever_module_loads_it(module):
     """It would log each net, and wait as by default."""
     said = python(f"import os, solvers.{module}, caffe; caffe.Net('prototxt/test_nets/resnet44.prototxt', caffe.TEST);"

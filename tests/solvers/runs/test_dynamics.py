@@ -10,11 +10,11 @@ from scipy.special import softmax
 from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
 from layers.weighting import WEIGHTINGS, Weighting
-from solvers import train
 from solvers.nets.pycaffe import caffe
 from solvers.runs import dynamics
 from solvers.runs.dynamics import Dynamics
 from solvers.runs.logs import read_log
+from solvers.training.training_set import TrainingSet
 
 
 def noisy_dataset() -> Dataset:
@@ -27,7 +27,7 @@ def noisy_dataset() -> Dataset:
 @pytest.fixture
 def noisy(monkeypatch, run):
     """The fixture `run`, with a third of the labels wrong."""
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: noisy_dataset())
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: noisy_dataset())
     return run
 
 
@@ -106,11 +106,11 @@ def test_another_interval_on_resume_is_an_error(setting, run, capsys):
 
 def test_unknown_true_labels_and_other_losses_are_not_observed(setting, run, folder, monkeypatch):
     data = tiny.dataset()
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: Dataset(data.images, data.labels))
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: Dataset(data.images, data.labels))
     assert run(setting(), "--max-iter", 10) == 0
     assert not (folder / dynamics.FILE).exists()
     net = tiny.CCE.replace("SoftmaxWithLoss", "MultinomialLogisticLoss").replace("scores", "probs")
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: data)
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: data)
     assert run(setting("other", loss=net), "--max-iter", 10) == 0
     assert not (folder.parents[2] / "other" / "noise_0.0" / "seed_123" / dynamics.FILE).exists()
 

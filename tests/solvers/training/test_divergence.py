@@ -7,11 +7,12 @@ from google.protobuf import text_format
 
 from layers.table import BY_NAME, WEIGHTINGS
 from solvers.errors import SolverError
-from solvers.nets import losses, setting
-from solvers.nets.phases import train_state
+from solvers.nets import losses, setting, solver_param
+from solvers.nets.built_net import BuiltNet
+from solvers.nets.phases import nets_of
 from solvers.nets.pycaffe import caffe
-from solvers.runs import run
-from solvers.runs.checkpoints import Checkpoints
+from solvers.runs.folder import RunFolder
+from solvers.runs.run import Run
 from solvers.training import divergence
 
 WEIGHTED = tiny.WEIGHTED.replace("}", 'loss_param { weighting: %s } }')
@@ -29,12 +30,12 @@ def made(tmp_path):
     """A function that makes a solver of a net with this loss; returns it, the check, and the scores that the loss reads."""
     def make(loss):
         chosen = setting.load(tiny.write_setting(tmp_path / "tiny", loss=loss))
-        this = run.Run(tmp_path / "run", chosen, run.resolve_solver(chosen.solver, 1, 10, []), {})
-        run.make(this.folder)
-        this.write()
-        solver = caffe.get_solver(str(this.solver_file))
-        check = divergence.check_of(solver.net, chosen.net, train_state(chosen.net, this.solver), Checkpoints(this.folder))
-        return solver, check, solver.net.blobs[solver.net.bottom_names["loss"][0]]
+        run = Run(RunFolder(tmp_path / "run"), chosen, solver_param.resolved(chosen.solver, 1, 10, []), {})
+        run.folder.make()
+        run.write()
+        solver = caffe.get_solver(str(run.folder.solver))
+        train_net = BuiltNet.of(solver.net, nets_of(chosen.net, run.solver, True)[0])
+        return solver, divergence.LossCheck(train_net, run.folder), solver.net.blobs[solver.net.bottom_names["loss"][0]]
     return make
 
 

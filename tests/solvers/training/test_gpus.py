@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def train_on_two_ranks(source: Path, runs: Path, *options: object, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, Path(__file__).with_name("ranks.py"), source, "--runs", runs, *options]
+    command = [sys.executable, Path(__file__).parents[1] / "ranks.py", source, "--runs", runs, *options]
     return subprocess.Popen(list(map(str, command)), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment, start_new_session=True)
 

@@ -10,6 +10,7 @@ from solvers.errors import SolverError
 from solvers.nets import setting
 from solvers.reporting.published import load_runs
 from solvers.training import options, released
+from solvers.training.training_set import TrainingSet
 
 
 @pytest.mark.parametrize("run", load_runs(), ids=lambda run: f"{run.exp_folder[22:]}/{run.run_folder}")
@@ -72,12 +73,12 @@ def test_it_trains(monkeypatch, tmp_path):
     """Up to where the data are asked for, with the noise of the run."""
     asked = []
 
-    def load(folder, labels):
+    def load(labels, folder):
         asked.append(labels.config)
         assert (tmp_path / "res44_usw_beta_8" / "noise_0.4" / "seed_123").is_dir()
         raise SolverError("enough")
 
-    monkeypatch.setattr(train, "load_data", load)
+    monkeypatch.setattr(TrainingSet, "prepare", load)
     assert train.main(["--released", "lambda0_5/train_Res44_USW_Beta08_lambda1_0.4", "--runs", str(tmp_path)]) == 2
     assert asked == [{"noise": 0.4, "noise_type": "symmetric", "train_data": None}]
     assert list(tmp_path.iterdir()) == []  # it never began

@@ -141,7 +141,7 @@ def test_train_sets(setting, run, folder, tmp_path, monkeypatch, capsys):
     labels = clean.labels.copy()
     labels[::3] = (labels[::3] + 1) % 10
     noisy = Dataset(clean.images, labels, clean.true_labels)
-    monkeypatch.setattr(train, "load_data", lambda folder, labels: noisy)
+    monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: noisy)
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: clean)
     monkeypatch.setattr(TrainingSet, "load", lambda self, data: noisy)
     run(setting(solver=tiny.SOLVER + "snapshot: 4"), "--max-iter", 8)

@@ -1,0 +1,78 @@
+"""Labels that a net can learn: each is one of its outputs. Stock Caffe would read beyond its scores."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+
+import h5py
+import numpy as np
+
+from base import hdf5
+from base.errors import DataError
+from solvers.errors import SolverError
+from solvers.nets import data_layers, losses
+from solvers.nets.built_net import BuiltNet
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
+
+def check_labels(built: BuiltNet, fed: np.ndarray | None = None) -> None:
+    """Check that every label is one of the net's outputs.
+
+    A weighting that has to know the number of classes must have the net's.
+
+    Parameters
+    ----------
+    built : BuiltNet
+        Its data layers over databases have read a batch.
+    fed : numpy.ndarray, optional
+        The labels of the data set, integers, for nets whose ``label`` the driver fills.
+
+    Raises
+    ------
+    SolverError
+        Naming layer, label and number of outputs.
+    """
+    for layer in built.losses:
+        given = losses.parameters(layer)
+        outputs = built.net.blobs[layer.bottom[0]].data.shape[given.get("axis", 1)]
+        classes = losses.weighting_of(layer).parameters.get("classes")
+        if classes not in (None, outputs):
+            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
+                              f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
+        for source, labels in _labels(layer.bottom[1], built, fed):
+            wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
+            if "ignore_label" in given:
+                wrong &= labels != given["ignore_label"]
+            if wrong.any():
+                raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores {outputs} "
+                                  f"classes, 0 to {outputs - 1}")
+
+
+def _labels(blob: str, built: BuiltNet, fed: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+    """The labels that will reach a blob, with the name of where they come from; none where that cannot be told."""
+    maker = next((layer for layer in built.layers if blob in layer.top), None)
+    match maker.type if maker is not None else "Input":
+        case "Input":
+            if fed is not None:
+                yield "the training data", fed
+        case "Data" | "WindowData":
+            yield f"the first batch of {blob!r}", built.net.blobs[blob].data
+        case "HDF5Data":
+            for name in data_layers.listed(maker):
+                yield name, hdf5_arrays(name, tuple(maker.top), maker.name)[blob][()]
+        case "ImageData":
+            lines = [line.split()[-1] for line in data_layers.lines(maker.image_data_param.source) if line.strip()]
+            with suppress(ValueError):  # atoi of Caffe's takes anything
+                yield maker.image_data_param.source, np.array([float(label) for label in lines])
+
+
+@cache
+def hdf5_arrays(name: str, tops: tuple[str, ...], layer: str) -> dict[str, h5py.Dataset]:
+    """The arrays of an HDF5 file that a layer reads, all of which must lie in the file itself."""
+    try:
+        file = h5py.File(name)  # open until the process ends
+        return {top: hdf5.array(file, top) for top in tops}
+    except (DataError, OSError, RuntimeError) as error:
+        raise SolverError(f"layer '{layer}' (HDF5Data) reads {name}: {error}") from error

@@ -1,0 +1,137 @@
+"""The folder of a run: where it lies, what lies in it, who may train in it, and from which step.
+
+    runs/<setting>/noise_<rate>/seed_<seed>/       (noise_<type>_<rate> if not symmetric; data_<file> for --train-data)
+        config.json  train.prototxt  solver.prototxt  test.prototxt    what it trains, as Caffe reads it
+        log.csv  dynamics.csv  test.csv  tensorboard/  checkpoints1/   train.py
+        accuracy.txt  accuracy_curve.png                               evaluate.py
+"""
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+from base import files
+from layers.table import OWN
+from solvers.errors import SolverError
+from solvers.runs.checkpoints import INTERVAL, Checkpoints
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run.
+
+    Attributes
+    ----------
+    path : Path
+    interval : int
+        Steps from one checkpoint on schedule to the next.
+    """
+
+    path: Path
+    interval: int = INTERVAL
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def train_net(self) -> Path:
+        return self.path / "train.prototxt"
+
+    @property
+    def test_net(self) -> Path:
+        return self.path / "test.prototxt"
+
+    @property
+    def solver(self) -> Path:
+        return self.path / "solver.prototxt"
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.path, self.interval)
+
+    def make(self) -> list[Path]:
+        """Make it; return it and the folders above it, as far as they are new. SolverError if it cannot be written."""
+        new = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        try:
+            self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SolverError(f"cannot make the run folder {self}: {error.strerror}") from error
+        if not os.access(self.checkpoints.folder, os.W_OK):
+            raise SolverError(f"cannot write the run folder {self}")
+        return new
+
+    @contextmanager
+    def lock(self, wait: bool = False) -> Iterator[None]:
+        """Keep other processes from training here. The kernel releases the lock when the process ends, however it ends.
+
+        Where another process has it, wait for that one's end, or raise SolverError.
+        """
+        file = files.open_in(self.path, ".lock", os.O_RDWR | os.O_CREAT)
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                other = os.read(file, 100).decode(errors="replace").strip()
+                if not wait:
+                    raise SolverError(
+                        f"{self}: another process ({other}) trains there: wait for its end, or stop it") from None
+                print(f"{self}: waiting for the end of another process ({other}) that trains there", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            files.remove_unfinished(self.path)  # a killed process was writing it
+            os.ftruncate(file, 0)
+            os.write(file, f"{os.getpid()} on {platform.node()}".encode())
+            yield
+        finally:
+            os.close(file)
+
+    def starting_point(self, resume: bool) -> int:
+        """The steps already done; raise SolverError where a run must not be overwritten, or cannot go on."""
+        models = self.checkpoints.models()
+        if models and not resume:
+            raise SolverError(f"{self} holds a run that has reached iteration {models[-1]}: give --resume to go on with "
+                              "it, or remove it to start again")
+        newest = self.checkpoints.newest()
+        if models and newest is None:
+            raise SolverError(f"{self.checkpoints.folder} has weights but no whole .solverstate to go on from: remove {self} "
+                              "to start again")
+        return newest or 0
+
+
+@contextmanager
+def removed_if_refused(new: list[Path]) -> Iterator[None]:
+    """Where the block fails, remove the run's folder again, and those above it that are empty; only those in `new`."""
+    try:
+        yield
+    except BaseException:
+        if new:
+            shutil.rmtree(new[0], ignore_errors=True)
+        for parent in new[1:]:
+            try:
+                parent.rmdir()
+            except OSError:  # another run came into it
+                break
+        raise
+
+
+def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -> Path:
+    """The folder of a run; what `changed` in the setting becomes part of the setting's name: res44_usw_beta_8.
+
+    A formula's characters that no file name should have are written as in addresses: %2F for /.
+    """
+    changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}" if name not in OWN else
+                      f"_{name}_{_file_name(value)}" for name, value in changed.items())
+    return runs / (setting + changes) / labels / f"seed_{seed}"
+
+
+def _file_name(formula: str) -> str:
+    """A formula without its spaces as a part of a file's name; of a long one the beginning and a checksum."""
+    name = quote(formula.replace(" ", ""), safe="()*+,")
+    return name if len(name) <= 120 else f"{name[:100]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"

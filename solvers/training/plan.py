@@ -1,0 +1,112 @@
+"""What the arguments of solvers.train mean: read and checked, before anything is written."""
+
+import argparse
+from typing import NamedTuple
+
+from data_toolkit.dataset import Dataset
+from solvers.errors import SolverError
+from solvers.nets import admission, inputs, losses, setting, solver_param
+from solvers.nets.permissions import Permissions
+from solvers.nets.phases import nets_of
+from solvers.nets.pycaffe import caffe
+from solvers.reporting import published
+from solvers.runs.checkpoints import INTERVAL
+from solvers.runs.folder import RunFolder, folder_of
+from solvers.runs.run import Run
+from solvers.training import options, overrides, released
+from solvers.training.training_set import TrainingSet
+
+pb = caffe.proto.caffe_pb2
+
+
+class Plan(NamedTuple):
+    """What the arguments of a run mean.
+
+    Attributes
+    ----------
+    labels : TrainingSet
+    setting : Setting
+        With the options about losses in its net.
+    changed : dict
+        Those of these options that differ from the setting's files.
+    solver : caffe_pb2.SolverParameter
+        From `solver_param.resolved`.
+    train_net : caffe_pb2.NetParameter
+        The setting's net in the state in which the solver trains it.
+    allowed : Permissions
+        What the net may use.
+    fed : tuple of str
+        The blobs that the driver fills; from `inputs.fed_blobs`.
+    folder : RunFolder
+    """
+
+    labels: TrainingSet
+    setting: setting.Setting
+    changed: dict
+    solver: pb.SolverParameter
+    train_net: pb.NetParameter
+    allowed: Permissions
+    fed: tuple[str, ...]
+    folder: RunFolder
+
+    def run(self, layers: str, gpus: int, threads: int, data: Dataset | None) -> Run:
+        """The run, with what config.json says of it.
+
+        Parameters
+        ----------
+        layers : str
+            In what the loss layers are written: "native" or "python".
+        gpus, threads : int
+            Processes, one a GPU; threads of each.
+        data : Dataset or None
+            What it is fed.
+        """
+        return Run(self.folder, self.setting, self.solver, {
+            "setting": self.setting.name, **self.labels.config, "seed": self.solver.random_seed,
+            **losses.in_use(self.setting.net), "layers": layers, "gpus": gpus, "threads": threads,
+            "max_iter": self.solver.max_iter, "snapshot": self.folder.interval, "data_sha256": data and data.fingerprint})
+
+
+def plan_of(args: argparse.Namespace, devices: list[int], rehearse: bool = True) -> Plan:
+    """Read and check what a run is to be made from; nothing is written. `rehearse`: see `admission.admit`.
+
+    Raises
+    ------
+    SolverError, base.errors.DataError
+        If an input is wrong.
+    """
+    if args.released:
+        released.choose(args)
+    labels = TrainingSet.from_options(args)
+    chosen = setting.load(args.setting)
+    chosen.name = published.setting_name(chosen.name, chosen.folder)
+    overrides.apply(chosen, args)
+    changed = change_losses(chosen.net, args)
+    solver = solver_param.resolved(chosen.solver, args.seed, args.max_iter, devices)
+    nets = nets_of(chosen.net, solver, chosen.shared_net)
+    fed = inputs.fed_blobs(nets[0])
+    if not fed and (labels.rate or labels.file):
+        raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "
+                          "--noise and --train-data")
+    if fed and solver.iter_size > 1:
+        raise SolverError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
+    allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
+    admission.admit(chosen.folder, [*nets, *([chosen.test_net] if chosen.test_net else ())], allowed,
+                    solver_param.for_caffe(chosen, solver), solver.weights, devices, rehearse)
+    folder = RunFolder(folder_of(args.runs, chosen.name, changed, labels.name, solver.random_seed),
+                       chosen.solver.snapshot or INTERVAL)
+    return Plan(labels, chosen, changed, solver, nets[0], allowed, fed, folder)
+
+
+def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
+    """Put the options about losses into `net`; return those that change what its file says."""
+    changed = losses.override(net, options.of_loss(args))
+    if args.layers == "python":
+        losses.to_python(net)
+        changed["layers"] = args.layers
+    return changed
+
+
+def from_environment(args: argparse.Namespace, changed: dict) -> list[str]:
+    """The option that says what this run took from CAFFE_WEIGHTING, if it did."""
+    return ["--weighting", changed["weighting"]] if "weighting" in changed and not options.of_loss(args)["weighting"] else []
