@@ -170,7 +170,7 @@ def die_with(parent: int) -> None:
 def installation() -> list[Path]:
     """What Python, Caffe and our code consist of, and what the system tells about itself."""
     caffe = importlib.util.find_spec("caffe")
-    code = [ROOT / name for name in ("data_toolkit", "layers", "prototxt", "published", "solvers", "sweeps")]
+    code = [ROOT / name for name in ("base", "data_toolkit", "layers", "prototxt", "published", "solvers", "sweeps")]
     here = {ROOT, Path.cwd()}  # with data, runs and whatever is a user's own beside the code
     imported = [path for path in map(Path, sys.path) if path.is_dir() and path.resolve() not in here]
     system = ["/usr", "/lib", "/lib64", "/proc", "/sys", "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/etc/ssl",

@@ -159,8 +159,7 @@ class LabelNoise:
 
     @property
     def name(self) -> str:
-        """How folders and files name it: 0.4, asymmetric_0.4, matrix_1a2b3c4d_0.25."""
-        return f"{self.rate}" if self.type == "symmetric" else f"{self.type}_{self.rate}"
+        return name_of(self.type, self.rate)
 
     def inject(self, labels: Labels, coarse_labels: Labels | None = None) -> Labels:
         """The labels with this noise.
@@ -188,6 +187,11 @@ class LabelNoise:
             raise DataError(f"{self.type} noise needs the superclasses of the images (coarse labels), which these data "
                             "do not have")
         return RATED[self.type](labels, self.rate, random, coarse_labels)
+
+
+def name_of(type: str, rate: float) -> str:
+    """How folders and files name noise: 0.4, asymmetric_0.4, matrix_1a2b3c4d_0.25."""
+    return f"{rate}" if type == "symmetric" else f"{type}_{rate}"
 
 
 def read_matrix(file: Path) -> NDArray[np.float64]:

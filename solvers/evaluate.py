@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +27,18 @@ from base.files import atomic_writer
 from data_toolkit import class_names, dataset
 from data_toolkit.dataset import Dataset
 from solvers.errors import CommandLine, SolverError, failed
-from solvers.evaluation import classifier, per_class, test_nets
+from solvers.evaluation import per_class, test_nets
 from solvers.evaluation.inference import Predictor, nothing_more
-from solvers.evaluation.measuring import Job, Measuring
+from solvers.evaluation.measurements import Results
+from solvers.evaluation.measuring import Job
 from solvers.evaluation.progress import EvaluationProgress
-from solvers.evaluation.test_nets import TestNet
-from solvers.nets import admission, prototext, setting, threads, user_layers
+from solvers.evaluation.source import Source, find_source
+from solvers.nets import admission, threads, user_layers
 from solvers.nets.permissions import NOTHING, Permissions
-from solvers.nets.pycaffe import caffe, last_words, why_slow
-from solvers.reporting import curves, published
-from solvers.reporting.published import Curve, PublishedRun
+from solvers.nets.pycaffe import last_words, why_slow
+from solvers.reporting import curves
+from solvers.reporting.published import Curve
 from solvers.runs import config
-from solvers.runs.checkpoints import Checkpoints
-from solvers.training.training_set import TrainingSet
-
-pb = caffe.proto.caffe_pb2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -126,40 +122,16 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
             raise SolverError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
     admission.admit(run, [net.param for net in source.nets], allowed)
-    iterations = source.checkpoints.models()
-    if not iterations:
+    if not source.checkpoints.models():
         raise SolverError(f"{run} has no checkpoint yet")
-    newest, model = iterations[-1], source.checkpoints.model(iterations[-1])
     if source.is_fed:
-        sets = load_sets(source, data, train_sets, save)
-        sizes = {name: len(images.labels) for name, images in sets.items()}
-        with Predictor(source.nets[0].param, sets, confine) as predict:
-            jobs = [Job("accuracy.json", sets["test"].fingerprint, sizes["test"],
-                        lambda model, done: {"accuracy": accuracy(predict(model, "test", done), sets["test"])})]
-            if train_sets:
-                jobs.append(Job("train_accuracy.json", sets["train"].fingerprint, sizes["train"],
-                                lambda model, done: train_accuracies(predict(model, "train", done), sets["train"])))
-            again = {*save, *(["test"] if by_class else [])}  # of the newest checkpoint
-            with source.measuring(jobs, "images", sum(sizes[name] for name in again)) as measuring:
-                found = measuring.all()
-                given = {name: predict(model, name, measuring.progress.add) for name in again}
-                for name, file in save.items():
-                    with atomic_writer(file) as written:
-                        np.save(written, given[name])
-                if by_class:
-                    rows = given["test"]
-                    write_classes(source, newest, sets["test"].labels, rows.argmax(axis=1), rows.shape[1], measuring.progress)
+        with Predictor(source.nets[0].param, load_sets(source, data, train_sets, save), confine) as predict:
+            found = measure_fed(source, predict, train_sets, save, by_class)
     elif train_sets or save:
         raise SolverError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
     else:
         confine()
-        job = Job("accuracy.json", test_nets.fingerprint(source.nets), sum(net.batches for net in source.nets),
-                  lambda model, done: test_nets.measure(source.nets, model, done))
-        with source.measuring([job], "batches", source.nets[0].batches if by_class else 0) as measuring:
-            found = measuring.all()
-            if by_class:
-                write_classes(source, newest, *test_nets.predictions(source.nets[0], model, measuring.progress.add),
-                              measuring.progress)
+        found = measure_own_data(source, by_class)
     if any("accuracy" not in results for results in found.values()):
         return None
     curve = Curve(list(found), [results["accuracy"] for results in found.values()])
@@ -167,17 +139,55 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     return curve
 
 
-def load_sets(source: "Source", data: Path, train_sets: bool, save: Collection[str]) -> dict[str, Dataset]:
+def measure_fed(source: Source, predict: Predictor, train_sets: bool, save: dict[str, Path],
+                by_class: bool) -> dict[int, Results]:
+    """Measure a net from images to probabilities; return what was found on the test images, by iteration."""
+    sets, newest = predict.sets, source.checkpoints.models()[-1]
+    sizes = {name: len(images.labels) for name, images in sets.items()}
+    jobs = [Job("accuracy.json", sets["test"].fingerprint, sizes["test"],
+                lambda model, done: {"accuracy": accuracy(predict(model, "test", done), sets["test"])})]
+    if train_sets:
+        jobs.append(Job("train_accuracy.json", sets["train"].fingerprint, sizes["train"],
+                        lambda model, done: train_accuracies(predict(model, "train", done), sets["train"])))
+    again = {*save, *(["test"] if by_class else [])}  # of the newest checkpoint
+    with source.measuring(jobs, "images", sum(sizes[name] for name in again)) as measuring:
+        found = measuring.all()
+        given = {name: predict(source.checkpoints.model(newest), name, measuring.progress.add) for name in again}
+        for name, file in save.items():
+            with atomic_writer(file) as written:
+                np.save(written, given[name])
+        if by_class:
+            rows = given["test"]
+            write_classes(source, newest, sets["test"].labels, rows.argmax(axis=1), rows.shape[1], measuring.progress)
+    return found
+
+
+def measure_own_data(source: Source, by_class: bool) -> dict[int, Results]:
+    """Measure a net that reads its own data by its solver's test nets; return what was found, by iteration."""
+    newest, first = source.checkpoints.models()[-1], source.nets[0]
+    job = Job("accuracy.json", test_nets.fingerprint(source.nets), sum(net.batches for net in source.nets),
+              lambda model, done: test_nets.measure(source.nets, model, done))
+    with source.measuring([job], "batches", first.batches if by_class else 0) as measuring:
+        found = measuring.all()
+        if by_class:
+            predictions = test_nets.predictions(first, source.checkpoints.model(newest), measuring.progress.add)
+            write_classes(source, newest, *predictions, measuring.progress)
+    return found
+
+
+def load_sets(source: Source, data: Path, train_sets: bool, save: Collection[str]) -> dict[str, Dataset]:
     """The test images, and the training images where they are wanted."""
     sets = {"test": dataset.load_test(data)}
     if train_sets or "train" in save:
+        if source.labels is None:
+            raise DataError("this run's config.json does not say which training set it learned from")
         sets["train"] = source.labels.load(data)
     if train_sets and sets["train"].true_labels is None:
         raise SolverError(f"--train-sets: {source.labels.file} does not tell its images' true labels")
     return sets
 
 
-def write_classes(source: "Source", iteration: int, labels: NDArray, predicted: NDArray, classes: int,
+def write_classes(source: Source, iteration: int, labels: NDArray, predicted: NDArray, classes: int,
                   progress: EvaluationProgress) -> None:
     """Write the files of `per_class`, and say between which accuracies its classes are.
 
@@ -197,58 +207,6 @@ def write_classes(source: "Source", iteration: int, labels: NDArray, predicted: 
     per_class.write(source.output, confusion, names, f"{source.title}, iteration {iteration:,}")
     progress.say(f"iter: {iteration}, accuracy of classes: {per_class.describe(confusion, names)}; "
                  f"{', '.join(per_class.FILES)} in {source.output}")
-
-
-class Source(NamedTuple):
-    """What is to be measured: checkpoints, the nets to measure them by, and what is known of the run."""
-
-    checkpoints: Checkpoints
-    nets: list[TestNet]
-    solver: pb.SolverParameter
-    labels: TrainingSet
-    published: PublishedRun | None
-    title: str
-    output: Path
-    run: str  # the same only for the same run, and not for another that was in this folder before
-
-    @property
-    def is_fed(self) -> bool:
-        """Whether the net is one from images to probabilities, and not one that reads its own data."""
-        return self.nets[0].batches is None
-
-    def measuring(self, jobs: list[Job], unit: str, more: int) -> Measuring:
-        """Jobs on its checkpoints; see `Measuring`."""
-        models = {iteration: self.checkpoints.model(iteration) for iteration in self.checkpoints.models()}
-        made_of = [self.run, *(prototext.text(net.param) for net in self.nets)]
-        return Measuring(self.output, models, made_of, jobs, unit, more)
-
-
-def find_source(run: Path, runs: Path) -> Source:
-    """The parts of a run folder of ours, or of the released package.
-
-    Raises
-    ------
-    SolverError
-        If it is neither.
-    """
-    if (run / config.FILE).exists():
-        about = config.read(run)
-        folders = run.resolve().parent
-        return Source(Checkpoints(run), test_nets.read(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
-                      TrainingSet.from_config(about), published.match(about),
-                      f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run,
-                      str([about.get(name) for name in ("seed", *config.FINGERPRINTS)]))
-    name = published.RUN_FOLDER.fullmatch(run.resolve().name)
-    if not name:
-        raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
-    chosen = setting.load(run.resolve().parent / name["setting"])
-    setting_name = published.setting_name(chosen.name, chosen.folder)
-    nets = [TestNet(classifier.derive(chosen.net))]
-    released = next((r for r in published.load_runs()
-                     if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
-    return Source(Checkpoints(run), nets, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
-                  f"{setting_name}, noise {name['noise']}, as released",
-                  runs / setting_name / f"noise_{name['noise']}" / "released", "released")
 
 
 def accuracy(probabilities: NDArray[np.float32], test: Dataset) -> float:

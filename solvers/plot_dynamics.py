@@ -13,7 +13,7 @@ from base.errors import DataError
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves
-from solvers.runs.dynamics import FILE, Dynamics
+from solvers.runs.dynamics import FILE, Dynamics, means
 from solvers.runs.logs import read_log
 
 LEGEND_LINE = 0.2  # inches
@@ -52,14 +52,6 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
     for axes in left, right:
         axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def means(values: np.ndarray, window: int) -> np.ndarray:
-    """The means of each `window` rows, the last of fewer; NaN counts nothing: (N, C) -> (ceil(N / window), C)."""
-    parts = np.split(values, range(window, len(values), window))
-    with np.errstate(invalid="ignore"):
-        sums = [np.nansum(part, axis=0) / (~np.isnan(part)).sum(axis=0) for part in parts]
-    return np.array(sums)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -29,11 +29,11 @@ from solvers.nets.pycaffe import caffe, last_words, why_slow
 from solvers.runs import dynamics
 from solvers.runs.checkpoints import Checkpoints
 from solvers.runs.folder import RunFolder, removed_if_refused
+from solvers.runs.training_set import NOISE_SEED
 from solvers.training import gpus, options, released, testing
 from solvers.training.divergence import LossCheck
 from solvers.training.plan import from_environment, plan_of
 from solvers.training.steps import Record, steps
-from solvers.training.training_set import NOISE_SEED
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -53,7 +53,7 @@ class Predictor:
     """
 
     def __init__(self, net: pb.NetParameter, sets: dict[str, Dataset], confine: Callable[[], None] = nothing_more):
-        self._param, self._sets, self._confine = net, sets, confine
+        self._param, self.sets, self._confine = net, sets, confine
         self._open = ExitStack()
         self._workers: dict[connection.Connection, object] = {}
 
@@ -89,7 +89,7 @@ class Predictor:
             If the weights are damaged or not this net's, or a process is killed.
         """
         weights.load(self.net, model)
-        total = len(self._sets[name].labels)
+        total = len(self.sets[name].labels)
         rows = None
         for start, part in self._parts(model, name, total):
             if rows is None:
@@ -104,7 +104,7 @@ class Predictor:
         if not self._workers:
             for start in starts:
                 with user_layers.blamed(self._param):
-                    part = probabilities(self.net, self._sets[name], start)
+                    part = probabilities(self.net, self.sets[name], start)
                 yield start, part
             return
         busy = {}
@@ -125,7 +125,7 @@ class Predictor:
         with _environment(dict.fromkeys(THREADS, str(cores() // number))), _blocked(signal.SIGINT):
             for _ in range(number):
                 ours, theirs = spawn.Pipe()
-                process = spawn.Process(target=_work, args=(theirs, param, self._sets, self._confine), daemon=True)
+                process = spawn.Process(target=_work, args=(theirs, param, self.sets, self._confine), daemon=True)
                 process.start()
                 theirs.close()
                 self._workers[ours] = process

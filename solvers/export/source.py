@@ -5,9 +5,9 @@ from pathlib import Path
 
 from base.commands import command
 from base.did_you_mean import did_you_mean
-from solvers import evaluate
 from solvers.errors import SolverError
 from solvers.evaluation import classifier
+from solvers.evaluation.source import find_source
 from solvers.nets import prototext, setting
 from solvers.nets.pycaffe import caffe
 from solvers.reporting import results
@@ -72,7 +72,7 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
         beside = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
         raise SolverError(f"there is no folder {run}{did_you_mean(run.name, beside)}; for a net of your own give both, "
                           "deploy.prototxt and weights.caffemodel")
-    found = evaluate.find_source(run, runs)
+    found = find_source(run, runs)
     if not found.is_fed:
         raise SolverError(f"{run}: its net reads its own data; give a deploy.prototxt, whose inputs are Input layers, and "
                           f"a file of {found.checkpoints.folder}")

@@ -13,12 +13,11 @@ from solvers.errors import SolverError
 from solvers.nets import losses, prototext
 from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import SETTINGS
-from solvers.plot_dynamics import means
 from solvers.reporting import curves, published
 from solvers.reporting.results import Result
 from solvers.reporting.tables import Row
 from solvers.runs.dynamics import FILE as DYNAMICS
-from solvers.runs.dynamics import Dynamics
+from solvers.runs.dynamics import Dynamics, means
 from solvers.runs.logs import Step, read_last, read_log
 
 pb = caffe.proto.caffe_pb2

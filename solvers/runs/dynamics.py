@@ -123,3 +123,11 @@ def is_whole(folder: Path, start: int, interval: int) -> bool:
     """Whether a run's dynamics.csv has all rows up to step `start`; not so if the true labels were unknown for a while."""
     rows = [row.iteration for row in read_log(folder / FILE, Dynamics)]
     return rows[: start // interval] == list(range(interval, start + 1, interval))
+
+
+def means(values: np.ndarray, window: int) -> np.ndarray:
+    """The means of each `window` rows, the last of fewer; NaN counts nothing: (N, C) -> (ceil(N / window), C)."""
+    parts = np.split(values, range(window, len(values), window))
+    with np.errstate(invalid="ignore"):
+        sums = [np.nansum(part, axis=0) / (~np.isnan(part)).sum(axis=0) for part in parts]
+    return np.array(sums)

@@ -19,8 +19,8 @@ from solvers.errors import SolverError
 from solvers.nets import inputs, pycaffe
 from solvers.nets.pycaffe import caffe, has_cuda, seed_layers
 from solvers.runs.run import Run
+from solvers.runs.training_set import TrainingSet
 from solvers.training.interrupt import SIGNALS
-from solvers.training.training_set import TrainingSet
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from solvers.reporting import published
 from solvers.runs.checkpoints import INTERVAL
 from solvers.runs.folder import RunFolder, folder_of
 from solvers.runs.run import Run
+from solvers.runs.training_set import TrainingSet
 from solvers.training import options, overrides, released
-from solvers.training.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 

@@ -46,7 +46,7 @@ ATTEMPTS = {
 PROGRAM = """
 import concurrent.futures, ctypes, os, shutil, socket, subprocess, sys
 from pathlib import Path
-from data_toolkit import confinement
+from base import confinement
 mine, readable, outside = map(Path, sys.argv[1:4])
 secret = outside / "secret"
 missing = confinement.confine([readable, *confinement.installation()], [mine])

@@ -27,7 +27,7 @@ from google.protobuf.message import Message
 
 from data_toolkit import matfile
 from solvers.nets.pycaffe import caffe
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 

@@ -23,7 +23,7 @@ import tiny
 from base import confinement
 from data_toolkit import archives, dataset, prepare
 from solvers import compare, evaluate, plot_dynamics, report, train
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "compare": compare.main, "plot_dynamics": plot_dynamics.main,
             "prepare": prepare.main, "report": report.main}

@@ -6,7 +6,7 @@ import tiny
 from solvers import train
 from solvers.nets import threads
 from solvers.nets.permissions import Permissions
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import tiny
 from solvers import train
 from solvers.nets import inputs, pycaffe, rehearsal
 from solvers.nets.pycaffe import caffe
+from solvers.runs.training_set import TrainingSet
 from solvers.training import gpus
-from solvers.training.training_set import TrainingSet
 
 RUNS = Path(sys.argv[sys.argv.index("--runs") + 1])
 fill = inputs.fill

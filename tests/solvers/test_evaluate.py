@@ -20,7 +20,7 @@ from solvers.nets.pycaffe import caffe
 from solvers.reporting import curves, published
 from solvers.reporting.published import Curve
 from solvers.runs.checkpoints import Checkpoints
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 

@@ -10,7 +10,7 @@ import tiny
 from data_toolkit import dataset
 from data_toolkit.dataset import Dataset
 from solvers import evaluate
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 pytest.importorskip("cleanlab", reason="no cleanlab here: pip install cleanlab")
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "label_errors.md"

@@ -16,8 +16,8 @@ from solvers.nets import losses, prototext
 from solvers.nets.pycaffe import caffe
 from solvers.reporting.results import Result
 from solvers.runs.logs import read_log
+from solvers.runs.training_set import TrainingSet
 from solvers.training import options
-from solvers.training.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 DOC = Path(__file__).resolve().parents[2] / "docs/weightings.md"

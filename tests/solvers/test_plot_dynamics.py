@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from solvers import plot_dynamics
+from solvers.runs import dynamics
 from solvers.runs.dynamics import FILE, Dynamics
 from solvers.runs.logs import CsvLog, read_log
 
@@ -22,7 +23,7 @@ def write(folder, noisy, steps=2100):
 
 def test_means_count_what_is_there():
     values = np.array([[1.0, np.nan], [3, 4], [5, np.nan], [7, np.nan], [9, 2]])
-    found = plot_dynamics.means(values, 2)
+    found = dynamics.means(values, 2)
     np.testing.assert_array_equal(found, [[2, 4], [6, np.nan], [9, 2]])
 
 

@@ -11,8 +11,9 @@ from data_toolkit.dataset import Dataset
 from layers.table import ROWS
 from prototxt import generate
 from solvers import evaluate, train
+from solvers.evaluation.source import find_source
 from solvers.runs.checkpoints import Checkpoints
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 PROTOTXT = Path(generate.__file__).parent
 SOLVER = """net: "../{folder}/train.prototxt"
@@ -75,7 +76,7 @@ def run(package, tmp_path, monkeypatch):
 
 
 def published(folder: Path) -> tuple:
-    found = evaluate.find_source(folder, Path("runs")).published
+    found = find_source(folder, Path("runs")).published
     return found and (found.exp_folder, found.run_folder)
 
 

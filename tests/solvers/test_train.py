@@ -24,7 +24,7 @@ from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import read_net
 from solvers.runs.checkpoints import Checkpoints
 from solvers.runs.logs import read_log
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 pb = caffe.proto.caffe_pb2
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import tiny
 
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ import numpy as np
 from data_toolkit.dataset import Dataset
 from solvers import train
 from solvers.nets.pycaffe import caffe
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 USW = """layer { name: "loss" type: "UnifiedWeightLoss" bottom: "scores" bottom: "label" bottom: "prob_groundtruth"
   top: "loss" loss_weight: 1 propagate_down: true propagate_down: false propagate_down: false

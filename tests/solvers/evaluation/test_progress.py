@@ -14,7 +14,7 @@ import tiny
 from solvers import evaluate
 from solvers.evaluation import progress
 from solvers.evaluation.progress import EvaluationProgress
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 
 @pytest.fixture

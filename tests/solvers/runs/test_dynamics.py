@@ -14,7 +14,7 @@ from solvers.nets.pycaffe import caffe
 from solvers.runs import dynamics
 from solvers.runs.dynamics import Dynamics
 from solvers.runs.logs import read_log
-from solvers.training.training_set import TrainingSet
+from solvers.runs.training_set import TrainingSet
 
 
 def noisy_dataset() -> Dataset:

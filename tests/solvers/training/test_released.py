@@ -9,8 +9,8 @@ from solvers import train
 from solvers.errors import SolverError
 from solvers.nets import setting
 from solvers.reporting.published import load_runs
+from solvers.runs.training_set import TrainingSet
 from solvers.training import options, released
-from solvers.training.training_set import TrainingSet
 
 
 @pytest.mark.parametrize("run", load_runs(), ids=lambda run: f"{run.exp_folder[22:]}/{run.run_folder}")

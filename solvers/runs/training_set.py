@@ -4,10 +4,9 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.errors import DataError
 from data_toolkit import dataset, prepare, true_labels
 from data_toolkit.dataset import Dataset
-from data_toolkit.noise import LabelNoise
+from data_toolkit.noise import LabelNoise, name_of
 from solvers.errors import SolverError
 
 # The noisy labels are part of the data, like the images: --seed is about weights and batches.
@@ -26,7 +25,7 @@ class TrainingSet:
         Of the noise; of a file, what the user says of it.
     file : Path or None
     noise : LabelNoise or None
-        What makes it, where it may have to be made.
+        What makes it, where it may have to be made: for training, but not for measuring what was trained.
     """
 
     noise_type: str | None
@@ -60,10 +59,12 @@ class TrainingSet:
         return cls(noise.type, noise.rate, None, noise)
 
     @classmethod
-    def from_config(cls, config: dict) -> "TrainingSet":
-        """From a run's config.json."""
-        file = config.get("train_data")
-        return cls(config.get("noise_type"), config.get("noise"), Path(file) if file else None)
+    def from_config(cls, config: dict) -> "TrainingSet | None":
+        """From a run's config.json; None if its net read its own data."""
+        file, noise_type, rate = (config.get(name) for name in ("train_data", "noise_type", "noise"))
+        if file:
+            return cls(None, rate, Path(file))
+        return None if noise_type is None or rate is None else cls(noise_type, rate)
 
     @property
     def config(self) -> dict:
@@ -72,7 +73,7 @@ class TrainingSet:
     @property
     def name(self) -> str:
         """The part of a run's path: noise_0.4, noise_asymmetric_0.4, data_<name of the file>."""
-        return f"noise_{self.noise.name}" if self.noise else f"data_{self.file.stem}"
+        return f"data_{self.file.stem}" if self.file else f"noise_{name_of(self.noise_type, self.rate)}"
 
     def prepare(self, folder: Path) -> Dataset:
         """Read it from the folder of the data, made first if it is missing; say whether a file's true labels are known."""
@@ -94,8 +95,6 @@ class TrainingSet:
         """
         if self.file:
             return self._read_file(folder)[0]
-        if self.rate is None:
-            raise DataError("this run's net read its own data, not CIFAR-100")
         return dataset.load(Path(folder) / dataset.train_name(self.noise_type, self.rate, NOISE_SEED))[0]
 
     def _read_file(self, folder: Path) -> tuple[Dataset, str]:

@@ -15,8 +15,8 @@ from solvers.evaluation import classifier
 from solvers.evaluation.inference import Predictor
 from solvers.runs.dynamics import Dynamics
 from solvers.runs.logs import read_log
+from solvers.runs.training_set import TrainingSet
 from solvers.training import options
-from solvers.training.training_set import TrainingSet
 
 
 def chosen(*arguments: object) -> TrainingSet:
