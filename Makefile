@@ -70,8 +70,10 @@ cuda: export CAFFE_CUDA := $(or $(CAFFE_CUDA),1)
 cuda: setup  ## Caffe for GPUs, compiled, linked and checked; no GPU is needed
 	$(PYTHON) docker/check_cuda.py
 
-lint: setup  ## ruff and hadolint
+lint: setup  ## ruff, the order of the folders, docs/architecture.md, hadolint
 	.venv/bin/ruff check .
+	PYTHONPATH=. .venv/bin/lint-imports --no-cache --no-logo
+	$(PYTHON) docs/architecture.py --check
 	.venv/bin/hadolint docker/Dockerfile
 
 lock: setup  ## pin the newest packages that pyproject.toml admits, with hashes

@@ -32,28 +32,15 @@ void ExtractProbLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
       param.has_ignore_label(), param.ignore_label()};
   Dtype* label_prob = top[0]->mutable_cpu_data();
   Dtype* largest = top.size() > 1 ? top[1]->mutable_cpu_data() : NULL;
-  for (int i = 0; i < outer_num_; ++i) {
-    for (int j = 0; j < inner_num_; ++j) {
-      const int at = i * inner_num_ + j;
-      const Dtype* first = prob + i * classes_ * inner_num_ + j;
-      const int k = labels.class_at(at);
-      if (k >= 0) {
-        label_prob[at] = first[k * inner_num_];
-      } else {
-        CHECK(labels.is_ignored(at))
-            << "Layer '" << this->layer_param_.name() << "': label "
-            << labels.label[at]
-            << " of example " << i << " is outside 0.." << classes_ - 1
-            << ", the classes of its probabilities.";
-        label_prob[at] = 0;
-      }
-      if (largest) {
-        largest[at] = first[0];
-        for (int c = 1; c < classes_; ++c) {
-          largest[at] = Larger(largest[at], first[c * inner_num_]);
-        }
-      }
-    }
+  const ScoreShape shape = {outer_num_, classes_, inner_num_};
+  for (int position = 0; position < shape.positions(); ++position) {
+    CHECK(labels.class_at(position) >= 0 || labels.is_ignored(position))
+        << "Layer '" << this->layer_param_.name() << "': label "
+        << labels.label[position] << " of example " << position / inner_num_
+        << " is outside 0.." << classes_ - 1
+        << ", the classes of its probabilities.";
+    ExtractPosition(OneLane(), shape, position, prob, labels, label_prob,
+        largest);
   }
 }
 

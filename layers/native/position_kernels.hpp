@@ -8,11 +8,11 @@
 namespace caffe {
 
 /**
- * The GPU kernels of our layers, but for their launches: what a group of lanes
- * does for one position of a batch. A group is 32 threads of a warp where a
- * position's classes lie side by side, else one thread, beside those of the
- * next positions. The host runs the same code, a thread a lane, in
- * tests/layers/native/test_position_kernels.cpp.
+ * What our layers do for one position of a batch, on GPU and CPU. A group of
+ * lanes does it: on a GPU 32 threads of a warp where a position's classes lie
+ * side by side, else one thread, beside those of the next positions; on the
+ * CPU one lane. tests/layers/native/test_position_kernels.cpp runs groups of 32
+ * on the host, a thread a lane.
  *
  * A group has rank(), size(), and max(x) and sum(x) over its lanes, which every
  * lane gets. Sums have a fixed order, so that runs repeat.
@@ -62,6 +62,14 @@ struct Labels {
   CAFFE_HOST_DEVICE Dtype integer(const int position) const {
     return trunc(label[position]);
   }
+};
+
+/// The group of the CPU.
+struct OneLane {
+  int rank() const { return 0; }
+  int size() const { return 1; }
+  template <typename T> T max(const T x) const { return x; }
+  template <typename T> T sum(const T x) const { return x; }
 };
 
 /// Softmax, and what the position adds to S and V, in one reading of the scores.

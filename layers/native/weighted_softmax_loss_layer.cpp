@@ -74,12 +74,11 @@ Labels<Dtype> WeightedSoftmaxWithLossLayer<Dtype>::labels_of(
 
 template <typename Dtype>
 int WeightedSoftmaxWithLossLayer<Dtype>::label_at(const Labels<Dtype>& labels,
-    const int i, const int j) const {
-  const int position = i * this->inner_num_ + j;
+    const int position) const {
   const int k = labels.at(position);
   CHECK_NE(k, Labels<Dtype>::OUTSIDE + 0) << "Layer '"
-      << this->layer_param_.name() << "': label "
-      << labels.label[position] << " of example " << i
+      << this->layer_param_.name() << "': label " << labels.label[position]
+      << " of example " << position / this->inner_num_
       << " is outside 0.." << labels.classes - 1
       << ", the classes of its scores.";
   return k;
@@ -91,19 +90,17 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Forward_cpu(
   this->softmax_layer_->Forward(this->softmax_bottom_vec_,
                                 this->softmax_top_vec_);
   const Dtype* prob = this->prob_.cpu_data();
-  const Labels<Dtype> label = labels_of(bottom[1]->cpu_data());
-  const int classes = this->prob_.shape(this->softmax_axis_);
+  const Labels<Dtype> labels = labels_of(bottom[1]->cpu_data());
+  const ScoreShape shape = score_shape();
   double weight_sum = 0;
   double value = 0;
-  for (int i = 0; i < this->outer_num_; ++i) {
-    for (int j = 0; j < this->inner_num_; ++j) {
-      const int k = label_at(label, i, j);
-      if (k < 0) { continue; }
-      const Dtype p = prob[(i * classes + k) * this->inner_num_ + j];
-      const Dtype weight = weighting_.weight(p);
-      weight_sum += weight;
-      value += weight * weighting_.distance(p);
-    }
+  for (int position = 0; position < shape.positions(); ++position) {
+    const int k = label_at(labels, position);
+    if (k < 0) { continue; }
+    const Dtype p = prob[shape.first(position) + k * shape.inner];
+    const Dtype weight = weighting_.weight(p);
+    weight_sum += weight;
+    value += weight * weighting_.distance(p);
   }
   const Dtype normaliser = weighting_.normaliser(weight_sum);
   normaliser_.mutable_cpu_data()[0] = normaliser;
@@ -120,26 +117,14 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Backward_cpu(
   check_propagate_down(propagate_down);
   if (!propagate_down[0]) { return; }
   const Dtype* prob = this->prob_.cpu_data();
-  const Labels<Dtype> label = labels_of(bottom[1]->cpu_data());
+  const Labels<Dtype> labels = labels_of(bottom[1]->cpu_data());
+  const ScoreShape shape = score_shape();
   Dtype* diff = bottom[0]->mutable_cpu_diff();
-  const int classes = this->prob_.shape(this->softmax_axis_);
-  const int inner = this->inner_num_;
-  const Dtype loss_weight =
-      top[0]->cpu_diff()[0] / normaliser_.cpu_data()[0];
-  for (int i = 0; i < this->outer_num_; ++i) {
-    for (int j = 0; j < inner; ++j) {
-      const int first = i * classes * inner + j;
-      const int k = label_at(label, i, j);
-      const int at_label = first + k * inner;
-      const Dtype scale =
-          k < 0 ? 0 : loss_weight * weighting_.multiplier(prob[at_label]);
-      for (int c = 0, at = first; c < classes; ++c, at += inner) {
-        diff[at] = scale * prob[at];
-      }
-      if (k >= 0) {
-        diff[at_label] = scale * (prob[at_label] - 1);
-      }
-    }
+  const Dtype scale = top[0]->cpu_diff()[0] / normaliser_.cpu_data()[0];
+  for (int position = 0; position < shape.positions(); ++position) {
+    label_at(labels, position);
+    BackwardPosition(OneLane(), shape, position, prob, labels, weighting_,
+        scale, diff);
   }
 }
 

@@ -63,7 +63,7 @@ class WeightedSoftmaxWithLossLayer : public SoftmaxWithLossLayer<Dtype> {
   Labels<Dtype> labels_of(const Dtype* label) const;
 
   /// The index of the label of position (i, j), or -1 if it is to be ignored.
-  int label_at(const Labels<Dtype>& labels, const int i, const int j) const;
+  int label_at(const Labels<Dtype>& labels, const int position) const;
 
   Weighting<Dtype> weighting_;
   /// S of the last forward pass: one value, where the pass was made.

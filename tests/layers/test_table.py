@@ -58,7 +58,7 @@ def test_a_row_is_complete(row):
 def copy(tmp_path_factory) -> Path:
     """A copy of the project whose table has one row more, after `make table`, as far as that writes into the checkout."""
     folder = tmp_path_factory.mktemp("copy")
-    for name in "layers", "solvers", "data_toolkit", "prototxt", "docs", "published":
+    for name in "base", "layers", "solvers", "data_toolkit", "prototxt", "docs", "published":
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "res44_*", "*.png"))
     table = folder / "layers/table.py"
     before = table.read_text()
@@ -82,7 +82,8 @@ def test_an_added_row_is_everywhere(copy, tmp_path):
 import numpy as np, layers.table
 from layers import emphasis_html, generated_code, param_str, plot_emphasis
 from layers.weighting import Weighting
-from solvers import config, options
+from solvers.runs import config
+from solvers.training import options
 from prototxt import generate
 w = Weighting("CUBIC_DN", s=3)
 print(repr([float(value) for value in w.multiplier(np.array([0.25, 0.5, 0.95]))]))
