@@ -158,7 +158,7 @@ def _as_archive() -> Iterator[None]:
         raise DataError("is not CIFAR-100: it takes too much memory") from error
 
 
-def find(path: Path) -> Source:
+def find_archive(path: Path) -> Source:
     """Look at what a source is, without reading its images.
 
     Raises

@@ -14,7 +14,7 @@ from base.commands import command
 from base.errors import DataError
 from base.files import atomic_writer
 from data_toolkit import matfile
-from data_toolkit.noise import RATED, LabelNoise
+from data_toolkit.noise import NOISE_TYPES, LabelNoise
 
 MAX_BYTES = 4 << 30  # a million images; a small file may declare any size
 
@@ -121,7 +121,7 @@ def _prepare(path: Path) -> str:
     """The command that makes such a file."""
     found = re.fullmatch(train_name("(.+)", "(.+)", r"(\d+)"), Path(path).name)
     options = [] if Path(path).parent == Path("data") else ["--output", Path(path).parent]
-    if found and found[1] in RATED:
+    if found and found[1] in NOISE_TYPES:
         options += ["--noise-type", found[1], "--noise", found[2], "--seed", found[3]]
     elif found:
         options += ["--noise-matrix", "FILE"]

@@ -80,7 +80,7 @@ def by_matrix(labels: Labels, matrix: NDArray[np.float64], random: np.random.Ran
     return (random.random_sample(len(labels))[:, np.newaxis] >= cumulated[labels]).sum(axis=1)
 
 
-RATED: dict[str, Callable[..., Labels]] = {
+NOISE_TYPES: dict[str, Callable[..., Labels]] = {
     f.__name__: f for f in (symmetric, asymmetric, asymmetric_sl, pair_flip)}
 NEED_SUPERCLASSES = ("asymmetric", "asymmetric_sl")
 
@@ -127,9 +127,9 @@ class LabelNoise:
     matrix: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self):
-        if self.type not in RATED and self.matrix is None:
-            raise DataError(f'noise type "{self.type}" is not known{did_you_mean(self.type, RATED)} '
-                            f'(there is {", ".join(RATED)})')
+        if self.type not in NOISE_TYPES and self.matrix is None:
+            raise DataError(f'noise type "{self.type}" is not known{did_you_mean(self.type, NOISE_TYPES)} '
+                            f'(there is {", ".join(NOISE_TYPES)})')
         if not 0 <= self.rate <= 1:  # NaN neither
             raise DataError(f"noise {self.rate} is not a rate: it must be from 0 to 1")
         if not 0 <= self.seed < 2**32:
@@ -182,11 +182,11 @@ class LabelNoise:
         if self.matrix is not None:
             return by_matrix(labels, self.matrix, random)
         if self.type not in NEED_SUPERCLASSES:
-            return RATED[self.type](labels, self.rate, random)
+            return NOISE_TYPES[self.type](labels, self.rate, random)
         if coarse_labels is None:
             raise DataError(f"{self.type} noise needs the superclasses of the images (coarse labels), which these data "
                             "do not have")
-        return RATED[self.type](labels, self.rate, random, coarse_labels)
+        return NOISE_TYPES[self.type](labels, self.rate, random, coarse_labels)
 
 
 def name_of(type: str, rate: float) -> str:

@@ -29,7 +29,7 @@ from base.errors import CommandLine, DataError, failed
 from base.files import atomic_writer
 from data_toolkit import archives, dataset, download, matfile, verify
 from data_toolkit.dataset import Dataset
-from data_toolkit.noise import RATED, LabelNoise, confusion
+from data_toolkit.noise import NOISE_TYPES, LabelNoise, confusion
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
 ARCHIVE = URL.rpartition("/")[2]
@@ -85,20 +85,20 @@ def check_writable(output: Path) -> None:
 def given_source(source: str | Path | None) -> archives.Source | None:
     """What an argument or CIFAR100_SOURCE names, if anything."""
     given = source or os.environ.get("CIFAR100_SOURCE")
-    return archives.find(Path(given)) if given else None
+    return archives.find_archive(Path(given)) if given else None
 
 
 def downloaded_source(output: Path) -> archives.Source | None:
     """The official binary archive, if an earlier call downloaded it to `output`."""
     archive = output / ARCHIVE
-    return archives.find(archive) if archive.is_file() else None
+    return archives.find_archive(archive) if archive.is_file() else None
 
 
 def get_source(output: Path) -> archives.Source:
     """The official binary archive, downloaded to `output` unless it is there."""
     archive = output / ARCHIVE
     download.fetch(URL, SHA256, archive)
-    return archives.find(archive)
+    return archives.find_archive(archive)
 
 
 def read(source: archives.Source) -> tuple[Dataset, Dataset]:
@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     noise = parser.add_argument_group("label noise")
     noise.add_argument("--noise", type=float, default=0.0, metavar="R", help="its rate (0.0)")
-    noise.add_argument("--noise-type", default="symmetric", metavar="TYPE", help=f"{', '.join(RATED)} (symmetric)")
+    noise.add_argument("--noise-type", default="symmetric", metavar="TYPE", help=f"{', '.join(NOISE_TYPES)} (symmetric)")
     noise.add_argument("--noise-matrix", type=Path, metavar="FILE",
                        help="100 x 100 transition probabilities instead, true class by label: text or .npy")
     noise.add_argument("--seed", type=int, default=123, help="(123)")

@@ -9,7 +9,7 @@ from data_toolkit import archives, dataset, prepare, verify
 from data_toolkit.dataset import Dataset
 
 
-def find(labelled: Dataset, folder: Path) -> tuple[Dataset, str]:
+def find_true_labels(labelled: Dataset, folder: Path) -> tuple[Dataset, str]:
     """Look its images up in CIFAR-100, as `prepare.py --verify` does. Nothing is downloaded for it.
 
     CIFAR-100 has a few images twice, some of them under two labels. In another order than CIFAR-100's, such a one is taken

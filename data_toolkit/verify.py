@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from base.errors import DataError
 from data_toolkit.dataset import Dataset
-from data_toolkit.noise import NUM_CLASSES, RATED, LabelNoise, superclasses
+from data_toolkit.noise import NOISE_TYPES, NUM_CLASSES, LabelNoise, superclasses
 
 SEEDS = (123, *range(100))  # those tried, the recipe's first
 
@@ -34,7 +34,7 @@ def describe(labelled: Dataset, clean: Dataset) -> str:
     if not wrong.any():
         return said[0] + "; the labels are the true ones"
     kind = kind_of(labelled.labels[sure], true[sure], coarse[sure])
-    said.append(f"type: {kind}" if kind else "type: none of " + ", ".join(RATED) + " explains it (a matrix might)")
+    said.append(f"type: {kind}" if kind else "type: none of " + ", ".join(NOISE_TYPES) + " explains it (a matrix might)")
     if kind:
         found = find_seed(labelled.labels, true, coarse, kind)
         said.append(f"rate {found.rate} with seed {found.seed} gives exactly these labels" if found else

@@ -76,7 +76,7 @@ def cmake_options() -> dict[str, str]:
     if build not in BUILD_TYPES:
         raise BuildError(f"CAFFE_BUILD={build} is unknown: give one of {', '.join(BUILD_TYPES)}")
     return CMAKE_OPTIONS | {"CMAKE_BUILD_TYPE": BUILD_TYPES[build]} | (
-        cuda_toolkit.find(cache_dir()).cmake_options() if cuda_toolkit.wanted() else {})
+        cuda_toolkit.find_toolkit(cache_dir()).cmake_options() if cuda_toolkit.wanted() else {})
 
 
 def output_of(*command: str) -> str:
@@ -98,7 +98,7 @@ def toolchain() -> dict[str, str]:
         "compiler": output_of("c++", "--version"),
         "packages": output_of("dpkg-query", "-W", *names),
         "options": json.dumps(cmake_options()),
-    } | ({"cuda_toolkit": cuda_toolkit.find(cache_dir()).version} if cuda_toolkit.wanted() else {})
+    } | ({"cuda_toolkit": cuda_toolkit.find_toolkit(cache_dir()).version} if cuda_toolkit.wanted() else {})
 
 
 def digest(*parts: bytes | str) -> str:

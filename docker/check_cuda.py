@@ -45,7 +45,7 @@ def wanted_architectures(options: dict[str, str]) -> tuple[set[str], set[str]]:
 
 def main() -> int:
     cache = build_caffe.cache_dir()
-    toolkit = cuda_toolkit.find(cache)
+    toolkit = cuda_toolkit.find_toolkit(cache)
     prefix = cache / f"caffe-{build_caffe.inputs_digest()}"
     work = cache / f"work-{build_caffe.digest(build_caffe.json.dumps(build_caffe.toolchain()))}"
     library = prefix / "lib/libcaffe.so"

@@ -63,7 +63,7 @@ def wanted() -> bool:
     return os.environ.get("CAFFE_CUDA", "0") not in ("", "0")
 
 
-def find(cache: Path) -> Toolkit:
+def find_toolkit(cache: Path) -> Toolkit:
     """The toolkit that CAFFE_CUDA asks for, installed first if need be.
 
     Raises

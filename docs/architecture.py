@@ -54,7 +54,8 @@ def figure(graph: grimp.ImportGraph) -> list[str]:
 
     rooms = list(modules_of(graph))
     number = {room: f"room{rooms.index(room)}" for room in rooms}
-    nodes = [f'    {number[room]}["{"solvers: train, evaluate, compare, ..." if room == COMMANDS else room}"]' for room in rooms]
+    label = {COMMANDS: "solvers: train, evaluate, compare, ..."}
+    nodes = [f'    {number[room]}["{label.get(room, room)}"]' for room in rooms]
     links = [f"    {number[room]} --> {number[other]}" for room in rooms for other in sorted(arrows.get(room, ()))
              if not any(other in reached(between) for between in arrows[room])]
     return ["```mermaid", "flowchart TD", *nodes, *links, "```"]
@@ -64,10 +65,11 @@ def listing(graph: grimp.ImportGraph) -> list[str]:
     """For each room what it is for, and the first sentence of each of its modules."""
     lines = []
     for room, modules in modules_of(graph).items():
-        folder = "../" + room.replace(".", "/")
-        lines += [f"### [{room.replace('.', '/')}]({folder})", "", first_sentence(file_of(room)), "", "| module | |", "|---|---|"]
-        lines += [f"| [{module.rpartition('.')[2]}](../{file_of(module).relative_to(ROOT)}) | {first_sentence(file_of(module))} |"
-                  for module in modules if module != room and file_of(module).name != "__init__.py"]
+        folder = room.replace(".", "/")
+        lines += [f"### [{folder}](../{folder})", "", first_sentence(file_of(room)), "", "| module | |", "|---|---|"]
+        for file in map(file_of, modules):
+            if file.name != "__init__.py":
+                lines.append(f"| [{file.stem}](../{file.relative_to(ROOT)}) | {first_sentence(file)} |")
         lines.append("")
     return lines
 

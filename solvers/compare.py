@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         folders = run_folders.expanded(args.runs)
         Permissions.from_options(args, *folders).confine(write=[nearest(args.plot)] if args.plot else [])
-        shown, refused = run_folders.read(run_folders.find(folders))
+        shown, refused = run_folders.read(run_folders.folders_below(folders))
         if not shown:
             raise refused[0] if refused else SolverError(
                 f"no run folder in {', '.join(args.runs)}: none has a config.json, which solvers.train writes")

@@ -34,10 +34,10 @@ from solvers.evaluation.measuring import Job
 from solvers.evaluation.progress import EvaluationProgress
 from solvers.evaluation.source import Source, find_source
 from solvers.nets import admission, threads, user_layers
-from solvers.nets.permissions import NOTHING, Permissions
+from solvers.nets.permissions import NO_PERMISSIONS, Permissions
 from solvers.nets.pycaffe import last_words, why_slow
 from solvers.reporting import curves
-from solvers.reporting.published import Curve
+from solvers.reporting.accuracy import Curve
 from solvers.runs import config
 
 
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"), allowed: Permissions = NOTHING,
+def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"), allowed: Permissions = NO_PERMISSIONS,
              save: dict[str, Path | None] | None = None, by_class: bool = False,
              confine: Callable[[], None] = nothing_more) -> Curve | None:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
@@ -135,7 +135,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     if any("accuracy" not in results for results in found.values()):
         return None
     curve = Curve(list(found), [results["accuracy"] for results in found.values()])
-    curves.save(source.output / "accuracy_curve.png", curves.draw(source.title, curve, source.published, source.solver))
+    curves.save(source.output / "accuracy_curve.png", curves.draw(source.title, curve, source.released, source.solver))
     return curve
 
 
@@ -179,11 +179,11 @@ def load_sets(source: Source, data: Path, train_sets: bool, save: Collection[str
     """The test images, and the training images where they are wanted."""
     sets = {"test": dataset.load_test(data)}
     if train_sets or "train" in save:
-        if source.labels is None:
+        if source.training_set is None:
             raise DataError("this run's config.json does not say which training set it learned from")
-        sets["train"] = source.labels.load(data)
+        sets["train"] = source.training_set.load(data)
     if train_sets and sets["train"].true_labels is None:
-        raise SolverError(f"--train-sets: {source.labels.file} does not tell its images' true labels")
+        raise SolverError(f"--train-sets: {source.training_set.file} does not tell its images' true labels")
     return sets
 
 

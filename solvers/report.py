@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         folders = run_folders.expanded(args.folders)
         Permissions.from_options(args, *folders).confine(write=[nearest(args.output)])
-        found, refused = run_folders.read(run_folders.find(folders))
+        found, refused = run_folders.read(run_folders.folders_below(folders))
         shown, left = run_folders.distinct(found)
         remarks = [f"not shown: {reason}" for reason in (*refused, *left)]
         if not shown:

@@ -80,7 +80,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             print(f"{folder}: at iteration {start} of {stop}: nothing to do")
             return None
         with removed_if_refused(new):
-            data = plan.labels.prepare(args.data) if plan.fed else None
+            data = plan.training_set.prepare(args.data) if plan.fed_blobs else None
             plan.allowed.confine(write=[folder.path], emptied=[args.runs], gpus=bool(devices))
             run = plan.run(args.layers, len(devices) or 1, computing, data)
             if start:
@@ -99,10 +99,10 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             if start:
                 folder.checkpoints.restore(solver, start)
             tester = testing.tester_of(solver, folder.path, args.data, args.test_interval, plan.setting.solver)
-            if start and not plan.fed:
+            if start and not plan.fed_blobs:
                 tests = [(net, count * (start // tester.interval)) for net, count in tester.reading] if tester else []
                 inputs.fast_forward(solver.net, tests, seed, start, plan.solver.iter_size)
-            batches = inputs.fill(solver.net, plan.fed, data, seed, start, ranks=len(devices) or 1)
+            batches = inputs.fill(solver.net, plan.fed_blobs, data, seed, start, ranks=len(devices) or 1)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
         print(setting.describe_net(plan.setting))
         print(f"{folder}: {where}", flush=True)
@@ -110,9 +110,9 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             print(f"note: {reason}", flush=True)
         if not devices:
             threads.note_if_busy()
-        observer = observer_of(train_net, data, args.dynamics_interval, folder, start) if plan.fed else None
+        observer = observer_of(train_net, data, args.dynamics_interval, folder, start) if plan.fed_blobs else None
         check_loss = LossCheck(train_net, folder)
-        with gpus.Others(devices, gpus.Task(run, plan.fed, plan.labels, args.data, start)) as others:
+        with gpus.OtherRanks(devices, gpus.Task(run, plan.fed_blobs, plan.training_set, args.data, start)) as others:
             others.join(solver)
             with Record(run, solver, observer, tester, ranks=len(devices) or 1) as record:
                 stopped_by = steps(run, solver, batches, check_loss, record, others)

@@ -9,8 +9,8 @@ from solvers.evaluation.measuring import Job, Measuring
 from solvers.evaluation.test_nets import TestNet
 from solvers.nets import prototext, setting
 from solvers.nets.pycaffe import caffe
-from solvers.reporting import published
-from solvers.reporting.published import PublishedRun
+from solvers.reporting import released_runs
+from solvers.reporting.released_runs import ReleasedRun
 from solvers.runs import config
 from solvers.runs.checkpoints import Checkpoints
 from solvers.runs.training_set import TrainingSet
@@ -26,9 +26,9 @@ class Source(NamedTuple):
     checkpoints : Checkpoints
     nets : list of TestNet
     solver : caffe_pb2.SolverParameter
-    labels : TrainingSet or None
+    training_set : TrainingSet or None
         What it learned from; None if its net read its own data.
-    published : PublishedRun or None
+    released : ReleasedRun or None
         The released run of the same experiment.
     title : str
         Of figures.
@@ -41,8 +41,8 @@ class Source(NamedTuple):
     checkpoints: Checkpoints
     nets: list[TestNet]
     solver: pb.SolverParameter
-    labels: TrainingSet | None
-    published: PublishedRun | None
+    training_set: TrainingSet | None
+    released: ReleasedRun | None
     title: str
     output: Path
     run: str
@@ -71,16 +71,16 @@ def find_source(run: Path, runs: Path) -> Source:
         about = config.read(run)
         folders = run.resolve().parent
         return Source(Checkpoints(run), test_nets.read(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
-                      TrainingSet.from_config(about), published.match(about),
+                      TrainingSet.from_config(about), released_runs.match(about),
                       f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run,
                       str([about.get(name) for name in ("seed", *config.FINGERPRINTS)]))
-    name = published.RUN_FOLDER.fullmatch(run.resolve().name)
+    name = released_runs.RUN_FOLDER.fullmatch(run.resolve().name)
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
     chosen = setting.load(run.resolve().parent / name["setting"])
-    setting_name = published.setting_name(chosen.name, chosen.folder)
+    setting_name = released_runs.setting_name(chosen.name, chosen.folder)
     nets = [TestNet(classifier.derive(chosen.net))]
-    released = next((r for r in published.load_runs()
+    released = next((r for r in released_runs.load_runs()
                      if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
     return Source(Checkpoints(run), nets, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
                   f"{setting_name}, noise {name['noise']}, as released",

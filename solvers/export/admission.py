@@ -14,7 +14,7 @@ from solvers.errors import SolverError
 from solvers.export import layer_types
 from solvers.export.graph import Shape
 from solvers.nets import admission, rehearsal, setting, weights
-from solvers.nets.permissions import NOTHING
+from solvers.nets.permissions import NO_PERMISSIONS
 from solvers.nets.phases import layers_in
 from solvers.nets.pycaffe import caffe
 
@@ -47,7 +47,7 @@ def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
         If a layer cannot be written as ONNX, would read a file or run code, the net is wrong, the weights are not its own,
         or Caffe refuses them.
     """
-    admission.admit(Path(given), [net], NOTHING, rehearse=False)
+    admission.admit(Path(given), [net], NO_PERMISSIONS, rehearse=False)
     layer_types.check(layers_in(net))
     own = _shapes(net, model, given)
     try:

@@ -10,7 +10,7 @@ from solvers.evaluation import classifier
 from solvers.evaluation.source import find_source
 from solvers.nets import prototext, setting
 from solvers.nets.pycaffe import caffe
-from solvers.reporting import results
+from solvers.reporting.accuracy import read_accuracy
 from solvers.runs import config
 
 pb = caffe.proto.caffe_pb2
@@ -104,7 +104,7 @@ def _chosen(iteration: str, available: list[int], measured: Path, run: Path) -> 
     if iteration == "last":
         return available[-1]
     if iteration == "best":
-        curve = results.read_accuracy(measured / "accuracy.txt", run)
+        curve = read_accuracy(measured / "accuracy.txt", run)
         known = [(accuracy, -step) for step, accuracy in zip(curve.iterations, curve.accuracies, strict=True)
                  if step in available]
         if not known:

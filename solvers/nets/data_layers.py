@@ -17,7 +17,7 @@ LMDB = "data.mdb"
 PARAMETERS = {"Data": "data_param", "HDF5Data": "hdf5_data_param", "ImageData": "image_data_param",
               "WindowData": "window_data_param"}
 MAX_LIST = 1 << 30  # bytes; ten million names
-READ = ("source", "mean_file", "meanfile", "root_folder")  # what Caffe's fields with paths are called
+PATH_FIELDS = ("source", "mean_file", "meanfile", "root_folder")  # what Caffe's fields with paths are called
 
 
 def locate(layer: pb.LayerParameter, folder: Path) -> None:
@@ -48,7 +48,7 @@ def _fields(message: Message) -> Iterator[tuple[Message, str]]:
         if field.type == field.TYPE_MESSAGE:
             for inner in value if isinstance(value, Iterable) else [value]:
                 yield from _fields(inner)
-        elif field.name in READ and value:
+        elif field.name in PATH_FIELDS and value:
             yield message, field.name
 
 

@@ -17,7 +17,7 @@ from solvers.nets.pycaffe import caffe
 pb = caffe.proto.caffe_pb2
 
 
-def check_labels(built: BuiltNet, fed: np.ndarray | None = None) -> None:
+def check_labels(built: BuiltNet, fed_labels: np.ndarray | None = None) -> None:
     """Check that every label is one of the net's outputs.
 
     A weighting that has to know the number of classes must have the net's.
@@ -26,7 +26,7 @@ def check_labels(built: BuiltNet, fed: np.ndarray | None = None) -> None:
     ----------
     built : BuiltNet
         Its data layers over databases have read a batch.
-    fed : numpy.ndarray, optional
+    fed_labels : numpy.ndarray, optional
         The labels of the data set, integers, for nets whose ``label`` the driver fills.
 
     Raises
@@ -41,7 +41,7 @@ def check_labels(built: BuiltNet, fed: np.ndarray | None = None) -> None:
         if classes not in (None, outputs):
             raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
                               f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
-        for source, labels in _labels(layer.bottom[1], built, fed):
+        for source, labels in _labels(layer.bottom[1], built, fed_labels):
             wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
             if "ignore_label" in given:
                 wrong &= labels != given["ignore_label"]
@@ -50,13 +50,13 @@ def check_labels(built: BuiltNet, fed: np.ndarray | None = None) -> None:
                                   f"classes, 0 to {outputs - 1}")
 
 
-def _labels(blob: str, built: BuiltNet, fed: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+def _labels(blob: str, built: BuiltNet, fed_labels: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
     """The labels that will reach a blob, with the name of where they come from; none where that cannot be told."""
     maker = next((layer for layer in built.layers if blob in layer.top), None)
     match maker.type if maker is not None else "Input":
         case "Input":
-            if fed is not None:
-                yield "the training data", fed
+            if fed_labels is not None:
+                yield "the training data", fed_labels
         case "Data" | "WindowData":
             yield f"the first batch of {blob!r}", built.net.blobs[blob].data
         case "HDF5Data":

@@ -119,7 +119,7 @@ class Permissions:
         return any(real.is_relative_to(folder) for folder in self.folders)
 
 
-NOTHING = Permissions()
+NO_PERMISSIONS = Permissions()
 
 
 def nearest(path: Path) -> Path:

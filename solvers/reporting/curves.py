@@ -1,4 +1,4 @@
-"""Figures of test accuracy: one run with its published run and learning-rate drops, or several runs with theirs."""
+"""Figures of test accuracy: one run with the released one and learning-rate drops, or several runs with theirs."""
 
 import io
 import itertools
@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 
 from base.files import write_atomically
 from solvers.nets.pycaffe import caffe
-from solvers.reporting.published import Curve, PublishedRun
+from solvers.reporting.accuracy import Curve
+from solvers.reporting.released_runs import ReleasedRun
 
 pb = caffe.proto.caffe_pb2
 
 LEGEND_LINE = 0.23  # inches
 
 
-def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.SolverParameter) -> Figure:
+def draw(title: str, ours: Curve, released: ReleasedRun | None, solver: pb.SolverParameter) -> Figure:
     """Draw the curves.
 
     Parameters
@@ -24,7 +25,7 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
     title : str
     ours : Curve
         Iterations, and accuracies as fractions of 1.
-    published : PublishedRun or None
+    released : ReleasedRun or None
         Drawn behind ours.
     solver : caffe_pb2.SolverParameter
         Tells when the learning rate drops.
@@ -35,11 +36,11 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
         1200 pixels wide.
     """
     figure, axes = _axes(title)
-    if published is not None:
-        _plot(axes, published, color="0.65", linewidth=2.5,
-              label=f"published: {published.name} (best {100 * published.best:.2f} %)")
+    if released is not None:
+        _plot(axes, released, color="0.65", linewidth=2.5,
+              label=f"published: {released.name} (best {100 * released.best:.2f} %)")
     _plot(axes, ours, color="tab:blue", marker="o", markersize=4, label=f"ours (best {100 * ours.best:.2f} %)")
-    last = max(ours.iterations[-1], published.iterations[-1] if published is not None else 0)
+    last = max(ours.iterations[-1], released.iterations[-1] if released is not None else 0)
     for i, drop in enumerate(learning_rate_drops(solver, last)):
         axes.axvline(drop, color="tab:red", linestyle=":", linewidth=1, label=None if i else "learning rate drops")
     axes.set_xlim(0, 1.02 * last)
@@ -47,12 +48,12 @@ def draw(title: str, ours: Curve, published: PublishedRun | None, solver: pb.Sol
     return figure
 
 
-def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> Figure:
-    """Draw several runs, as far as they go, each with its published run dashed in the same colour.
+def draw_together(runs: list[tuple[str, Curve, ReleasedRun | None]]) -> Figure:
+    """Draw several runs, as far as they go, each with its released run dashed in the same colour.
 
     Parameters
     ----------
-    runs : list of (name, Curve, PublishedRun or None)
+    runs : list of (name, Curve, ReleasedRun or None)
 
     Returns
     -------
@@ -62,13 +63,13 @@ def draw_together(runs: list[tuple[str, Curve, PublishedRun | None]]) -> Figure:
     figure, axes = _axes("test accuracy: ours and, dashed, as published")
     colours: dict[str, str] = {}
     markers = itertools.cycle("os^Dv")
-    for name, ours, published in runs:
-        behind = published.name + str(published.noise) if published is not None else name
+    for name, ours, released in runs:
+        behind = released.name + str(released.noise) if released is not None else name
         new = behind not in colours
         colour = colours.setdefault(behind, f"C{len(colours) % 10}")
-        if published is not None and new:
-            _plot(axes, published.at(range(ours.iterations[-1] + 1001)), color=colour, linestyle="--",
-                  label=f"published: {published.name}, noise {published.noise}")
+        if released is not None and new:
+            _plot(axes, released.at(range(ours.iterations[-1] + 1001)), color=colour, linestyle="--",
+                  label=f"published: {released.name}, noise {released.noise}")
         _plot(axes, ours, color=colour, marker=next(markers), markersize=4, label=name)
     axes.set_xlim(left=0)
     _finish(axes)

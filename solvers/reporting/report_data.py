@@ -13,7 +13,7 @@ from solvers.errors import SolverError
 from solvers.nets import losses, prototext
 from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import SETTINGS
-from solvers.reporting import curves, published
+from solvers.reporting import curves, released_runs
 from solvers.reporting.results import Result
 from solvers.reporting.tables import Row
 from solvers.runs.dynamics import FILE as DYNAMICS
@@ -75,7 +75,7 @@ def drops_of(result: Result) -> list[int]:
     """The iterations at which the learning rate drops; those of its setting where a run does not bring its solver along."""
     last = result.released.iterations[-1] if result.released else result.steps
     setting = result.config["setting"]
-    for folder in (result.run, *([SETTINGS / setting] if published.is_released(setting) else [])):
+    for folder in (result.run, *([SETTINGS / setting] if released_runs.is_released(setting) else [])):
         if (folder / "solver.prototxt").is_file():
             try:
                 return curves.learning_rate_drops(prototext.read(folder / "solver.prototxt", pb.SolverParameter()), last)

@@ -3,22 +3,18 @@
 solvers.compare prints them and solvers.report shows them; they are computed here alone.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from base import files
-from base.commands import command
 from layers.table import BY_NAME, OWN
-from solvers.errors import SolverError
-from solvers.reporting import published
-from solvers.reporting.published import Curve, PublishedRun
+from solvers.reporting import released_runs
+from solvers.reporting.accuracy import Curve, read_accuracy
+from solvers.reporting.released_runs import ReleasedRun
 from solvers.runs import config
 
 MEASURES = {"best": "best", "final": "final", "mean of last five": "mean_last_five"}
-ACCURACY_LINE = re.compile(r"iter: (\d{1,12}), accuracy: (0\.\d{4}|1\.0{4})(, .*)?")
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Result:
     config : dict
     curve : Curve
         All that was measured.
-    released : PublishedRun or None
+    released : ReleasedRun or None
     measures : tuple of Measure
         In the order of MEASURES.
     notes : tuple of str
@@ -73,7 +69,7 @@ class Result:
     run: Path
     config: dict
     curve: Curve
-    released: PublishedRun | None
+    released: ReleasedRun | None
     measures: tuple[Measure, ...]
     notes: tuple[str, ...]
 
@@ -95,13 +91,13 @@ class Result:
     def family(self) -> str:
         """The loss but for DM's beta: Table 1 has one beta a noise rate."""
         setting, weighting, lam = (self.config.get(key) for key in ("setting", "weighting", "lambda"))
-        beta, original = self._dm_beta, published.is_released(setting)
+        beta, original = self._dm_beta, released_runs.is_released(setting)
         if beta is not None:
             name = "DM, beta 0" if not beta else "DM" if lam is None else f"DM, lambda {lam:g}"
         elif weighting:
             name = weighting.replace("_", "-") + "".join(self._parameters(weighting))
         elif original:
-            name = "CCE" if "/" in setting else published.name_of(setting)
+            name = "CCE" if "/" in setting else released_runs.name_of(setting)
         else:
             return setting
         return name if original else f"{setting}: {name}"
@@ -166,7 +162,7 @@ def read(run: Path) -> Result:
     """
     about = config.read(run)
     whole = ours = read_accuracy(run / "accuracy.txt")
-    released = published.match(about)
+    released = released_runs.match(about)
     theirs, complete, notes = Curve([], []), False, []
     if released is None:
         notes.append(f"{run}: no released run has its loss, parameters and label noise")
@@ -197,35 +193,6 @@ def summarise(results: Iterable[Result], measure: str) -> Summary:
         *((found.ours, found.released, found.difference) for found in measures), strict=True))
     return Summary(fmean(ours), stdev(ours) if len(ours) > 1 else None, fmean(released) if released else None,
                    fmean(differences) if differences else None)
-
-
-def read_accuracy(path: Path, run: Path | None = None) -> Curve:
-    """The curve that solvers.evaluate wrote of `run`, by default in its folder.
-
-    Raises
-    ------
-    SolverError
-        If there is none, or at the first line that is not `iter: %d, accuracy: %.4f` or goes back in iterations. More
-        results may follow the accuracy.
-    """
-    try:
-        lines = files.read(path).decode(errors="replace").splitlines() if path.is_file() else []
-    except OSError as error:
-        raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
-    if not lines:
-        state = "empty" if path.is_file() else "no"
-        raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [run or path.parent])} first")
-    curve = Curve([], [])
-    for number, line in enumerate(lines, start=1):
-        found = ACCURACY_LINE.fullmatch(line)
-        if not found:
-            raise SolverError(f"{path}:{number}: expected e.g. 'iter: 1000, accuracy: 0.1234', found {line!r}")
-        iteration = int(found[1])
-        if curve.iterations and iteration <= curve.iterations[-1]:
-            raise SolverError(f"{path}:{number}: iter {iteration} does not come after iter {curve.iterations[-1]}")
-        curve.iterations.append(iteration)
-        curve.accuracies.append(float(found[2]))
-    return curve
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

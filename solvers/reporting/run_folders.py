@@ -28,7 +28,7 @@ def expanded(named: Iterable[str]) -> list[Path]:
     return [folder for name in named for folder in _folders(str(name))]
 
 
-def find(tops: Iterable[Path]) -> Iterator[Path]:
+def folders_below(tops: Iterable[Path]) -> Iterator[Path]:
     """The run folders in and below folders, each once."""
     seen = set()
     for top in tops:

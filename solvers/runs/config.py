@@ -11,7 +11,7 @@ from solvers.errors import SolverError
 FILE = "config.json"
 MAX_BYTES = 1 << 20
 # What must be the same for a run to go on, besides net and solver, which are compared by content.
-SAME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha256")
+SAME_ON_RESUME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha256")
 FINGERPRINTS = ("data_sha256", "net_sha256", "solver_sha256")  # of what a run is made from
 LARGEST = 1e12  # of the numbers: JSON has any size, and Python's has infinity and NaN too
 # The fields that others read. All but the first may be missing or null.

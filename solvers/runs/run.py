@@ -47,7 +47,7 @@ class Run:
             before = config.read(self.folder.path)
         except SolverError as error:
             raise SolverError(f"cannot resume {self.folder}: {error}") from error
-        for name in config.SAME:
+        for name in config.SAME_ON_RESUME:
             now = self.config[name]
             then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # runs of before did not say these
             if then != now:

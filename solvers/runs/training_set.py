@@ -101,5 +101,5 @@ class TrainingSet:
         """The file's data, with the true labels where they are known, and what to say of those."""
         data = dataset.load_file(self.file)
         if data.true_labels is None:
-            return true_labels.find(data, folder)
+            return true_labels.find_true_labels(data, folder)
         return data, f"true labels of {len(data.labels)} images, from {self.file}: label noise {data.noise_rate:.4f}"

@@ -189,9 +189,10 @@ def listing(runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, threads: 
 
 def prepare_data(runs: list[PlannedRun], folder: Path) -> None:
     """Make the training sets of the runs that are missing, once: else each of the first runs would."""
-    for labels in {run.plan.labels.name: run.plan.labels for run in runs if run.plan.fed and run.plan.labels.noise}.values():
+    sets = [run.plan.training_set for run in runs if run.plan.fed_blobs]
+    for noise in {training_set.name: training_set.noise for training_set in sets if training_set.noise}.values():
         with contextlib.redirect_stdout(io.StringIO()) as said:
-            prepare.prepare(labels.noise, output=folder)
+            prepare.prepare(noise, output=folder)
         if not said.getvalue().startswith("already there"):
             print(said.getvalue(), end="", flush=True)
 

@@ -13,7 +13,7 @@ from base.errors import DataError
 from solvers.errors import SolverError
 from solvers.nets import losses, prototext
 from solvers.nets.pycaffe import caffe
-from solvers.reporting.results import read_accuracy
+from solvers.reporting.accuracy import read_accuracy
 from solvers.runs.checkpoints import STATES_KEPT, Checkpoints
 from solvers.sweep.runs_file import Entry
 from solvers.training import options

@@ -24,7 +24,7 @@ from typing import NamedTuple, NoReturn
 from base.commands import command
 from base.did_you_mean import did_you_mean
 from solvers.errors import CommandLine, SolverError
-from solvers.reporting.published import PublishedRun, load_runs
+from solvers.reporting.released_runs import ReleasedRun, load_runs
 from solvers.training import options, released
 
 # Options of solvers.train about all runs of a sweep, or about one process: the command line says them.
@@ -115,12 +115,12 @@ def _settings(pattern: str, where: str) -> list[str]:
     return found
 
 
-def _released(pattern: str, where: str) -> list[PublishedRun]:
+def _released(pattern: str, where: str) -> list[ReleasedRun]:
     """The released runs that a name or a glob names, in the order of --list-released."""
     try:
         if not glob.has_magic(pattern):
             name, _, noise = pattern.rpartition(" ")
-            return [released.find(name, noise) if re.fullmatch(r"[\d.]+", noise) and name else released.find(pattern)]
+            return [released.run_of(name, noise) if re.fullmatch(r"[\d.]+", noise) and name else released.run_of(pattern)]
     except SolverError as error:
         raise SolverError(f"{where}: {_keys(str(error))}") from error
     found = [run for run in released.in_order() if any(fnmatch.fnmatch(name, pattern.lower()) for name in _names(run))]
@@ -131,7 +131,7 @@ def _released(pattern: str, where: str) -> list[PublishedRun]:
     return found
 
 
-def _names(run: PublishedRun) -> list[str]:
+def _names(run: ReleasedRun) -> list[str]:
     """What a glob is held against, in lower case: name and noise, the name being any of those that --released takes."""
     return [f"{name} {run.noise}" for name in (*released.names(run), released.command_name(run).lower())]
 

@@ -30,9 +30,9 @@ class Task:
     Attributes
     ----------
     run : Run
-    blobs : tuple of str
+    fed_blobs : tuple of str
         From `inputs.fed_blobs`.
-    labels : TrainingSet
+    training_set : TrainingSet
     data : Path
         Folder of the data.
     start : int
@@ -40,8 +40,8 @@ class Task:
     """
 
     run: Run
-    blobs: tuple[str, ...]
-    labels: TrainingSet
+    fed_blobs: tuple[str, ...]
+    training_set: TrainingSet
     data: Path
     start: int
 
@@ -68,7 +68,7 @@ def new_uid() -> bytes:
     return caffe.NCCL.new_uid()
 
 
-class Others:
+class OtherRanks:
     """The processes beside the first: a context manager. Without any, all of it does nothing.
 
     Parameters
@@ -83,7 +83,7 @@ class Others:
         self.connections: list[Connection] = []
         self.ending = threading.Event()
 
-    def __enter__(self) -> "Others":
+    def __enter__(self) -> "OtherRanks":
         if len(self.gpus) > 1:
             context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
             self.uid = new_uid()
@@ -136,9 +136,9 @@ def train_along(gpus: list[int], rank: int, uid: bytes, task: Task, connection: 
     solver = task.run.make_solver()
     if task.start:
         task.run.folder.checkpoints.restore(solver, task.start)
-    data = task.labels.load(task.data) if task.blobs else None
+    data = task.training_set.load(task.data) if task.fed_blobs else None
     seed = task.run.solver.random_seed
-    batches = inputs.fill(solver.net, task.blobs, data, seed, task.start, rank, len(gpus))
+    batches = inputs.fill(solver.net, task.fed_blobs, data, seed, task.start, rank, len(gpus))
     join(solver, uid)
     follow(solver, batches, connection, seed, rank)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from base.did_you_mean import did_you_mean
-from data_toolkit.noise import RATED
+from data_toolkit.noise import NOISE_TYPES
 from layers.table import CUSTOM, OPTIONS, OWN, PARAMETERS, ROWS, WEIGHTINGS, Parameter
 from layers.weighting import Weighting, chosen
 from solvers.errors import CommandLine
@@ -25,8 +25,8 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
                         help="one of the 48 released runs instead: setting, noise, beta and lambda as it had them")
     parser.add_argument("--list-released", action="store_true", help="print these 48 with their accuracies, and end")
     parser.add_argument("--noise", type=rate, metavar="R", help="rate of label noise (default 0)")
-    parser.add_argument("--noise-type", choices=list(RATED), metavar="TYPE",
-                        help=f"{', '.join(RATED)} (default symmetric)")
+    parser.add_argument("--noise-type", choices=list(NOISE_TYPES), metavar="TYPE",
+                        help=f"{', '.join(NOISE_TYPES)} (default symmetric)")
     parser.add_argument("--noise-matrix", type=Path, metavar="FILE",
                         help="100 x 100 transition probabilities instead, true class by label")
     parser.add_argument("--train-data", type=Path, metavar="FILE",

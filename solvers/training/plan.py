@@ -9,7 +9,7 @@ from solvers.nets import admission, inputs, losses, setting, solver_param
 from solvers.nets.permissions import Permissions
 from solvers.nets.phases import nets_of
 from solvers.nets.pycaffe import caffe
-from solvers.reporting import published
+from solvers.reporting import released_runs
 from solvers.runs.checkpoints import INTERVAL
 from solvers.runs.folder import RunFolder, folder_of
 from solvers.runs.run import Run
@@ -24,7 +24,7 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    labels : TrainingSet
+    training_set : TrainingSet
     setting : Setting
         With the options about losses in its net.
     changed : dict
@@ -35,18 +35,18 @@ class Plan(NamedTuple):
         The setting's net in the state in which the solver trains it.
     allowed : Permissions
         What the net may use.
-    fed : tuple of str
+    fed_blobs : tuple of str
         The blobs that the driver fills; from `inputs.fed_blobs`.
     folder : RunFolder
     """
 
-    labels: TrainingSet
+    training_set: TrainingSet
     setting: setting.Setting
     changed: dict
     solver: pb.SolverParameter
     train_net: pb.NetParameter
     allowed: Permissions
-    fed: tuple[str, ...]
+    fed_blobs: tuple[str, ...]
     folder: RunFolder
 
     def run(self, layers: str, gpus: int, threads: int, data: Dataset | None) -> Run:
@@ -62,7 +62,7 @@ class Plan(NamedTuple):
             What it is fed.
         """
         return Run(self.folder, self.setting, self.solver, {
-            "setting": self.setting.name, **self.labels.config, "seed": self.solver.random_seed,
+            "setting": self.setting.name, **self.training_set.config, "seed": self.solver.random_seed,
             **losses.in_use(self.setting.net), "layers": layers, "gpus": gpus, "threads": threads,
             "max_iter": self.solver.max_iter, "snapshot": self.folder.interval, "data_sha256": data and data.fingerprint})
 
@@ -77,25 +77,25 @@ def plan_of(args: argparse.Namespace, devices: list[int], rehearse: bool = True)
     """
     if args.released:
         released.choose(args)
-    labels = TrainingSet.from_options(args)
+    training_set = TrainingSet.from_options(args)
     chosen = setting.load(args.setting)
-    chosen.name = published.setting_name(chosen.name, chosen.folder)
+    chosen.name = released_runs.setting_name(chosen.name, chosen.folder)
     overrides.apply(chosen, args)
     changed = change_losses(chosen.net, args)
     solver = solver_param.resolved(chosen.solver, args.seed, args.max_iter, devices)
     nets = nets_of(chosen.net, solver, chosen.shared_net)
-    fed = inputs.fed_blobs(nets[0])
-    if not fed and (labels.rate or labels.file):
-        raise SolverError(f"{labels.name}: this net reads its own data, which the driver does not change; leave out "
+    fed_blobs = inputs.fed_blobs(nets[0])
+    if not fed_blobs and (training_set.rate or training_set.file):
+        raise SolverError(f"{training_set.name}: this net reads its own data, which the driver does not change; leave out "
                           "--noise and --train-data")
-    if fed and solver.iter_size > 1:
+    if fed_blobs and solver.iter_size > 1:
         raise SolverError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
     admission.admit(chosen.folder, [*nets, *([chosen.test_net] if chosen.test_net else ())], allowed,
                     solver_param.for_caffe(chosen, solver), solver.weights, devices, rehearse)
-    folder = RunFolder(folder_of(args.runs, chosen.name, changed, labels.name, solver.random_seed),
+    folder = RunFolder(folder_of(args.runs, chosen.name, changed, training_set.name, solver.random_seed),
                        chosen.solver.snapshot or INTERVAL)
-    return Plan(labels, chosen, changed, solver, nets[0], allowed, fed, folder)
+    return Plan(training_set, chosen, changed, solver, nets[0], allowed, fed_blobs, folder)
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:

@@ -5,17 +5,17 @@ import argparse
 from base.did_you_mean import did_you_mean
 from solvers.errors import SolverError
 from solvers.nets.setting import SETTINGS
-from solvers.reporting.published import PublishedRun, load_runs
+from solvers.reporting.released_runs import ReleasedRun, load_runs
 
 
 def choose(args: argparse.Namespace) -> None:
     """Set the arguments of solvers.train to those of the run that ``args.released`` names."""
-    run = find(*args.released)
+    run = run_of(*args.released)
     args.setting, args.noise = SETTINGS / run.setting, run.noise
     args.beta, vars(args)["lambda"] = run.beta, run.lam
 
 
-def find(name: str, noise: str | None = None) -> PublishedRun:
+def run_of(name: str, noise: str | None = None) -> ReleasedRun:
     """The released run of a name.
 
     Parameters
@@ -54,23 +54,23 @@ def find(name: str, noise: str | None = None) -> PublishedRun:
     return found[0]
 
 
-def names(run: PublishedRun) -> list[str]:
+def names(run: ReleasedRun) -> list[str]:
     """What a run may be called, in lower case."""
     return [text.lower() for text in (run.run_folder, short_name(run), run.setting, run.name)]
 
 
-def short_name(run: PublishedRun) -> str:
+def short_name(run: ReleasedRun) -> str:
     """The run folder's name without what all have, and without the noise: CCE_sumW, USW_Beta08_lambda1."""
     return run.run_folder.removeprefix("train_Res44_").rpartition("_")[0]
 
 
-def command_name(run: PublishedRun) -> str:
+def command_name(run: ReleasedRun) -> str:
     """The shortest name that only this run has beside others of its noise."""
     alone = sum(short_name(other) == short_name(run) and other.noise == run.noise for other in load_runs()) == 1
     return short_name(run) if alone else f"{run.exp_folder.rpartition('V03_')[2]}/{short_name(run)}"
 
 
-def in_order() -> list[PublishedRun]:
+def in_order() -> list[ReleasedRun]:
     """The 48 runs by setting, lambda and noise."""
     return sorted(load_runs(), key=lambda run: (run.setting, run.lam or 0, run.noise))
 

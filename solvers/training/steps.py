@@ -86,7 +86,7 @@ class Record:
 
 
 def steps(run: Run, solver: caffe.SGDSolver, batches: Iterator[np.ndarray | None], check_loss: LossCheck, record: Record,
-          others: gpus.Others) -> signal.Signals | None:
+          others: gpus.OtherRanks) -> signal.Signals | None:
     """Step the solver to its max_iter, with logs and checkpoints.
 
     Parameters
@@ -98,7 +98,7 @@ def steps(run: Run, solver: caffe.SGDSolver, batches: Iterator[np.ndarray | None
         Each ``next()`` fills the net's inputs and says with which images.
     check_loss : LossCheck
     record : Record
-    others : gpus.Others
+    others : gpus.OtherRanks
         The processes of other GPUs, which step along.
 
     Returns

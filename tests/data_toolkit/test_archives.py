@@ -22,7 +22,7 @@ def small(monkeypatch):
 
 
 def read(path):
-    return archives.read(archives.find(path))
+    return archives.read(archives.find_archive(path))
 
 
 def assert_is_ours(splits):
@@ -54,16 +54,16 @@ def test_folders(tmp_path, form):
 
 def test_source_knows_what_is_official(tmp_path, monkeypatch):
     path = forms.pack(tmp_path / "x", forms.files("binary"))
-    assert archives.find(path).description == "an unofficial archive"
+    assert archives.find_archive(path).description == "an unofficial archive"
     monkeypatch.setitem(archives.OFFICIAL_MD5, archives.md5_of(path), "cifar-100.tar")
-    assert archives.find(path).is_official and archives.find(path).description == "the official cifar-100.tar"
+    assert archives.find_archive(path).is_official and archives.find_archive(path).description == "the official cifar-100.tar"
 
 
 @pytest.mark.parametrize("name", archives.OFFICIAL_MD5.values())
 def test_official_name_with_another_checksum(tmp_path, name):
     path = forms.pack(tmp_path / name, forms.files("binary"))
     with pytest.raises(DataError, match=f"{name}: has the MD5 {archives.md5_of(path)}, which is not that of the offi"):
-        archives.find(path)
+        archives.find_archive(path)
 
 
 @pytest.mark.parametrize("compression", ["gz", "xz", ""])
@@ -122,17 +122,17 @@ def test_not_an_archive(tmp_path):
 
 def test_missing_source_says_what_to_give(tmp_path):
     with pytest.raises(DataError, match=r"nothing does not exist: --source or CIFAR100_SOURCE names an archive"):
-        archives.find(tmp_path / "nothing")
+        archives.find_archive(tmp_path / "nothing")
 
 
 def test_folder_without_cifar(tmp_path):
     with pytest.raises(DataError, match="has no CIFAR-100 in it: neither train.bin and test.bin"):
-        archives.find(tmp_path)
+        archives.find_archive(tmp_path)
 
 
 def test_device_is_no_source():
     with pytest.raises(DataError, match="/dev/null: is neither a file nor a folder"):
-        archives.find("/dev/null")
+        archives.find_archive("/dev/null")
 
 
 def test_longer_member(tmp_path):

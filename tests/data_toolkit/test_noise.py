@@ -11,7 +11,7 @@ from data_toolkit.noise import LabelNoise
 
 LABELS = np.arange(50_000) % 100
 COARSE = np.random.default_rng(0).permutation(np.arange(100) // 5)[LABELS]  # 20 superclasses of 5, not neighbours
-RATED = list(noise.RATED)
+NOISE_TYPES = list(noise.NOISE_TYPES)
 
 
 def inject(rate=0.0, type="symmetric", seed=123, labels=LABELS):
@@ -51,13 +51,13 @@ def test_no_noise_changes_nothing_but_still_draws():
     assert random.random_sample() == np.random.RandomState(5).random_sample(len(LABELS) + 1)[-1]
 
 
-@pytest.mark.parametrize("type", RATED)
+@pytest.mark.parametrize("type", NOISE_TYPES)
 def test_rate_0_changes_none_and_1_all_that_can(type):
     np.testing.assert_array_equal(inject(0.0, type), LABELS)
     assert (inject(1.0, type) != LABELS).mean() == (0.4 if type == "asymmetric_sl" else 1)
 
 
-@given(rate=st.floats(0, 1), seed=st.integers(0, 2**32 - 1), type=st.sampled_from(RATED))
+@given(rate=st.floats(0, 1), seed=st.integers(0, 2**32 - 1), type=st.sampled_from(NOISE_TYPES))
 def test_same_seed_same_labels(rate, seed, type):
     labels = LABELS[:300].copy()
     once = inject(rate, type, seed, labels)
@@ -66,7 +66,7 @@ def test_same_seed_same_labels(rate, seed, type):
     np.testing.assert_array_equal(labels, LABELS[:300])  # not changed in place
 
 
-@pytest.mark.parametrize("type", RATED)
+@pytest.mark.parametrize("type", NOISE_TYPES)
 def test_other_seed_other_labels(type):
     assert (inject(0.4, type, 1) != inject(0.4, type, 2)).any()
 

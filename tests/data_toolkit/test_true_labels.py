@@ -44,7 +44,7 @@ def test_from_a_prepared_set_whatever_its_noise(clean, noisy, tmp_path):
     path = dataset.train_path(tmp_path, other)
     dataset.save(path, Dataset(clean.images, labels, clean.labels, clean.coarse_labels), {})
     (tmp_path / "cifar100_train_damaged_0.1_seed_1.npz").write_bytes(b"")
-    found, said = true_labels.find(noisy, tmp_path)
+    found, said = true_labels.find_true_labels(noisy, tmp_path)
     check(found, noisy, clean)
     assert said == f"true labels of 200 images, from {path}: label noise {np.mean(noisy.labels != found.true_labels):.4f}"
 
@@ -52,14 +52,14 @@ def test_from_a_prepared_set_whatever_its_noise(clean, noisy, tmp_path):
 def test_from_the_archive(clean, noisy, tmp_path, monkeypatch):
     archive = tmp_path / prepare.ARCHIVE
     archive.touch()
-    monkeypatch.setattr(archives, "find", lambda path: archives.Source(path, ""))
+    monkeypatch.setattr(archives, "find_archive", lambda path: archives.Source(path, ""))
     monkeypatch.setattr(archives, "read", lambda source: (clean, None))
-    found, said = true_labels.find(noisy, tmp_path)
+    found, said = true_labels.find_true_labels(noisy, tmp_path)
     check(found, noisy, clean)
     assert f"from {archive}" in said
     archive.unlink()
     monkeypatch.setenv("CIFAR100_SOURCE", "elsewhere.tar.gz")
-    assert "from elsewhere.tar.gz" in true_labels.find(noisy, tmp_path)[1]
+    assert "from elsewhere.tar.gz" in true_labels.find_true_labels(noisy, tmp_path)[1]
 
 
 @pytest.mark.slow
@@ -71,17 +71,17 @@ def test_a_file_of_ours_and_the_archive(shared, tmp_path, monkeypatch):
     made.train_fast.unlink()
     given = dataset.load_file(made.train_mat)
     assert given.true_labels is None
-    np.testing.assert_array_equal(true_labels.find(given, tmp_path)[0].true_labels, expected.true_labels)
+    np.testing.assert_array_equal(true_labels.find_true_labels(given, tmp_path)[0].true_labels, expected.true_labels)
 
 
 def test_what_cannot_be_found_is_said(clean, noisy, tmp_path):
-    found, said = true_labels.find(noisy, tmp_path)
+    found, said = true_labels.find_true_labels(noisy, tmp_path)
     assert found is noisy and f"there is no CIFAR-100 in {tmp_path} to find the images in" in said
     dataset.save(dataset.train_path(tmp_path, LabelNoise()), clean, {})
     images = noisy.images.copy()
     images[7, 0, 0, 0] ^= 1
     foreign = Dataset(images, noisy.labels)
-    found, said = true_labels.find(foreign, tmp_path)
+    found, said = true_labels.find_true_labels(foreign, tmp_path)
     assert found is foreign and "image 8 is not in CIFAR-100's training set" in said
 
 

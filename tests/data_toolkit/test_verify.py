@@ -6,7 +6,7 @@ import pytest
 from base.errors import DataError
 from data_toolkit import dataset, prepare, verify
 from data_toolkit.dataset import Dataset
-from data_toolkit.noise import RATED, LabelNoise
+from data_toolkit.noise import NOISE_TYPES, LabelNoise
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_clean_labels(clean):
     assert verify.describe(noisy(clean, LabelNoise()), clean).endswith("label noise 0.0000; the labels are the true ones")
 
 
-@pytest.mark.parametrize("type", RATED)
+@pytest.mark.parametrize("type", NOISE_TYPES)
 @pytest.mark.parametrize(("rate", "seed"), [(0.4, 123), (0.37, 5)])
 def test_type_rate_and_seed_of_ours(clean, type, rate, seed):
     said = verify.describe(noisy(clean, LabelNoise(type, rate, seed)), clean)
@@ -40,7 +40,7 @@ def test_type_rate_and_seed_of_ours(clean, type, rate, seed):
         assert f"rate {rate} with seed {seed} gives exactly these labels" in said
 
 
-@pytest.mark.parametrize("type", RATED)
+@pytest.mark.parametrize("type", NOISE_TYPES)
 def test_another_order_hides_only_the_seed(clean, type):
     """As the authors' files, whose random numbers cannot be drawn again."""
     given = noisy(clean, LabelNoise(type, 0.4, 1))

@@ -35,7 +35,7 @@ def test_wanted(monkeypatch, value, expected):
 
 
 def test_a_toolkit_of_the_machine(toolkit, tmp_path, capsys):
-    found = cuda_toolkit.find(tmp_path / "cache")
+    found = cuda_toolkit.find_toolkit(tmp_path / "cache")
     assert found.root == toolkit and found.nccl == toolkit and found.version == "CUDA 12.9"
     options = found.cmake_options()
     assert (options["CPU_ONLY"], options["USE_NCCL"]) == ("OFF", "ON")
@@ -48,14 +48,14 @@ def test_a_toolkit_of_the_machine(toolkit, tmp_path, capsys):
 def test_no_toolkit(monkeypatch, tmp_path):
     monkeypatch.setenv("CAFFE_CUDA", str(tmp_path))
     with pytest.raises(ToolkitError, match="has no bin/nvcc: name a CUDA toolkit of version 12 or 13, or give 1"):
-        cuda_toolkit.find(tmp_path)
+        cuda_toolkit.find_toolkit(tmp_path)
 
 
 @pytest.mark.parametrize("archs", ["turing", "86,", "8.6", "86;"])
 def test_no_architectures(toolkit, monkeypatch, archs):
     monkeypatch.setenv("CAFFE_CUDA_ARCHS", archs)
     with pytest.raises(ToolkitError, match="is not a list of compute capabilities such as 86"):
-        cuda_toolkit.find(toolkit).cmake_options()
+        cuda_toolkit.find_toolkit(toolkit).cmake_options()
 
 
 def test_architectures_of_the_options():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from base.commands import command
 from solvers import compare
-from solvers.reporting import curves, published, results, tables
+from solvers.reporting import accuracy, curves, released_runs, results, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 CCE = {"setting": "res44_cce", "noise": 0.4, "noise_type": "symmetric", "seed": 123}
@@ -44,7 +44,7 @@ def points(released, shift=0.0):
 
 
 def test_finished_run(write_run):
-    released = published.find("res44_cce", 0.4)
+    released = released_runs.find_released("res44_cce", 0.4)
     run = write_run(points(released, shift=0.01))
     rows, notes = compared(run)
     assert notes == []
@@ -55,7 +55,7 @@ def test_finished_run(write_run):
     ]
 
 
-@pytest.mark.parametrize("released", published.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
+@pytest.mark.parametrize("released", released_runs.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
 def test_a_released_run_equals_itself(write_run, released):
     config = {"setting": released.setting, "noise": released.noise, "beta": released.beta, "lambda": released.lam}
     rows, notes = compared(write_run(points(released), config))
@@ -63,7 +63,7 @@ def test_a_released_run_equals_itself(write_run, released):
 
 
 def test_unfinished_run_is_held_against_the_same_iterations(write_run):
-    released = published.find("res44_cce", 0.4)
+    released = released_runs.find_released("res44_cce", 0.4)
     run = write_run(points(released)[:7])
     rows, notes = compared(run)
     seven = released.accuracies[:7]
@@ -74,7 +74,7 @@ def test_unfinished_run_is_held_against_the_same_iterations(write_run):
 
 
 def test_checkpoints_between_the_released_ones_are_left_out(write_run):
-    released = published.find("res44_cce", 0.4)
+    released = released_runs.find_released("res44_cce", 0.4)
     rows, notes = compared(write_run([*points(released)[:2], (2345, 0.9)]))
     assert rows[0][1] == "2,345" and [row[5] for row in rows] == ["+0.00"] * 3 and len(notes) == 1
 
@@ -92,14 +92,14 @@ def test_nothing_released(write_run):
 
 
 def test_another_beta_than_the_released_is_said(write_run):
-    released = published.find("res44_usw", 0.4, beta=8)
+    released = released_runs.find_released("res44_usw", 0.4, beta=8)
     config = CCE | {"setting": "res44_usw", "beta": 6, "lambda": 0.5}
     rows, notes = compared(write_run(points(released), config))
     assert len(notes) == 1 and "beta 8 was released" in notes[0] and rows[0][5:] == ["+0.00", "61.0", "+0.00"]
 
 
 def test_columns_line_up(write_run, capsys):
-    released = published.find("res44_cce", 0.4)
+    released = released_runs.find_released("res44_cce", 0.4)
     runs = [write_run(points(released)[:n], name=f"{'run' * n}") for n in (1, 4, 30)]
     assert compare.main([str(run) for run in runs]) == 0
     table, notes = capsys.readouterr().out.split("\n\n")
@@ -117,7 +117,7 @@ def test_reads_what_evaluate_writes(tmp_path_factory, points):
     path = tmp_path_factory.mktemp("run") / "accuracy.txt"
     written = sorted(points.items())
     path.write_text("".join(f"iter: {iteration}, accuracy: {value / 1e4:.4f}\n" for iteration, value in written))
-    assert results.read_accuracy(path) == published.Curve(sorted(points), [value / 1e4 for _, value in written])
+    assert accuracy.read_accuracy(path) == accuracy.Curve(sorted(points), [value / 1e4 for _, value in written])
 
 
 LINE = "iter: 1000, accuracy: 0.1234\n"
@@ -180,7 +180,7 @@ def test_missing_pieces(write_run, capsys, tmp_path):
     assert one_line_error(capsys, tmp_path / "n*") == f"error: {tmp_path}/n*: no folder matches\n"
 
 
-SEEDS = [points(published.find("res44_cce", 0.4), shift) for shift in (0.01, 0.03, 0.02)]
+SEEDS = [points(released_runs.find_released("res44_cce", 0.4), shift) for shift in (0.01, 0.03, 0.02)]
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def seeds(write_run):
     """Runs of three seeds, one of them not measured, and one of another noise."""
     runs = [write_run(accuracies, CCE | {"seed": seed}, name=f"seed_{seed}") for seed, accuracies in enumerate(SEEDS)]
     (write_run([], CCE | {"seed": 9}, name="unmeasured") / "accuracy.txt").unlink()
-    other = points(published.find("res44_cce", 0.2))
+    other = points(released_runs.find_released("res44_cce", 0.2))
     return [*runs, write_run(other, CCE | {"noise": 0.2}, name="other_noise")]
 
 
@@ -242,12 +242,12 @@ def one_line_error(capsys, run):
 
 
 def test_plot_draws_runs_with_and_without_a_published_one(write_run, tmp_path, capsys):
-    released, ours = published.find("res44_cce", 0.4), [(1000, 0.1), (2000, 0.2)]
+    released, ours = released_runs.find_released("res44_cce", 0.4), [(1000, 0.1), (2000, 0.2)]
     runs = {"known": write_run(ours, name="known"), "own": write_run(ours[:1], {"setting": "my_net"}, name="own")}
     file = tmp_path / "x.png"
     assert compare.main([*map(str, runs.values()), "--plot", str(file)]) == 0
-    expected = curves.draw_together([(str(runs["known"]), published.Curve([1000, 2000], [0.1, 0.2]), released),
-                                     (str(runs["own"]), published.Curve([1000], [0.1]), None)])
+    expected = curves.draw_together([(str(runs["known"]), accuracy.Curve([1000, 2000], [0.1, 0.2]), released),
+                                     (str(runs["own"]), accuracy.Curve([1000], [0.1]), None)])
     assert figures.lines(expected.axes[0]) == {
         str(runs["known"]): ([1000, 2000], [10, 20]), str(runs["own"]): ([1000], [10]),
         "published: CCE, noise 0.4": ([1000, 2000, 3000], [100 * accuracy for accuracy in released.accuracies[:3]])}
@@ -257,7 +257,7 @@ def test_plot_draws_runs_with_and_without_a_published_one(write_run, tmp_path, c
 
 
 def test_as_a_command(write_run, tmp_path):
-    run = write_run(points(published.find("res44_cce", 0.4)))
+    run = write_run(points(released_runs.find_released("res44_cce", 0.4)))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "solvers.compare", str(run)]
     done = subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, text=True)

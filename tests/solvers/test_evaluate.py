@@ -17,8 +17,8 @@ from solvers.errors import SolverError
 from solvers.evaluation import classifier
 from solvers.nets import prototext, weights
 from solvers.nets.pycaffe import caffe
-from solvers.reporting import curves, published
-from solvers.reporting.published import Curve
+from solvers.reporting import curves, released_runs
+from solvers.reporting.accuracy import Curve
 from solvers.runs.checkpoints import Checkpoints
 from solvers.runs.training_set import TrainingSet
 
@@ -156,7 +156,7 @@ def test_accuracy_curve(setting, run, folder, monkeypatch, setting_name):
     run(setting(setting_name), "--max-iter", 2)
     run_folder = folder.parents[2] / setting_name / "noise_0.0" / "seed_123"
     curve = evaluate.evaluate(run_folder, None)
-    released = published.find("res44_usw", 0.0, beta=6) if setting_name == "res44_usw" else None
+    released = released_runs.find_released("res44_usw", 0.0, beta=6) if setting_name == "res44_usw" else None
     solver = prototext.read(run_folder / "solver.prototxt", pb.SolverParameter())
     expected = curves.draw(f"{setting_name}, noise 0.0, seed 123", curve, released, solver)
     assert len(figures.lines(expected.axes[0])) == (1 if released is None else 3)
@@ -164,7 +164,7 @@ def test_accuracy_curve(setting, run, folder, monkeypatch, setting_name):
 
 
 def test_the_drawn_lines_are_the_numbers():
-    ours, released = Curve([1000, 2000], [0.25, 0.5]), published.find("res44_cce", 0.4)
+    ours, released = Curve([1000, 2000], [0.25, 0.5]), released_runs.find_released("res44_cce", 0.4)
     solver = pb.SolverParameter(lr_policy="multistep", stepvalue=[15000, 22000, 40000])
     figure = curves.draw("a title", ours, released, solver)
     [axes] = figure.axes

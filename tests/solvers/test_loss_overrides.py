@@ -15,7 +15,7 @@ from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 ROOT = Path(__file__).resolve().parents[2]
-NOTHING = dict.fromkeys(("weighting", "beta", "lambda", "q"))
+NO_OPTIONS = dict.fromkeys(("weighting", "beta", "lambda", "q"))
 
 
 def net(loss: str) -> pb.NetParameter:
@@ -33,7 +33,7 @@ def _no_weighting_from_outside(monkeypatch):
 
 def test_only_what_differs_from_the_file_counts_as_changed():
     usw = net(tiny.USW)
-    assert losses.override(usw, {**NOTHING, "beta": 6.0, "lambda": 1.0}) == {"lambda": 1.0}
+    assert losses.override(usw, {**NO_OPTIONS, "beta": 6.0, "lambda": 1.0}) == {"lambda": 1.0}
     assert (usw.layer[-1].loss_param.scale, usw.layer[-1].loss_param.lamda_p) == (6, 1)
     assert losses.in_use(usw) == {"weighting": None, "beta": 6, "lambda": 1, "q": None}
 
@@ -47,8 +47,8 @@ def test_only_what_differs_from_the_file_counts_as_changed():
 ])
 def test_weighting_decides_what_else_is_taken(fields, options, used):
     layer = weighted(fields)
-    assert losses.override(layer, NOTHING | options) == options
-    assert losses.in_use(layer) == NOTHING | used
+    assert losses.override(layer, NO_OPTIONS | options) == options
+    assert losses.in_use(layer) == NO_OPTIONS | used
 
 
 @pytest.mark.parametrize(("loss", "option"), [
@@ -58,23 +58,23 @@ def test_weighting_decides_what_else_is_taken(fields, options, used):
 def test_an_option_that_no_layer_takes_is_an_error(loss, option):
     [name] = option
     with pytest.raises(SolverError, match=f"--{name} .*: no layer of this net takes it"):
-        losses.override(loss, NOTHING | option)
+        losses.override(loss, NO_OPTIONS | option)
 
 
 def test_weighting_from_the_environment_where_the_file_has_none(monkeypatch):
     monkeypatch.setenv("CAFFE_WEIGHTING", "MSE_DN")
     layer = weighted("")
-    assert losses.override(layer, NOTHING) == {"weighting": "MSE_DN"}
+    assert losses.override(layer, NO_OPTIONS) == {"weighting": "MSE_DN"}
     assert losses.in_use(layer)["weighting"] == "MSE_DN"
-    assert losses.override(weighted("weighting: MAE"), NOTHING) == {}
+    assert losses.override(weighted("weighting: MAE"), NO_OPTIONS) == {}
     monkeypatch.setenv("CAFFE_WEIGHTING", "MSE-DN")
     with pytest.raises(SolverError, match="CAFFE_WEIGHTING: unknown weighting 'MSE-DN'; did you mean \"MSE_DN\""):
-        losses.override(weighted(""), NOTHING)
+        losses.override(weighted(""), NO_OPTIONS)
 
 
 def test_no_weighting_anywhere_names_all_three_places():
     with pytest.raises(SolverError, match=r"layer 'loss' .*loss_param { weighting.*--weighting.*CAFFE_WEIGHTING"):
-        losses.override(weighted(""), NOTHING)
+        losses.override(weighted(""), NO_OPTIONS)
 
 
 def test_to_python_keeps_connections_and_parameters():
@@ -98,7 +98,7 @@ def test_to_python_weighs_the_first_top_as_the_loss():
 def test_python_layers_take_overrides():
     usw = net(tiny.USW)
     losses.to_python(usw)
-    assert losses.override(usw, {**NOTHING, "beta": 8.0}) == {"beta": 8.0}
+    assert losses.override(usw, {**NO_OPTIONS, "beta": 8.0}) == {"beta": 8.0}
     assert json.loads(usw.layer[-1].python_param.param_str) == {"lambda": 0.5, "beta": 8.0}
 
 
@@ -112,11 +112,11 @@ def test_to_python_leaves_out_what_the_compiled_layer_ignores():
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_the_setting_with_a_weighting_is_named_where_a_net_has_none(name):
     with pytest.raises(SolverError) as error:
-        losses.override(text_format.Parse(tiny.CCE, pb.NetParameter()), {**NOTHING, "weighting": name})
+        losses.override(text_format.Parse(tiny.CCE, pb.NetParameter()), {**NO_OPTIONS, "weighting": name})
     named, what = re.search(r"the setting (\S+) (.*)$", str(error.value)).groups()
     named = text_format.Parse((ROOT / named / "train.prototxt").read_text(), pb.NetParameter())
     if what == "takes it":
-        losses.override(named, {**NOTHING, "weighting": name, "formula": "p" if name.startswith("CUSTOM") else None})
+        losses.override(named, {**NO_OPTIONS, "weighting": name, "formula": "p" if name.startswith("CUSTOM") else None})
     assert losses.weighting_of(named.layer[-1]).name == name
 
 
@@ -129,16 +129,16 @@ def test_parameters_that_two_weightings_call_alike(face):
     layer = weighted("weighting: DM scale: 3")
     if face == "python":
         losses.to_python(layer)
-    assert losses.override(layer, NOTHING | SCE) == {"weighting": "SCE", "alpha": 0.1, "beta": 1.0}
+    assert losses.override(layer, NO_OPTIONS | SCE) == {"weighting": "SCE", "alpha": 0.1, "beta": 1.0}
     assert losses.weighting_of(layer.layer[-1]) == Weighting("SCE", alpha=0.1, beta=1)
-    assert losses.in_use(layer) == NOTHING | {"weighting": "SCE", "alpha": 0.1, "beta": 1.0}
+    assert losses.in_use(layer) == NO_OPTIONS | {"weighting": "SCE", "alpha": 0.1, "beta": 1.0}
     if face == "native":
         assert (layer.layer[-1].loss_param.scale, layer.layer[-1].loss_param.beta) == (3, 1)
 
 
 def test_only_what_differs_from_a_rows_default_counts_as_changed():
-    assert losses.override(weighted("weighting: SCE"), NOTHING | {"set": {"alpha": 6.0, "beta": 0.2}}) == {"beta": 0.2}
-    assert losses.override(net(tiny.USW), NOTHING | {"set": {"beta": 8.0}}) == {"beta": 8.0}
+    assert losses.override(weighted("weighting: SCE"), NO_OPTIONS | {"set": {"alpha": 6.0, "beta": 0.2}}) == {"beta": 0.2}
+    assert losses.override(net(tiny.USW), NO_OPTIONS | {"set": {"beta": 8.0}}) == {"beta": 8.0}
 
 
 @pytest.mark.parametrize(("loss", "options", "message"), [
@@ -154,7 +154,7 @@ def test_only_what_differs_from_a_rows_default_counts_as_changed():
 ])
 def test_what_a_weighting_does_not_take(loss, options, message):
     with pytest.raises(SolverError) as error:
-        losses.override(weighted(loss), NOTHING | options)
+        losses.override(weighted(loss), NO_OPTIONS | options)
     assert message in str(error.value)
 
 
@@ -163,11 +163,11 @@ def test_a_formula_takes_the_place_of_another_and_goes_with_its_weighting(face):
     layer = weighted('weighting: CUSTOM formula: "p"')
     if face == "python":
         losses.to_python(layer)
-    assert losses.override(layer, NOTHING | {"weighting": "CUSTOM_DN", "emphasis": "1"}) == {
+    assert losses.override(layer, NO_OPTIONS | {"weighting": "CUSTOM_DN", "emphasis": "1"}) == {
         "weighting": "CUSTOM_DN", "emphasis": "1"}
-    assert losses.in_use(layer) == NOTHING | {"weighting": "CUSTOM_DN", "emphasis": "1"}
-    assert losses.override(layer, NOTHING | {"weighting": "MAE"}) == {"weighting": "MAE"}
-    assert losses.in_use(layer) == NOTHING | {"weighting": "MAE"}
+    assert losses.in_use(layer) == NO_OPTIONS | {"weighting": "CUSTOM_DN", "emphasis": "1"}
+    assert losses.override(layer, NO_OPTIONS | {"weighting": "MAE"}) == {"weighting": "MAE"}
+    assert losses.in_use(layer) == NO_OPTIONS | {"weighting": "MAE"}
 
 
 def test_to_python_of_a_net_without_our_layers():

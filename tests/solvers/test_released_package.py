@@ -75,8 +75,8 @@ def run(package, tmp_path, monkeypatch):
     assert content(package) == before
 
 
-def published(folder: Path) -> tuple:
-    found = find_source(folder, Path("runs")).published
+def released_folders(folder: Path) -> tuple:
+    found = find_source(folder, Path("runs")).released
     return found and (found.exp_folder, found.run_folder)
 
 
@@ -85,14 +85,14 @@ def test_unified_weight_loss(run, tmp_path, monkeypatch):
     assert folder == tmp_path / DM / "noise_0.0" / "seed_123"  # the parent tells lambda, so it is in the path
     config = json.loads((folder / "config.json").read_text())
     assert (config["beta"], config["lambda"]) == (6, 0.5)
-    assert published(folder) == (DM.parts[0], f"train_{DM.name}_0.0")
+    assert released_folders(folder) == (DM.parts[0], f"train_{DM.name}_0.0")
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: dataset(100))
     evaluate.evaluate(folder, None)
     assert (folder / "accuracy.txt").read_text().startswith("iter: 1, accuracy: ")
 
 
 def test_stock_softmax_with_loss(run):
-    assert published(run(CCE)) == (CCE.parts[0], "train_Res44_CCE_0.0")
+    assert released_folders(run(CCE)) == (CCE.parts[0], "train_Res44_CCE_0.0")
 
 
 @pytest.mark.parametrize("weighting", [name for row in ROWS if row.released for name in row.names])
@@ -100,7 +100,7 @@ def test_weighted_softmax_with_loss(run, weighting):
     folder = run(GCE_DN, "--weighting", weighting)
     assert f"_weighting_{weighting}/" in str(folder)
     if weighting != "DM":  # beta and lambda 1 were not released
-        assert published(folder)[1] == f"train_Res44_{weighting.replace('DN', 'sumW')}_0.0"
+        assert released_folders(folder)[1] == f"train_Res44_{weighting.replace('DN', 'sumW')}_0.0"
 
 
 def test_released_checkpoints_are_evaluated_in_place(run, package, tmp_path, monkeypatch):

@@ -8,13 +8,13 @@ import re
 import subprocess
 import sys
 
+import measured_runs
 import numpy as np
 import pytest
-import released_runs
 
 from layers.weighting import Weighting
 from solvers import report
-from solvers.reporting import published, report_data, results, run_folders, tables
+from solvers.reporting import released_runs, report_data, results, run_folders, tables
 from solvers.runs.dynamics import FILE
 from solvers.runs.logs import Step, read_last
 
@@ -27,7 +27,7 @@ def write_run(tmp_path):
         folder.mkdir(parents=True)
         about = {"setting": "res44_cce", "noise": 0.4, "noise_type": "symmetric", "seed": 123} | config
         (folder / "config.json").write_text(json.dumps(about))
-        released_runs.write_accuracy(folder, *zip(*points, strict=True))
+        measured_runs.write_accuracy(folder, *zip(*points, strict=True))
         return folder
     return write
 
@@ -42,23 +42,23 @@ def data_in(page):
 
 
 def test_tables_have_a_row_a_family_unless_two_betas_meet(tmp_path):
-    folders = released_runs.write(tmp_path, seeds=1)
+    folders = measured_runs.write(tmp_path, seeds=1)
     shown = [results.read(folder) for folder in folders]
     noises, rows = tables.tabulate(shown)
     assert noises == ["0.0", "0.2", "0.4", "0.6"]
     assert len(rows) == 12 and all(len(cell) == 1 for row in rows for cell in row.cells.values())
-    other = published.find("res44_usw", 0.0, beta=6)
+    other = released_runs.find_released("res44_usw", 0.0, beta=6)
     folder = tmp_path / "more"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(released_runs.config_of(other) | {"beta": 3}))
-    released_runs.write_accuracy(folder, [1000], [0.1])
+    (folder / "config.json").write_text(json.dumps(measured_runs.config_of(other) | {"beta": 3}))
+    measured_runs.write_accuracy(folder, [1000], [0.1])
     _, rows = tables.tabulate([*shown, results.read(folder)])
     split = [row.name for row in rows if "lambda 0.5" in row.name]
     assert split == ["DM, lambda 0.5, beta 3", "DM, lambda 0.5, beta 6", "DM, lambda 0.5, beta 8"]
 
 
 def test_csv_and_latex_say_what_the_table_says(tmp_path):
-    noises, rows = tables.tabulate([results.read(folder) for folder in released_runs.write(tmp_path, seeds=2)])
+    noises, rows = tables.tabulate([results.read(folder) for folder in measured_runs.write(tmp_path, seeds=2)])
     lines = list(csv.DictReader(io.StringIO(tables.as_csv(noises, rows))))
     assert len(lines) == 3 * 48
     by_name = {row.name: row for row in rows}
@@ -117,7 +117,7 @@ def test_a_run_is_found_once_and_what_lies_in_it_is_its_own(tmp_path, write_run)
     (run / "inner").mkdir()
     (run / "inner" / "config.json").write_text("{}")
     (tmp_path / "link").symlink_to(tmp_path / "runs")
-    assert list(run_folders.find([tmp_path / "runs", run, tmp_path / "link"])) == [run]
+    assert list(run_folders.folders_below([tmp_path / "runs", run, tmp_path / "link"])) == [run]
 
 
 def test_damaged_parts_leave_the_rest(tmp_path, write_run, capsys):
@@ -151,7 +151,7 @@ def test_without_the_extra_packages(tmp_path, write_run, capsys, monkeypatch):
 
 def test_particulars(write_run):
     run = write_run(noise_type="pair_flip", versions={"caffe": "1.0.0"}, machine="two cores")
-    released_runs.write_dynamics(run, 0.25)
+    measured_runs.write_dynamics(run, 0.25)
     (run / "log.csv").write_text("iteration,loss,lr,seconds\n1,5,0.1,0.5\n2000,1.2,0.001,7322.4\n2001,1.")
     result = results.read(run)
     found = dict(report_data.particulars(result, report_data.read_dynamics(result)))
@@ -165,7 +165,7 @@ def test_particulars(write_run):
 
 def test_dynamics_are_means_of_parts(write_run):
     run = write_run()
-    released_runs.write_dynamics(run, 0.4)
+    measured_runs.write_dynamics(run, 0.4)
     found = report_data.read_dynamics(results.read(run))
     values = np.genfromtxt(run / FILE, delimiter=",", names=True)
     assert len(found["iterations"]) == report_data.DYNAMICS_POINTS
@@ -174,9 +174,9 @@ def test_dynamics_are_means_of_parts(write_run):
     assert found["noisy"] == pytest.approx(102 / 256, abs=1e-4)
 
 
-@pytest.mark.parametrize("released", published.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
+@pytest.mark.parametrize("released", released_runs.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
 def test_every_released_loss_has_its_emphasis_and_drops(tmp_path, write_run, released):
-    result = results.read(write_run(**released_runs.config_of(released)))
+    result = results.read(write_run(**measured_runs.config_of(released)))
     found = report_data.weighting_of(result)
     if released.beta is None:
         assert found == Weighting(released.setting.removeprefix("res44_").upper())

@@ -9,14 +9,14 @@ import os
 import re
 import shutil
 
+import measured_runs
 import numpy as np
 import pytest
-import released_runs
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from solvers import compare, report
-from solvers.reporting import published, results
+from solvers.reporting import released_runs, results
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: apt-get install chromium")
@@ -76,7 +76,7 @@ def opened(browser):
 def released(tmp_path_factory):
     """The 48 runs once: their folders, and the report."""
     top = tmp_path_factory.mktemp("released")
-    folders = released_runs.write(top / "runs", seeds=1)
+    folders = measured_runs.write(top / "runs", seeds=1)
     assert report.main([str(top / "runs"), "-o", str(top / "report.html"), "--unconfined"]) == 0
     return folders, top / "report.html"
 
@@ -85,7 +85,7 @@ def released(tmp_path_factory):
 def seeds(tmp_path_factory):
     """Five seeds of each: their folders, and the report."""
     top = tmp_path_factory.mktemp("seeds")
-    folders = released_runs.write(top / "runs", seeds=5)
+    folders = measured_runs.write(top / "runs", seeds=5)
     assert report.main([str(top / "runs"), "-o", str(top / "report.html"), "--unconfined"]) == 0
     return folders, top / "report.html"
 
@@ -214,7 +214,7 @@ def test_the_values_of_the_charts_are_tables(opened, released):
     table.wait_for()
     heads = table.locator("thead th").all_text_contents()
     mine, theirs = heads.index("CCE, noise 0.4, seed 123"), heads.index("published: CCE, noise 0.4")
-    cce = published.find("res44_cce", 0.4)
+    cce = released_runs.find_released("res44_cce", 0.4)
     [folder] = [folder for folder in folders if results.read(folder).released is cce]
     rows = [row.locator("th, td").all_text_contents() for row in table.locator("tbody tr").all()]
     assert [float(row[theirs]) for row in rows] == [round(100 * value, 2) for value in cce.accuracies]
@@ -265,7 +265,7 @@ def test_no_script_of_a_run_runs_and_none_could_reach_the_network(opened, tmp_pa
     folder.mkdir(parents=True)
     attack = "</script><script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
     (folder / "config.json").write_text(json.dumps({"setting": attack, "noise": 0.4, "noise_type": attack, attack: attack}))
-    released_runs.write_accuracy(folder, [1000, 2000], [0.1, 0.2])
+    measured_runs.write_accuracy(folder, [1000, 2000], [0.1, 0.2])
     assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "x.html"), "--title", attack]) == 0
     one = opened(tmp_path / "x.html")
     assert one.page.title() == attack

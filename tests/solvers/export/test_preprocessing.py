@@ -58,7 +58,7 @@ def test_what_is_near_white_is_exactly_what_data_toolkit_says():
 
 @pytest.mark.slow
 def test_all_test_images(shared):
-    _, test = archives.read(archives.find(shared / "data" / "cifar-100-binary.tar.xz"))
+    _, test = archives.read(archives.find_archive(shared / "data" / "cifar-100-binary.tar.xz"))
     near(test.images)
 
 

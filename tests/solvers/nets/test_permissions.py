@@ -13,7 +13,7 @@ from google.protobuf import text_format
 
 from layers.table import OWN
 from solvers.errors import SolverError
-from solvers.nets.data_layers import READ
+from solvers.nets.data_layers import PATH_FIELDS
 from solvers.nets.permissions import Permissions
 from solvers.nets.pycaffe import caffe
 
@@ -64,7 +64,7 @@ def test_every_path_that_a_layer_can_have_is_known():
                 yield field.name
     innocent = {"name", "type", "bottom", "top", "stage", "not_stage", "debug_info", "module", "layer", "param_str",
                 "crop_mode", *OWN, "file_name"}  # OWN: formulas; the last is HDF5Output's
-    assert set(strings(pb.LayerParameter.DESCRIPTOR, set())) - innocent - set(READ) == set()
+    assert set(strings(pb.LayerParameter.DESCRIPTOR, set())) - innocent - set(PATH_FIELDS) == set()
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import json
 import statistics
 
+import measured_runs
 import numpy as np
 import pytest
-import released_runs
 
-from solvers.reporting import published, results
+from solvers.reporting import released_runs, results
 from solvers.reporting.results import Result
 
 
@@ -29,9 +29,9 @@ def test_losses_are_named_as_in_the_paper(config, name):
     assert result(**config).loss == name
 
 
-@pytest.mark.parametrize("released", published.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
+@pytest.mark.parametrize("released", released_runs.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
 def test_a_released_loss_has_its_published_name(released):
-    assert result(**released_runs.config_of(released)).loss == released.name
+    assert result(**measured_runs.config_of(released)).loss == released.name
 
 
 @pytest.mark.parametrize(("config", "name"), [
@@ -44,13 +44,13 @@ def test_noise_is_named(config, name):
 
 def test_a_summary_is_over_what_each_run_has(tmp_path):
     """One finished run and one that is not: both against the published run at their own checkpoints."""
-    released = published.find("res44_cce", 0.4)
+    released = released_runs.find_released("res44_cce", 0.4)
     found = []
     for seed, last in (1, 30), (2, 12):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(released_runs.config_of(released, seed)))
-        released_runs.write_accuracy(folder, released.iterations[:last], np.array(released.accuracies[:last]) + 0.01 * seed)
+        (folder / "config.json").write_text(json.dumps(measured_runs.config_of(released, seed)))
+        measured_runs.write_accuracy(folder, released.iterations[:last], np.array(released.accuracies[:last]) + 0.01 * seed)
         found.append(results.read(folder))
     assert [one.is_complete for one in found] == [True, False]
     summary = results.summarise(found, "final")

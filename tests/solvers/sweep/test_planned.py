@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solvers.errors import SolverError
-from solvers.reporting.published import load_runs
+from solvers.reporting.released_runs import load_runs
 from solvers.sweep import __main__ as command
 from solvers.sweep import clusters, planned, runs_file, sbatch
 from solvers.sweep.probe import Cost

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from solvers.errors import SolverError
 from solvers.nets import losses
-from solvers.reporting.published import load_runs
+from solvers.reporting.released_runs import load_runs
 from solvers.sweep import planned, runs_file
 from solvers.training import options
 

@@ -10,7 +10,7 @@ from solvers import evaluate
 from solvers.errors import SolverError
 from solvers.nets import setting as settings
 from solvers.nets.setting import SETTINGS, read_net
-from solvers.reporting import published
+from solvers.reporting import released_runs
 from solvers.runs.checkpoints import Checkpoints
 from solvers.runs.logs import read_log
 from solvers.training import options, overrides
@@ -46,7 +46,7 @@ def test_each_is_in_the_name_and_none_is_held_against_a_released_run():
     assert found.name == "res44_usw_depth_20_batch_128_lr_0.05"
     assert (found.solver.base_lr, list(found.net.input_dim)) == (pytest.approx(0.05), [128, 3, 32, 32, 128, 1, 1, 1])
     about = {"noise": 0.4, "beta": 6.0, "lambda": 0.5}
-    assert published.match({"setting": "res44_usw", **about}) and not published.match({"setting": found.name, **about})
+    assert released_runs.match({"setting": "res44_usw", **about}) and not released_runs.match({"setting": found.name, **about})
 
 
 @pytest.mark.parametrize("inputs", [tiny.INPUT, INPUT_LAYERS], ids=["fields", "layers"])

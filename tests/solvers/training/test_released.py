@@ -8,7 +8,7 @@ import pytest
 from solvers import train
 from solvers.errors import SolverError
 from solvers.nets import setting
-from solvers.reporting.published import load_runs
+from solvers.reporting.released_runs import load_runs
 from solvers.runs.training_set import TrainingSet
 from solvers.training import options, released
 
@@ -17,11 +17,11 @@ from solvers.training import options, released
 def test_each_run_by_all_its_names(run):
     parents = run.exp_folder, run.exp_folder.rpartition("V03_")[2]
     for parent in parents:
-        assert released.find(f"{parent}/{run.run_folder}") is run
-        assert released.find(f"{parent}/{run.run_folder}/") is run
-        assert released.find(f"{parent}/{released.short_name(run)}", str(run.noise)) is run
-    assert released.find(released.command_name(run), f"{run.noise:g}") is run
-    assert released.find(run.name, str(run.noise)) is run
+        assert released.run_of(f"{parent}/{run.run_folder}") is run
+        assert released.run_of(f"{parent}/{run.run_folder}/") is run
+        assert released.run_of(f"{parent}/{released.short_name(run)}", str(run.noise)) is run
+    assert released.run_of(released.command_name(run), f"{run.noise:g}") is run
+    assert released.run_of(run.name, str(run.noise)) is run
     args = argparse.Namespace(released=[released.command_name(run), str(run.noise)])
     released.choose(args)
     chosen = setting.load(args.setting)
@@ -34,7 +34,7 @@ def test_the_table_has_them_all(capsys):
     assert len(lines) == 50
     assert len({line[:34] for line in lines[1:-1]}) == 48
     for line in lines[1:-1]:
-        run = released.find(*line.split()[:2])
+        run = released.run_of(*line.split()[:2])
         best, final, last_five, table1 = line.split()[-4:]
         assert (best, final) == (f"{100 * max(run.accuracies):.2f}", f"{100 * run.accuracies[-1]:.2f}")
         assert float(last_five) == pytest.approx(20 * sum(run.accuracies[-5:]), abs=0.006)
@@ -54,7 +54,7 @@ def test_the_table_has_them_all(capsys):
 ])
 def test_what_is_no_released_run(words, message):
     with pytest.raises(SolverError, match=re.escape(message)):
-        released.find(*words)
+        released.run_of(*words)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

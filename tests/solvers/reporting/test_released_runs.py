@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.reporting import published
+from solvers.reporting import accuracy, released_runs
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared"))
@@ -31,7 +31,7 @@ def percent(fraction: float, digits: str = "0.1") -> str:
 
 
 def test_48_runs_of_30_checkpoints():
-    runs = published.load_runs()
+    runs = released_runs.load_runs()
     assert len({(run.exp_folder, run.run_folder) for run in runs}) == len(runs) == 48
     assert len({(run.name, run.noise) for run in runs}) == 48
     for run in runs:
@@ -42,13 +42,13 @@ def test_48_runs_of_30_checkpoints():
 @pytest.mark.parametrize("noise", NOISES)
 def test_every_experiment_was_released(noise):
     for loss in OTHERS:
-        run = published.find(f"res44_{loss}", noise)
+        run = released_runs.find_released(f"res44_{loss}", noise)
         assert run.run_folder == f"train_Res44_{loss.upper().replace('DN', 'sumW')}_{noise}"
         assert (run.setting, run.noise, run.beta, run.lam) == (f"res44_{loss}", noise, None, None)
-    assert published.find("res44_uniform", noise).run_folder == f"train_Res44_USW_Beta00_lambda1_{noise}"
+    assert released_runs.find_released("res44_uniform", noise).run_folder == f"train_Res44_USW_Beta00_lambda1_{noise}"
     for lam, betas in BETAS.items():
         beta = betas[NOISES.index(noise)]
-        run = published.find("res44_usw", noise, beta=beta, lam=lam)
+        run = released_runs.find_released("res44_usw", noise, beta=beta, lam=lam)
         assert run.run_folder == f"train_Res44_USW_Beta{beta:02}_lambda1_{noise}"
         assert run.exp_folder.endswith({0.0: "V03_ExpCCE_lambda0", 0.5: "V03_lambda0_5", 1.0: "V03_lambda1"}[lam])
         assert (run.noise, run.beta, run.lam) == (noise, beta, lam)
@@ -56,9 +56,9 @@ def test_every_experiment_was_released(noise):
 
 
 def test_every_run_is_found_by_its_own_fields():
-    for run in published.load_runs():
-        assert published.find(run.setting, run.noise, run.beta, run.lam) is run
-        assert published.match({"setting": run.setting, "noise": run.noise, "beta": run.beta, "lambda": run.lam}) is run
+    for run in released_runs.load_runs():
+        assert released_runs.find_released(run.setting, run.noise, run.beta, run.lam) is run
+        assert released_runs.match({"setting": run.setting, "noise": run.noise, "beta": run.beta, "lambda": run.lam}) is run
 
 
 def test_defaults_are_those_of_the_prototxts():
@@ -66,56 +66,56 @@ def test_defaults_are_those_of_the_prototxts():
     for path in (ROOT / "prototxt").glob("res44_*/train.prototxt"):
         if match := re.search(r"lamda_p: (\S+) scale: (\S+) }", path.read_text()):
             found[path.parent.name] = float(match[2]), float(match[1])
-    assert found == published.DM_DEFAULTS
+    assert found == released_runs.DM_DEFAULTS
 
 
 def test_find_is_exact():
-    assert published.find("res44_usw", 0.0).name == "DM, lambda 0.5, beta 6"
-    assert published.find("res44_imae", 0.2, beta=8).name == "DM, lambda 1, beta 8"
-    assert published.find("res44_cce_dn", 0.2).name == "CCE-DN"
-    assert published.find("res44_usw", 0.4) is None  # beta 8 was released
-    assert published.find("res44_cce", 0.3) is None
-    assert published.find("my_net", 0.4) is None
+    assert released_runs.find_released("res44_usw", 0.0).name == "DM, lambda 0.5, beta 6"
+    assert released_runs.find_released("res44_imae", 0.2, beta=8).name == "DM, lambda 1, beta 8"
+    assert released_runs.find_released("res44_cce_dn", 0.2).name == "CCE-DN"
+    assert released_runs.find_released("res44_usw", 0.4) is None  # beta 8 was released
+    assert released_runs.find_released("res44_cce", 0.3) is None
+    assert released_runs.find_released("my_net", 0.4) is None
 
 
-@given(st.sampled_from(sorted(published.DM_DEFAULTS)), st.sampled_from(NOISES), st.floats(0, 3))
+@given(st.sampled_from(sorted(released_runs.DM_DEFAULTS)), st.sampled_from(NOISES), st.floats(0, 3))
 def test_beta_0_is_the_same_for_every_lambda(setting, noise, lam):
-    assert published.find(setting, noise, beta=0, lam=lam) is published.find("res44_uniform", noise)
+    assert released_runs.find_released(setting, noise, beta=0, lam=lam) is released_runs.find_released("res44_uniform", noise)
 
 
 @given(
-    st.sampled_from(sorted(published.DM_DEFAULTS)),
+    st.sampled_from(sorted(released_runs.DM_DEFAULTS)),
     st.sampled_from(NOISES),
     st.floats(0.1, 20),
     st.sampled_from([*BETAS]),
 )
 def test_match_takes_the_released_beta(setting, noise, beta, lam):
-    run = published.match({"setting": setting, "noise": noise, "beta": beta, "lambda": lam})
+    run = released_runs.match({"setting": setting, "noise": noise, "beta": beta, "lambda": lam})
     assert (run.noise, run.lam, run.beta) == (noise, lam, BETAS[lam][NOISES.index(noise)])
 
 
 def test_match_reads_the_run_s_own_choices():
     base = {"setting": "res44_gce", "noise": 0.4, "noise_type": "symmetric", "q": 0.7, "weighting": None}
-    assert published.match(base).name == "GCE"
-    assert published.match(base | {"weighting": "MAE_DN"}).name == "MAE-DN"
+    assert released_runs.match(base).name == "GCE"
+    assert released_runs.match(base | {"weighting": "MAE_DN"}).name == "MAE-DN"
     dm = base | {"weighting": "DM", "q": None, "lambda": 0.5, "beta": 8}
-    assert published.match(dm).name == "DM, lambda 0.5, beta 8"
-    assert published.match(base | {"q": 0.5}) is None
-    assert published.match(base | {"noise_type": "asymmetric"}) is None
-    assert published.match(base | {"noise_type": "asymmetric", "noise": 0.0}).name == "GCE"
-    assert published.match(base | {"noise": None}) is None
-    assert published.match(base | {"setting": "my_net", "weighting": "MAE"}) is None
-    assert published.match({"setting": "res44_usw", "noise": 0.4, "lambda": 0.7}) is None
+    assert released_runs.match(dm).name == "DM, lambda 0.5, beta 8"
+    assert released_runs.match(base | {"q": 0.5}) is None
+    assert released_runs.match(base | {"noise_type": "asymmetric"}) is None
+    assert released_runs.match(base | {"noise_type": "asymmetric", "noise": 0.0}).name == "GCE"
+    assert released_runs.match(base | {"noise": None}) is None
+    assert released_runs.match(base | {"setting": "my_net", "weighting": "MAE"}) is None
+    assert released_runs.match({"setting": "res44_usw", "noise": 0.4, "lambda": 0.7}) is None
 
 
-@pytest.mark.parametrize("run", published.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
+@pytest.mark.parametrize("run", released_runs.load_runs(), ids=lambda run: f"{run.name} {run.noise}")
 def test_table_1_is_the_best_of_the_30(run):
     deviation = DEVIATIONS.get((run.setting, run.noise))
     assert (percent(run.best), percent(run.table1)) == (deviation or (percent(run.best),) * 2)
 
 
 def test_best_and_final_are_those_the_results_list():
-    runs = {f"{run.exp_folder}/{run.run_folder}": run for run in published.load_runs()}
+    runs = {f"{run.exp_folder}/{run.run_folder}": run for run in released_runs.load_runs()}
     with open(ROOT / "published" / "results.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["table"] in runs]
     assert len(rows) == 2 * 48
@@ -125,7 +125,7 @@ def test_best_and_final_are_those_the_results_list():
 
 @given(st.dictionaries(st.integers(0, 99), st.floats(0, 1), min_size=1), st.sets(st.integers(0, 99)))
 def test_part_of_a_curve(points, wanted):
-    curve = published.Curve(*map(list, zip(*sorted(points.items()), strict=True)))
+    curve = accuracy.Curve(*map(list, zip(*sorted(points.items()), strict=True)))
     part = curve.at(wanted)
     assert part.iterations == sorted(points.keys() & wanted)
     assert part.accuracies == [points[iteration] for iteration in part.iterations]

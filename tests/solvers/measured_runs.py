@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from solvers.reporting import published
+from solvers.reporting import released_runs
 from solvers.runs.dynamics import FILE, Dynamics
 
 DM = ("res44_usw", "res44_imae", "res44_uniform")
 
 
-def config_of(released: published.PublishedRun, seed: int = 123) -> dict:
+def config_of(released: released_runs.ReleasedRun, seed: int = 123) -> dict:
     """As solvers.train writes it."""
     weighting = None if released.setting in (*DM, "res44_cce") else released.setting.removeprefix("res44_").upper()
     return {"setting": released.setting, "noise": released.noise, "noise_type": "symmetric", "train_data": None, "seed": seed,
             "weighting": weighting, "beta": released.beta, "lambda": released.lam,
-            "q": published.GCE_Q if "gce" in released.setting else None, "layers": "native", "gpus": 1, "max_iter": 30000,
+            "q": released_runs.GCE_Q if "gce" in released.setting else None, "layers": "native", "gpus": 1, "max_iter": 30000,
             "data_sha256": "ab" * 32, "versions": {"caffe": "1.0.0"}}
 
 
@@ -29,7 +29,7 @@ def write(runs: Path, seeds: int, last: int = 30) -> list[Path]:
     """Write the runs, each with its first `last` checkpoints; returns their folders."""
     random = np.random.default_rng(0)
     folders = []
-    for number, released in enumerate(published.load_runs()):
+    for number, released in enumerate(released_runs.load_runs()):
         for seed in range(123, 123 + seeds):
             folder = runs / f"{released.setting}_{number}" / f"noise_{released.noise}" / f"seed_{seed}"
             folder.mkdir(parents=True)

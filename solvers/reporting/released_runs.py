@@ -1,12 +1,12 @@
-"""The 48 released runs and the paper's Table 1 (arXiv 1905.11233), from published/."""
+"""The 48 released runs, with what Table 1 of the paper (arXiv 1905.11233) says of each: the data of published/."""
 
 import csv
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from statistics import fmean
+
+from solvers.reporting.accuracy import Curve
 
 FOLDER = Path(__file__).resolve().parents[2] / "published"
 DM_DEFAULTS = {"res44_usw": (6.0, 0.5), "res44_imae": (6.0, 1.0), "res44_uniform": (0.0, 1.0)}  # setting: beta, lambda
@@ -22,42 +22,7 @@ RUN_FOLDER = re.compile(r"train_(?P<setting>Res44_(?:USW_Beta(?P<beta>\d+)_lambd
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Test accuracy of a run's checkpoints.
-
-    Attributes
-    ----------
-    iterations : list of int
-        Solver steps done at each checkpoint, ascending.
-    accuracies : list of float
-        Fraction of the test images classified correctly, 0 to 1.
-    """
-
-    iterations: list[int]
-    accuracies: list[float]
-
-    @property
-    def best(self) -> float:
-        return max(self.accuracies)
-
-    @property
-    def final(self) -> float:
-        return self.accuracies[-1]
-
-    @property
-    def mean_last_five(self) -> float:
-        """Of fewer where there are fewer."""
-        return fmean(self.accuracies[-5:])
-
-    def at(self, iterations: Iterable[int]) -> "Curve":
-        """The part of the curve at those of `iterations` that it has."""
-        wanted = set(iterations)
-        kept = [point for point in zip(self.iterations, self.accuracies, strict=True) if point[0] in wanted]
-        return Curve([iteration for iteration, _ in kept], [accuracy for _, accuracy in kept])
-
-
-@dataclass(frozen=True)
-class PublishedRun(Curve):
+class ReleasedRun(Curve):
     """A released run: ResNet-44 on CIFAR-100, symmetric label noise, 30,000 steps, a checkpoint every 1,000.
 
     Attributes
@@ -97,7 +62,7 @@ def name_of(setting: str) -> str:
 
 
 @cache
-def load_runs() -> tuple[PublishedRun, ...]:
+def load_runs() -> tuple[ReleasedRun, ...]:
     """All 48, in the order of accuracy_curves.csv."""
     points: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for row in _rows("accuracy_curves.csv"):
@@ -108,11 +73,11 @@ def load_runs() -> tuple[PublishedRun, ...]:
     for folders, curve in points.items():
         iterations, accuracies = map(list, zip(*curve, strict=True))
         experiment = _read_folders(*folders)
-        runs.append(PublishedRun(iterations, accuracies, *folders, *experiment, table1[_key(*experiment)]))
+        runs.append(ReleasedRun(iterations, accuracies, *folders, *experiment, table1[_key(*experiment)]))
     return tuple(runs)
 
 
-def find(setting: str, noise: float, beta: float | None = None, lam: float | None = None) -> PublishedRun | None:
+def find_released(setting: str, noise: float, beta: float | None = None, lam: float | None = None) -> ReleasedRun | None:
     """The released run of just this experiment, or None.
 
     `beta` and `lam` default to the setting's own and mean nothing to the losses other than DM. For DM, they decide and
@@ -132,7 +97,7 @@ def is_released(setting: str) -> bool:
     return setting.partition("/")[0] in LAMBDAS or setting in {run.setting for run in load_runs()}
 
 
-def match(config: dict) -> PublishedRun | None:
+def match(config: dict) -> ReleasedRun | None:
     """The released run to hold against a run of ours, or None.
 
     DM was released with one beta for each lambda and noise: that run it is, even where its beta is not the run's own.
@@ -153,7 +118,7 @@ def match(config: dict) -> PublishedRun | None:
         setting = "res44_usw" if weighting == "DM" else f"res44_{weighting.lower()}"
     elif "/" in setting:  # of the released package itself
         setting = "res44_cce" if beta is None else "res44_usw"
-    exact = find(setting, noise, beta, lam)
+    exact = find_released(setting, noise, beta, lam)
     if exact or setting not in DM_DEFAULTS:
         return exact
     lam = DM_DEFAULTS[setting][1] if lam is None else lam

@@ -1,0 +1,77 @@
+"""Test accuracies of a run's checkpoints: a curve, and accuracy.txt, where solvers.evaluate keeps it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from base import files
+from base.commands import command
+from solvers.errors import SolverError
+
+LINE = re.compile(r"iter: (\d{1,12}), accuracy: (0\.\d{4}|1\.0{4})(, .*)?")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Test accuracy of a run's checkpoints.
+
+    Attributes
+    ----------
+    iterations : list of int
+        Solver steps done at each checkpoint, ascending.
+    accuracies : list of float
+        Fraction of the test images classified correctly, 0 to 1.
+    """
+
+    iterations: list[int]
+    accuracies: list[float]
+
+    @property
+    def best(self) -> float:
+        return max(self.accuracies)
+
+    @property
+    def final(self) -> float:
+        return self.accuracies[-1]
+
+    @property
+    def mean_last_five(self) -> float:
+        """Of fewer where there are fewer."""
+        return fmean(self.accuracies[-5:])
+
+    def at(self, iterations: Iterable[int]) -> "Curve":
+        """The part of the curve at those of `iterations` that it has."""
+        wanted = set(iterations)
+        kept = [point for point in zip(self.iterations, self.accuracies, strict=True) if point[0] in wanted]
+        return Curve([iteration for iteration, _ in kept], [accuracy for _, accuracy in kept])
+
+
+def read_accuracy(path: Path, run: Path | None = None) -> Curve:
+    """The curve that solvers.evaluate wrote of `run`, by default in its folder.
+
+    Raises
+    ------
+    SolverError
+        If there is none, or at the first line that is not `iter: %d, accuracy: %.4f` or goes back in iterations. More
+        results may follow the accuracy.
+    """
+    try:
+        lines = files.read(path).decode(errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
+    if not lines:
+        state = "empty" if path.is_file() else "no"
+        raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [run or path.parent])} first")
+    curve = Curve([], [])
+    for number, line in enumerate(lines, start=1):
+        found = LINE.fullmatch(line)
+        if not found:
+            raise SolverError(f"{path}:{number}: expected e.g. 'iter: 1000, accuracy: 0.1234', found {line!r}")
+        iteration = int(found[1])
+        if curve.iterations and iteration <= curve.iterations[-1]:
+            raise SolverError(f"{path}:{number}: iter {iteration} does not come after iter {curve.iterations[-1]}")
+        curve.iterations.append(iteration)
+        curve.accuracies.append(float(found[2]))
+    return curve
