@@ -13,7 +13,7 @@ from base.errors import DataError
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves
-from solvers.runs.dynamics import FILE, Dynamics, means
+from solvers.runs.dynamics import DYNAMICS_FILE, Dynamics, means
 from solvers.runs.logs import read_log
 
 LEGEND_LINE = 0.2  # inches
@@ -62,10 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.output)])
-        rows = {str(run): read_log(run / FILE, Dynamics) for run in args.runs}
+        rows = {str(run): read_log(run / DYNAMICS_FILE, Dynamics) for run in args.runs}
         if empty := [run for run, values in rows.items() if not values]:
-            raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes one every ten steps, or every "
-                              "--dynamics-interval, where the true labels are known")
+            raise SolverError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "
+                              "every --dynamics-interval, where the true labels are known")
         curves.save(args.output, draw(rows))
     except (SolverError, DataError, OSError, ValueError, KeyError) as error:
         return failed(error)

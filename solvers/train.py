@@ -129,7 +129,8 @@ def observer_of(train_net: BuiltNet, data: Dataset, interval: int, folder: RunFo
     """What measures the learning dynamics; None where nothing can, or where dynamics.csv lacks steps before `start`."""
     observer = dynamics.observer(train_net, data, interval)
     if observer and data.matched and not dynamics.is_whole(folder.path, start, observer.interval):
-        print(f"note: {folder.path / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
+        file = folder.path / dynamics.DYNAMICS_FILE
+        print(f"note: {file} lacks steps whose true labels were unknown: it stays as it is", flush=True)
         return None
     return observer
 

@@ -62,7 +62,7 @@ def seed_layers(seed: int, iteration: int, rank: int = 0) -> None:
 def last_words(text: str) -> Iterator[None]:
     """Within, where Caffe ends the process, `text` follows its reason in place of a stack trace; the exit code is then 2.
 
-    After a crash it is said, too, and the signal goes its way. Must not be nested.
+    After a crash, such as SIGSEGV, `text` is printed too, and the process then ends by that signal. Must not be nested.
     """
     caffe._caffe.set_last_words(text)
     try:

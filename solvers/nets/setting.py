@@ -134,7 +134,11 @@ def find_file(name: str, folder: Path, named_in: Path) -> str:
 
 
 def read_net(file: Path) -> pb.NetParameter:
-    """Read a net. What another Caffe's layer types bring with them is reported as these types, not as their fields."""
+    """Read a net.
+
+    A net for another Caffe may have layer types that ours does not know, with fields that ours does not know. The error
+    then names the layer type, although the parser stumbles over the field first.
+    """
     try:
         return upgraded(prototext.read(file, pb.NetParameter()), file)
     except SolverError:

@@ -16,8 +16,7 @@ from solvers.nets.setting import SETTINGS
 from solvers.reporting import curves, released_runs
 from solvers.reporting.results import Result
 from solvers.reporting.tables import Row
-from solvers.runs.dynamics import FILE as DYNAMICS
-from solvers.runs.dynamics import Dynamics, means
+from solvers.runs.dynamics import DYNAMICS_FILE, Dynamics, means
 from solvers.runs.logs import Step, read_last, read_log
 
 pb = caffe.proto.caffe_pb2
@@ -87,7 +86,7 @@ def drops_of(result: Result) -> list[int]:
 def read_dynamics(result: Result) -> dict[str, object] | None:
     """A run's learning dynamics as means over parts of it, and the share of noisy labels; None if there are none."""
     try:
-        values = np.array(read_log(result.run / DYNAMICS, Dynamics), float)
+        values = np.array(read_log(result.run / DYNAMICS_FILE, Dynamics), float)
     except (SolverError, OverflowError):
         return None
     examples = values[:, 1:3].sum() if len(values) else 0

@@ -15,7 +15,7 @@ from solvers.runs.logs import read_log
 
 pb = caffe.proto.caffe_pb2
 
-FILE = "dynamics.csv"
+DYNAMICS_FILE = "dynamics.csv"
 
 
 class Dynamics(NamedTuple):
@@ -121,7 +121,7 @@ def observer(train_net: BuiltNet, data: Dataset, interval: int) -> Observer | No
 
 def is_whole(folder: Path, start: int, interval: int) -> bool:
     """Whether a run's dynamics.csv has all rows up to step `start`; not so if the true labels were unknown for a while."""
-    rows = [row.iteration for row in read_log(folder / FILE, Dynamics)]
+    rows = [row.iteration for row in read_log(folder / DYNAMICS_FILE, Dynamics)]
     return rows[: start // interval] == list(range(interval, start + 1, interval))
 
 

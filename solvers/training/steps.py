@@ -41,7 +41,7 @@ class Record:
                 return opened.enter_context(closing(CsvLog(*what, **options)))
 
             self.log = open_log(folder / "log.csv", start)
-            self.observed = observer and open_log(folder / dynamics.FILE, start, dynamics.Dynamics, observer.interval)
+            self.observed = observer and open_log(folder / dynamics.DYNAMICS_FILE, start, dynamics.Dynamics, observer.interval)
             self.tested = tester and open_log(folder / testing.FILE, start, tester.kind, interval=None)
             self.board = opened.enter_context(closing(TensorBoard(folder / "tensorboard", start)))
             self.progress = opened.enter_context(closing(Progress(start, self.stop, images)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from solvers.reporting import released_runs
-from solvers.runs.dynamics import FILE, Dynamics
+from solvers.runs.dynamics import DYNAMICS_FILE, Dynamics
 
 DM = ("res44_usw", "res44_imae", "res44_uniform")
 
@@ -48,7 +48,7 @@ def write_dynamics(folder: Path, noise: float, rows: int = 300) -> None:
     clean_p = 0.8 * (1 - np.exp(-at / 8000))
     noisy_p = np.where(noisy, 0.2 * (1 - np.exp(-at / 20000)), np.nan)
     share = noise * np.exp(-at / 30000)
-    with (folder / FILE).open("w") as file:
+    with (folder / DYNAMICS_FILE).open("w") as file:
         file.write(",".join(Dynamics._fields) + "\n")
         columns = np.array([at, 256 - noisy, noisy, clean_p, noisy_p, 1 - share, share])
         np.savetxt(file, columns.T, "%d,%d,%d" + 4 * ",%.6g")

@@ -8,13 +8,13 @@ import pytest
 
 from solvers import plot_dynamics
 from solvers.runs import dynamics
-from solvers.runs.dynamics import FILE, Dynamics
+from solvers.runs.dynamics import DYNAMICS_FILE, Dynamics
 from solvers.runs.logs import CsvLog, read_log
 
 
 def write(folder, noisy, steps=2100):
     folder.mkdir()
-    log = CsvLog(folder / FILE, 0, Dynamics, 10)
+    log = CsvLog(folder / DYNAMICS_FILE, 0, Dynamics, 10)
     for iteration in range(10, steps, 10):
         log.write(Dynamics(iteration, 256 - noisy, noisy, 0.3, 0.1 if noisy else float("nan"), 0.4, 0.6))
     log.close()
@@ -32,7 +32,7 @@ def test_it_draws_runs_with_and_without_noise(tmp_path, capsys):
     runs = [write(tmp_path / "a", 100), write(tmp_path / "b", 0)]
     assert plot_dynamics.main([*runs, "--output", str(output)]) == 0
     assert capsys.readouterr().out == f"{output}\n"
-    figure = plot_dynamics.draw({run: read_log(Path(run) / FILE, Dynamics) for run in runs})
+    figure = plot_dynamics.draw({run: read_log(Path(run) / DYNAMICS_FILE, Dynamics) for run in runs})
     p, share = map(figures.lines, figure.axes)
     means = [*np.arange(55.0, 2000, 100), 2050]  # of ten rows each, the last of nine
     shares = [line.get_data() for line in figure.axes[1].lines[::2]]  # unnamed: their colours are those of p
@@ -47,7 +47,7 @@ def test_it_draws_runs_with_and_without_noise(tmp_path, capsys):
 def test_a_short_run_is_seen(tmp_path, rows):
     """Each curve has as many points as there are rows, or 20, and few points are marked: a line needs two."""
     write(tmp_path / "a", 100, steps=10 * rows + 1)
-    figure = plot_dynamics.draw({"a": read_log(tmp_path / "a" / FILE, Dynamics)})
+    figure = plot_dynamics.draw({"a": read_log(tmp_path / "a" / DYNAMICS_FILE, Dynamics)})
     curves = [*figure.axes[0].lines, figure.axes[1].lines[0]]
     assert len(curves) == 3
     for curve in curves:
@@ -58,6 +58,6 @@ def test_a_short_run_is_seen(tmp_path, rows):
 def test_a_run_without_dynamics(tmp_path, capsys):
     assert plot_dynamics.main([str(tmp_path), "--output", str(tmp_path / "x.png")]) == 2
     assert "has no dynamics.csv with a row" in capsys.readouterr().err
-    (tmp_path / FILE).write_text("iteration,loss\n1,2\n")
+    (tmp_path / DYNAMICS_FILE).write_text("iteration,loss\n1,2\n")
     assert plot_dynamics.main([str(tmp_path), "--output", str(tmp_path / "x.png")]) == 2
     assert list(tmp_path.glob("*.png")) == []

@@ -16,7 +16,7 @@ from test_train import checkpoint_files, losses, weights
 
 from solvers.nets.pycaffe import caffe
 from solvers.runs.checkpoints import Checkpoints
-from solvers.runs.dynamics import FILE as DYNAMICS
+from solvers.runs.dynamics import DYNAMICS_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 pb = caffe.proto.caffe_pb2
@@ -48,7 +48,7 @@ def assert_same(run: Path, whole: Path) -> None:
     """All that a run leaves, but times and folders, bit by bit."""
     assert weights(run, STEPS) == weights(whole, STEPS)
     assert losses(run) == losses(whole)
-    assert (run / DYNAMICS).read_bytes() == (whole / DYNAMICS).read_bytes()
+    assert (run / DYNAMICS_FILE).read_bytes() == (whole / DYNAMICS_FILE).read_bytes()
     assert Checkpoints(run).models() == Checkpoints(whole).models() == [5, 10, 15, 20, 24]
     for file in Checkpoints(whole).folder.glob("*.caffemodel"):
         ours, theirs = (pb.NetParameter.FromString((folder / "checkpoints1" / file.name).read_bytes())

@@ -15,7 +15,7 @@ import pytest
 from layers.weighting import Weighting
 from solvers import report
 from solvers.reporting import released_runs, report_data, results, run_folders, tables
-from solvers.runs.dynamics import FILE
+from solvers.runs.dynamics import DYNAMICS_FILE
 from solvers.runs.logs import Step, read_last
 
 
@@ -122,7 +122,7 @@ def test_a_run_is_found_once_and_what_lies_in_it_is_its_own(tmp_path, write_run)
 
 def test_damaged_parts_leave_the_rest(tmp_path, write_run, capsys):
     run, broken = write_run("a"), write_run("b", seed=5)
-    (run / FILE).write_text("iteration,loss\n1,2\n")
+    (run / DYNAMICS_FILE).write_text("iteration,loss\n1,2\n")
     (run / "log.csv").write_text("iteration,loss,lr,seconds\n1,nonsense\n")
     (run / "solver.prototxt").write_text("lr_policy: 7")
     (broken / "config.json").write_text("{")
@@ -167,7 +167,7 @@ def test_dynamics_are_means_of_parts(write_run):
     run = write_run()
     measured_runs.write_dynamics(run, 0.4)
     found = report_data.read_dynamics(results.read(run))
-    values = np.genfromtxt(run / FILE, delimiter=",", names=True)
+    values = np.genfromtxt(run / DYNAMICS_FILE, delimiter=",", names=True)
     assert len(found["iterations"]) == report_data.DYNAMICS_POINTS
     np.testing.assert_allclose(found["clean_p"], values["clean_p"].reshape(60, 5).mean(axis=1), rtol=1e-3)
     np.testing.assert_allclose(found["noisy_share"], values["noisy_share"].reshape(60, 5).mean(axis=1), rtol=1e-3)
@@ -215,7 +215,7 @@ def test_as_a_command(tmp_path, write_run):
                                  "10,-5,5,0.5,0.5,0.5,0.5"])
 def test_dynamics_beyond_all_bounds(tmp_path, write_run, capsys, row):
     run = write_run(seconds=10**400)
-    (run / FILE).write_text("iteration,clean,noisy,clean_p,noisy_p,clean_share,noisy_share\n" + row + "\n")
+    (run / DYNAMICS_FILE).write_text("iteration,clean,noisy,clean_p,noisy_p,clean_share,noisy_share\n" + row + "\n")
     assert len(data_in(page_of(tmp_path, capsys)[0])["runs"]) == 1
 
 

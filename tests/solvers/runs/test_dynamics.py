@@ -32,7 +32,7 @@ def noisy(monkeypatch, run):
 
 
 def rows(folder):
-    return read_log(folder / dynamics.FILE, Dynamics)
+    return read_log(folder / dynamics.DYNAMICS_FILE, Dynamics)
 
 
 GIVEN = {"DM": {"lam": 0.5, "beta": 6}, "CUSTOM": {"formula": "pow(p, 0.3) * exp(-2 * p)"}, "FORWARD": {"classes": 5},
@@ -89,11 +89,11 @@ def test_a_run_writes_what_its_batches_tell(setting, noisy, tmp_path, loss, opti
 def test_resumed_rows_equal_those_of_an_uninterrupted_run(setting, noisy, folder, tmp_path):
     source = setting()
     noisy(source, "--max-iter", 12, "--dynamics-interval", 5)
-    whole = (folder / dynamics.FILE).read_bytes()
+    whole = (folder / dynamics.DYNAMICS_FILE).read_bytes()
     folder.rename(tmp_path / "whole")
     for stop in 3, 8, 12:
         noisy(source, "--max-iter", stop, "--resume", "--dynamics-interval", 5)
-    assert (folder / dynamics.FILE).read_bytes() == whole
+    assert (folder / dynamics.DYNAMICS_FILE).read_bytes() == whole
     assert [row.iteration for row in rows(folder)] == [5, 10]
 
 
@@ -108,11 +108,11 @@ def test_unknown_true_labels_and_other_losses_are_not_observed(setting, run, fol
     data = tiny.dataset()
     monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: Dataset(data.images, data.labels))
     assert run(setting(), "--max-iter", 10) == 0
-    assert not (folder / dynamics.FILE).exists()
+    assert not (folder / dynamics.DYNAMICS_FILE).exists()
     net = tiny.CCE.replace("SoftmaxWithLoss", "MultinomialLogisticLoss").replace("scores", "probs")
     monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: data)
     assert run(setting("other", loss=net), "--max-iter", 10) == 0
-    assert not (folder.parents[2] / "other" / "noise_0.0" / "seed_123" / dynamics.FILE).exists()
+    assert not (folder.parents[2] / "other" / "noise_0.0" / "seed_123" / dynamics.DYNAMICS_FILE).exists()
 
 
 def test_tensorboard_has_them(setting, noisy, folder):
