@@ -62,15 +62,16 @@ def paths(output: Path, noise: LabelNoise) -> PreparedPaths:
                          dataset.test_path(output))
 
 
-def is_done(fast: Path, mat: Path, source: archives.Source | None) -> bool:
-    """Whether both files of a set are there, whole, with the same labels, and from this source (if one is given)."""
+def load_done(fast: Path, mat: Path, source: archives.Source | None) -> Dataset | None:
+    """A set, if both its files are there, whole, with the same labels, and from this source (if one is given)."""
     try:
         prepared, about = dataset.load(fast)
-        return (mat.stat().st_size == about["mat_bytes"]
+        done = (mat.stat().st_size == about["mat_bytes"]
                 and (source is None or about["source_md5"] == source.md5)
                 and np.array_equal(matfile.read_labels(mat), prepared.labels))
+        return prepared if done else None
     except (DataError, OSError, KeyError):
-        return False
+        return None
 
 
 def check_writable(output: Path) -> None:
@@ -153,21 +154,27 @@ def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | P
     DataError
         If the source cannot be had or used, this noise cannot be put into it, or `output` cannot be written.
     """
+    return prepare_and_load(noise, source, output)[0]
+
+
+def prepare_and_load(noise: LabelNoise, source: str | Path | None = None,
+                     output: str | Path = "data") -> tuple[PreparedPaths, Dataset]:
+    """As `prepare`; return the training set too, which has been read or made for it."""
     started = time.perf_counter()
     output = Path(output)
     prepared = paths(output, noise)
     found = given_source(source)
-    train_done = is_done(prepared.train_fast, prepared.train_mat, found) and prepared.confusion.is_file()
-    test_done = is_done(prepared.test_fast, prepared.test_mat, found)
-    if train_done and test_done:
+    noisy = load_done(prepared.train_fast, prepared.train_mat, found) if prepared.confusion.is_file() else None
+    test_done = load_done(prepared.test_fast, prepared.test_mat, found) is not None
+    if noisy and test_done:
         print(f"already there: {', '.join(map(str, prepared))}")
-        return prepared
+        return prepared, noisy
 
     check_writable(output)
     files.remove_unfinished(output)
     found = found or get_source(output)
     train, test = read(found)
-    if not train_done:
+    if not noisy:
         labels = noise.inject(train.true_labels, train.coarse_labels)
         noisy = Dataset(train.images, labels, train.true_labels, train.coarse_labels)
         save_confusion(prepared.confusion, noisy)
@@ -175,7 +182,7 @@ def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | P
     if not test_done:
         save(test, prepared.test_fast, prepared.test_mat, found)
     print(f"prepared in {time.perf_counter() - started:.1f} s")
-    return prepared
+    return prepared, noisy
 
 
 def confine(args: argparse.Namespace) -> None:

@@ -81,9 +81,7 @@ class TrainingSet:
             data, said = self._read_file(folder)
             print(said, flush=True)
             return data
-        if self.noise:
-            prepare.prepare(self.noise, output=folder)
-        return self.load(folder)
+        return prepare.prepare_and_load(self.noise, output=folder)[1] if self.noise else self.load(folder)
 
     def load(self, folder: Path) -> Dataset:
         """Read it from the folder of the data.
