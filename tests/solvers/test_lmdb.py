@@ -73,7 +73,7 @@ def test_a_database_that_is_cut_off(source):
     file = folder / "db" / "data.mdb"
     os.truncate(file, file.stat().st_size // 8)
     code, lines = train(folder, "--max-iter", 1)
-    assert (code, lines) == (2, [f"error: Caffe refuses {folder}: it crashes on it (SIGBUS): is a file that its layers read "
+    assert (code, lines) == (2, [f"error: Caffe refuses {folder}: it crashes (SIGBUS): is a file that the net's layers read "
                                  "damaged?"])
 
 

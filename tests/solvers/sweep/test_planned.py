@@ -105,7 +105,7 @@ def test_time_limits_in_slurms_forms(walltime, seconds):
     ("walltime=1,partition=", "is not of the form"),
     ("walltime=1,partition=a b", "is not of the form"),
     ("walltime=1,qos=x\n#SBATCH --wrap=y", "is not of the form"),
-    ("time=1", "time is the sweep's to say; give walltime="),
+    ("time=1", "time is set by the sweep; give walltime="),
     ("walltime=1,walltime=2", "walltime is there twice"),
 ])
 def test_bad_slurm_options(text, message):
