@@ -108,7 +108,7 @@ def test_whole_part_is_taken(server, tmp_path):
 @pytest.mark.parametrize("plan", [["wrong"], ["cut", "wrong"]])
 def test_wrong_checksum(server, tmp_path, plan):
     server.plan = plan
-    with pytest.raises(DataError, match=f"has come with SHA-256 [0-9a-f]{{64}} instead of {SHA256} and was removed"):
+    with pytest.raises(DataError, match=f"was received with SHA-256 [0-9a-f]{{64}} instead of {SHA256} and removed"):
         download.fetch(server.url, SHA256, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 

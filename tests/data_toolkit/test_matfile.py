@@ -172,7 +172,7 @@ def test_version_5_files(tmp_path, compressed):
      r"ImageDataCell is not a cell array of 32 x 32 x 3 arrays of uint8, but uint8 \(7, 31, 32, 3\)"),
     ({"ImageDataCell": make()[0][0], "class_ids": np.zeros(7)}, "ImageDataCell is not a cell array"),
     ({"ImageDataCell": as_cell([*make()[0], np.zeros(3)]), "class_ids": np.zeros(8)},
-     r"ImageDataCell\{8\} is not an array as the first one"),
+     r"ImageDataCell\{8\} is not an array like the first one"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": np.full(7, 0.5)}, "not all whole numbers"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": np.zeros((7, 2))}, "class_ids is not an N x 1 array"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": "text"}, "class_ids are not numbers"),
