@@ -230,7 +230,7 @@ def test_an_array_whose_type_is_changed(tmp_path, kind):
              b"U\x10%btb")
     first, then = (state % (len(name), name.encode(), b"\x41" * 16) for name in ("u8", kind))
     assert unpickle.load(io.BytesIO(head + first + b"u."))["data"].tolist() == [0x4141414141414141] * 2
-    with pytest.raises(DataError, match="other things than whole numbers"):
+    with pytest.raises(DataError, match="that are not whole numbers"):
         unpickle.load(io.BytesIO(head + first + then + b"u."))
 
 
