@@ -6,8 +6,8 @@ derivative-normalised twin, named with _DN, that divides by the batch's sum of e
 divides by that sum.
 
 To add a weighting, write a row at the end of ROWS and run `make table`. Formulas of p and the row's parameters are written in
-the language of formula.py; they become NumPy, C++ and CUDA code and a plot in a browser. They must be finite for p from 0 to 1,
-both included, in single precision too: write log(max(p, 1e-30)), for example. The position of a row is its number in the
+the language of formula.py; they become NumPy, C++ and CUDA code and a plot in a browser. They must be finite for all p from 0
+to 1, both included, in single precision too: write log(max(p, 1e-30)), for example. The position of a row is its number in the
 proto: never remove or move a row.
 """
 
