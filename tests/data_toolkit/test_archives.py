@@ -1,4 +1,4 @@
-"""Every form of CIFAR-100 gives the same; whatever is damaged or unfit is refused in one sentence."""
+"""All forms of CIFAR-100 give the same arrays; a damaged or unsuitable source is refused with one sentence."""
 
 import gzip
 import io
@@ -39,7 +39,7 @@ def assert_is_ours(splits):
 @pytest.mark.parametrize("form", ["binary", "python", "python2", "matlab"])
 @pytest.mark.parametrize("compression", ["gz", "xz", ""])
 def test_archives(tmp_path, form, compression):
-    # In Docker, the archive is called /cifar-100, whatever it is.
+    # In Docker, the archive is always mounted as /cifar-100.
     assert_is_ours(read(forms.pack(tmp_path / "cifar-100", forms.files(form), compression)))
 
 
@@ -224,7 +224,7 @@ def test_arrays_of_objects_are_no_images(tmp_path):
 
 @pytest.mark.parametrize("kind", ["O", "V8", "U1", "f8", "c8"])
 def test_an_array_whose_type_is_changed(tmp_path, kind):
-    """Into pointers, which the pickle's bytes would be: no array is made while a pickle is read."""
+    """A type of pointers would turn the pickle's bytes into pointers. No array is made while a pickle is read."""
     head = b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
     state = (b"(K\x01(K\x02tcnumpy\ndtype\n(U%c%bK\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
              b"U\x10%btb")
@@ -235,7 +235,7 @@ def test_an_array_whose_type_is_changed(tmp_path, kind):
 
 
 def test_a_name_larger_than_the_memory(tmp_path, monkeypatch):
-    """A few kilobytes that unpack to a name of gigabytes, which tarfile reads as a whole."""
+    """An archive of kilobytes with a file name of gigabytes, which tarfile reads into memory."""
     monkeypatch.setattr("base.isolation.MAX_BYTES", 200 << 20)
     head = tarfile.TarInfo("././@LongLink")
     head.type, head.size = tarfile.GNUTYPE_LONGNAME, 1 << 30

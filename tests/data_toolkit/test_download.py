@@ -1,4 +1,4 @@
-"""Downloads from a server of our own that resumes, fails and lies."""
+"""Downloads from a test server that resumes, fails and sends wrong bytes."""
 
 import fcntl
 import hashlib
@@ -17,7 +17,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves CONTENT. Attributes change how: `plan` is a list of what the next requests get."""
+    """Serves CONTENT. Its attribute `plan` is a list of the answers to the next requests."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)

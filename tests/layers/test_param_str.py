@@ -1,4 +1,4 @@
-"""Python layers' parameters: what is read, and an error for everything else."""
+"""Parameters of Python layers: what is accepted, and an error for everything else."""
 
 import pytest
 

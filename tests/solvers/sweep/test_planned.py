@@ -1,4 +1,4 @@
-"""What a sweep knows before it starts: space, cores, memory, time to come, and what Slurm is told."""
+"""What a sweep computes before it starts: disk space, cores, memory, time, and the options for Slurm."""
 
 import argparse
 import subprocess
@@ -22,7 +22,7 @@ COST = Cost(weights=672_273, images=256, seconds=0.5, memory=1 << 30)
 
 @pytest.fixture
 def smoke(tmp_path):
-    """The runs of smoke.toml, of which nothing is done."""
+    """The planned runs of smoke.toml, none of them done."""
     return planned.plan(runs_file.read(SMOKE), tmp_path / "runs", tmp_path / "data")
 
 
@@ -115,7 +115,7 @@ def test_bad_slurm_options(text, message):
 
 
 def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_path):
-    """Run by bash, with an srun that notes what it is told."""
+    """bash runs the script, with an srun that records its arguments."""
     options = clusters.slurm_options("partition=long,walltime=08:00:00,gres=gpu:1")
     script = sbatch.script(options, smoke, 2, 4, 3 << 30, ("0",), tmp_path / "my data")
     assert {"#SBATCH --partition=long", "#SBATCH --time=08:00:00", "#SBATCH --gres=gpu:1", "#SBATCH --array=0-1%2",
