@@ -1,11 +1,11 @@
-// The page's behaviour: formulas parsed and never evaluated as code, what they give, and what of it is seen.
+// The page's behaviour: parse formulas, which are never run as code, compute their curves, and draw them.
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 const rows = new Map(data.rows.map((row) => [row.name, row]));
 const custom = rows.get(data.custom);
-const POINTS = 2000;  // midpoints of as many parts of (0, 1)
+const POINTS = 2000;  // curves are computed at the midpoints of this many parts of (0, 1)
 
-// ---- formulas: the language, its limits and what is said about mistakes are those of layers/formula.py
+// ---- formulas: the language, its limits and its error messages are those of layers/formula.py
 
 const OPERATIONS = {
   "+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => a / b,
@@ -15,7 +15,7 @@ const COMPARISONS = ["<=", ">=", "==", "!=", "<", ">"];
 const TOKEN = / *(?:(?<number>(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?<name>[A-Za-z_][A-Za-z_0-9]*)|(?<sign>\*\*|--|&&|\|\||<=|>=|==|!=|[-+*\/(),?:<>^=])|(?<end>$))/y;
 const ALONE = "a comparison needs a choice: write it as in p > 0.5 ? 1 : 0";
 
-// A function from { p, parameters } to the value of a formula. Each rule returns [that function, whether it is a comparison].
+// Returns a function of { p, parameters } that computes a formula. Each rule returns [such a function, whether it is a comparison].
 function compile(text, names) {
   let kind, token, position, next = 0, nesting = 0;
   const fail = (message, index = position) => {
@@ -125,7 +125,7 @@ function compile(text, names) {
   return value;
 }
 
-// Density, c(p) and psi of a formula of c(p), or of the emphasis.
+// The emphasis density, c(p) and psi of a formula for c(p) or for the emphasis.
 function curve(text, kind, given) {
   const value = compile(text, Object.keys(given)), points = [];
   const both = (p) => {
@@ -148,7 +148,7 @@ function curve(text, kind, given) {
 const of = (row, given) => (row === custom
   ? Object.entries(given)[0].reverse() : row.emphasis ? [row.emphasis, "emphasis"] : [row.formula, "formula"]);
 
-// ---- what is tried
+// ---- the weighting being tried out
 
 const kind = () => document.querySelector("input[name=kind]:checked").value;
 const row = () => rows.get(at("weighting").value);
@@ -189,7 +189,7 @@ function choose() {
   draw();
 }
 
-// A row's formula becomes the reader's own, with its parameters' numbers in their place.
+// Turns a row's formula into the reader's own, with numbers in place of its parameters.
 function own() {
   if (row() !== custom) {
     const numbers = given();
@@ -204,7 +204,7 @@ function own() {
   draw();
 }
 
-// ---- what is seen
+// ---- drawing
 
 const options = { mode: "vega", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: false, logLevel: 1 };
 const behind = data.settings.flatMap(({ name, row: of_, given: numbers }) => {

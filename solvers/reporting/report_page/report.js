@@ -1,4 +1,4 @@
-// The page's behaviour: which table is seen, sorted and filtered how; what the charts draw; what is copied.
+// The page's behaviour: choose, sort and filter tables; draw the charts; copy text.
 const data = JSON.parse(document.getElementById("data").textContent);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 document.documentElement.classList.add("scripted");
@@ -12,7 +12,7 @@ function choose(measure) {
 all("input[name=measure]").forEach((radio) => radio.addEventListener("change", () => choose(radio.value)));
 choose(all("input[name=measure]").find((radio) => radio.checked).value);  // a reload may keep what was chosen
 
-// By numbers, else by text; cells without a value come last, in both directions.
+// Sort by number, or the first column by text. Cells without a value come last in both directions.
 function sortBy(table, column, ascending) {
   const key = (row) => {
     const cell = row.cells[column];
@@ -28,7 +28,7 @@ function sortBy(table, column, ascending) {
 all(".results").forEach((table) => all(".sort", table).forEach((button) => button.addEventListener("click", () => {
   const head = button.closest("th"), column = Number(button.dataset.column);
   const before = head.getAttribute("aria-sort");
-  const ascending = before === "none" ? column === 0 : before === "descending";  // the best first
+  const ascending = before === "none" ? column === 0 : before === "descending";  // numbers start with the largest
   all("[aria-sort]", table).forEach((other) => other.setAttribute("aria-sort", "none"));
   head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
   sortBy(table, column, ascending);
@@ -64,12 +64,12 @@ const boxes = { rows: all("#rows input"), noises: all("#noises input") };
 const chosen = (kind) => new Set(boxes[kind].filter((box) => box.checked).map((box) => Number(box.value)));
 if (!boxes.rows.some((box) => box.checked)) boxes.rows.slice(0, data.shown).forEach((box) => { box.checked = true; });
 
-const every = (list) => Math.max(1, Math.ceil(list.length / 6));  // marks on a curve
+const every = (list) => Math.max(1, Math.ceil(list.length / 6));  // distance between marks on a curve: about six marks
 const points = (series, x, y, name, more = {}) => x.flatMap((at, i) => y[i] === null ? [] : [{
   row: series.row, run: series.name, iteration: at, [name]: y[i], marked: i % every(x) === every(x) - 1, ...more }]);
 const withDynamics = (runs) => runs.filter((run) => run.dynamics);
 
-// What each chart draws of the runs of one noise rate: the data of its specification, by name.
+// The data of each chart for the runs of one noise rate, by the names in its specification.
 const drawn = {
   accuracy: (runs, released) => ({
     ours: runs.flatMap((run) => points(run, run.iterations, run.accuracies, "accuracy")),
@@ -91,7 +91,7 @@ const emphasisOf = (rows) => data.emphasis.filter((one) => rows.has(one.row)).fl
   row: one.row, loss: one.name, p: i / 100, density, marked: i % 20 === 10 })));
 
 const titles = { accuracy: "Test accuracy", probability: "Mean p", share: "Noisy examples' share of the gradient", emphasis: "Emphasis" };
-// ast: expressions are interpreted, for the page's policy lets nothing be compiled. logLevel: errors; data may be empty.
+// ast: interpret expressions, since the page's policy forbids to compile them. logLevel: only errors, since data may be empty.
 const options = {
   mode: "vega", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true }, logLevel: 1,
 };
@@ -106,7 +106,7 @@ function make(chart, noise, content) {
   const specification = structuredClone(data.charts[chart]);
   specification.data.filter(({ name }) => name in content).forEach((set) => { set.values = content[set.name]; });
   const ready = vegaEmbed(place, specification, options).then((made) => {
-    place.querySelector("svg").setAttribute("aria-hidden", "true");  // its label says what it shows, a table the values
+    place.querySelector("svg").setAttribute("aria-hidden", "true");  // its label describes the chart, and a table has the values
     return made.view;
   });
   return { figure, place, ready };
