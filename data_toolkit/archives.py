@@ -109,6 +109,7 @@ class Source:
 
     @property
     def is_official(self) -> bool:
+        """Whether the checksum is that of an official archive."""
         return self.md5 in OFFICIAL_MD5
 
 

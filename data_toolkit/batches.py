@@ -63,6 +63,7 @@ class BatchMaker:
         self.enlarged = Enlarger(dataset)
 
     def __call__(self, step: int) -> Batch:
+        """The batch of a step, which counts from 1."""
         indices = self.sampler.indices(step)
         # A row of three numbers per image, in the order of the released code: flip, row of the crop, column of the crop.
         draws = np.random.default_rng([self.seed, AUGMENTATION_STREAM, step]).random((len(indices), 3))

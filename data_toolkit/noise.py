@@ -160,6 +160,7 @@ class LabelNoise:
 
     @property
     def name(self) -> str:
+        """See `name_of`."""
         return name_of(self.type, self.rate)
 
     def inject(self, labels: Labels, coarse_labels: Labels | None = None) -> Labels:

@@ -125,6 +125,7 @@ class Weighting:
 
     @property
     def derivative_normalised(self) -> bool:
+        """Whether S is the batch's sum of emphasis; else S counts the examples."""
         return self.name.endswith(DN) or self.row.always_normalised
 
     def _value(self, function: formula.Formula, p: np.ndarray) -> np.ndarray:

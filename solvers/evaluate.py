@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     except (SolverError, DataError, OSError) as error:
         return failed(error)
     except KeyboardInterrupt:
-        print("interrupted: what was measured is kept, and the same command goes on", file=sys.stderr)
+        print("interrupted: the results so far are kept, and the same command goes on", file=sys.stderr)
         return 130
     return 0
 

@@ -130,7 +130,7 @@ def observer_of(train_net: BuiltNet, data: Dataset, interval: int, folder: RunFo
     observer = dynamics.observer(train_net, data, interval)
     if observer and data.matched and not dynamics.is_whole(folder.path, start, observer.interval):
         file = folder.path / dynamics.DYNAMICS_FILE
-        print(f"note: {file} lacks steps whose true labels were unknown: it stays as it is", flush=True)
+        print(f"note: {file} is not continued: it lacks steps at which the true labels were unknown", flush=True)
         return None
     return observer
 

@@ -154,7 +154,7 @@ class Predictor:
         if process.exitcode == 2:  # the process has printed the reason itself
             raise SystemExit(2) from None
         raise SolverError(f"a process that computes probabilities ended with {process.exitcode}: is there too little memory? "
-                          "--threads 1 does with one process") from None
+                          "--threads 1 uses one process only") from None
 
 
 def cores() -> int:

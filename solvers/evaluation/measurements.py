@@ -56,6 +56,7 @@ class Measurements:
         return [iteration for iteration in weights if iteration not in self._points]
 
     def add(self, iteration: int, weights: str, results: Results) -> None:
+        """Set the results of a checkpoint; `weights` is the SHA-256 of its weights."""
         self._points[iteration] = weights, results
 
     @property
@@ -64,6 +65,7 @@ class Measurements:
         return {iteration: self._points[iteration][1] for iteration in sorted(self._points)}
 
     def write(self) -> None:
+        """Write all results to the file."""
         points = {str(iteration): self._points[iteration] for iteration in sorted(self._points)}
         content = {"measured_on": self.measured_on, "points_sha256": self._sum(points), "points": points}
         write_atomically(self.file, json.dumps(content, indent=1) + "\n")
@@ -105,4 +107,5 @@ def write_csv(file: Path, results: dict[int, Results]) -> None:
 
 
 def sha256(*parts: bytes) -> str:
+    """The SHA-256 of the parts, joined by zero bytes, in hexadecimal."""
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -128,7 +128,7 @@ def _check_harmless(layer: pb.LayerParameter, allowed: Permissions) -> None:
     if layer.blobs:
         raise SolverError(f"{where} brings weights along (blobs): a net's weights must come from a caffemodel")
     if layer.type == "Data" and layer.data_param.prefetch < 1:
-        raise SolverError(f"{where} has prefetch: 0, with which it would wait for ever: at least 1")
+        raise SolverError(f"{where} has prefetch: 0 and would wait for ever: give at least 1")
 
 
 def _check_values(message: Message, where: str) -> None:

@@ -39,8 +39,8 @@ def check_labels(built: BuiltNet, fed_labels: np.ndarray | None = None) -> None:
         outputs = built.net.blobs[layer.bottom[0]].data.shape[given.get("axis", 1)]
         classes = losses.weighting_of(layer).parameters.get("classes")
         if classes not in (None, outputs):
-            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
-                              f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
+            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting has classes: {classes:g}; "
+                              f"write classes: {outputs} in its loss_param, or give --set classes={outputs}")
         for source, labels in _labels(layer.bottom[1], built, fed_labels):
             wrong = ~((labels >= 0) & (labels < outputs))  # also True for NaN
             if "ignore_label" in given:

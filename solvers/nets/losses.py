@@ -33,6 +33,7 @@ def is_softmax_loss(layer: pb.LayerParameter) -> bool:
 
 
 def losses(net: pb.NetParameter) -> Iterator[pb.LayerParameter]:
+    """Our loss layers in a net, C++ and Python, in the order of the file."""
     return (layer for layer in net.layer if kind(layer) in LOSSES)
 
 

@@ -41,6 +41,7 @@ class Permissions:
 
     @staticmethod
     def add_options(parser: argparse.ArgumentParser) -> None:
+        """Add --allow-module, --allow-path and --unconfined to a command."""
         parser.add_argument("--allow-module", action="append", default=[], metavar="NAME",
                             help="a Python module whose layers may run; only our own may otherwise")
         parser.add_argument("--allow-path", action="append", default=[], type=Path, metavar="PATH",
@@ -49,8 +50,9 @@ class Permissions:
 
     @staticmethod
     def add_unconfined(parser: argparse.ArgumentParser) -> None:
+        """Add --unconfined to a command."""
         parser.add_argument("--unconfined", action="store_true",
-                            help="let this process, and the modules that are allowed, do all that you may: docs/security.md")
+                            help="run without the kernel's confinement, with all your permissions: docs/security.md")
 
     @classmethod
     def from_options(cls, args: argparse.Namespace, *folders: Path) -> Self:

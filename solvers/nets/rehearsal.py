@@ -104,6 +104,7 @@ def reason(output: str) -> str:
 
 
 def crash(number: int) -> str:
+    """The reason for an error message if a signal ended the process that built the nets."""
     known = number in signal.valid_signals()
     return (f"it crashes ({signal.Signals(number).name if known else number}): is a file that the net's layers read damaged?")
 

@@ -35,7 +35,7 @@ def use(number: int | None) -> int:
     if number is not None:
         _LIBRARIES.omp_set_num_threads(number)
     elif not 1 <= count() <= MOST:
-        raise SolverError(f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}: from 1 to {MOST} threads can be had")
+        raise SolverError(f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}: the number must be from 1 to {MOST}")
     if hasattr(_LIBRARIES, "openblas_set_num_threads"):
         given = BLAS_THREADS if number is None and (BLAS_THREADS or "").isdecimal() else count()
         _LIBRARIES.openblas_set_num_threads(min(max(1, int(given)), MOST))
@@ -47,6 +47,7 @@ def use(number: int | None) -> int:
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
+    """Add --threads to a command."""
     parser.add_argument("--threads", type=_number, metavar="N",
                         help="threads to compute with (default: OMP_NUM_THREADS, or all processors)")
 

@@ -45,8 +45,8 @@ def _imported(name: str, folder: Path, where: str) -> object:
             raise SolverError(f"{where}: {name} needs the module {error.name!r}, which is not installed: "
                               f"{_line(error)}") from error
         beside = folder if list(folder.glob(f"{error.name}.py")) or (folder / error.name).is_dir() else Path("FOLDER")
-        raise SolverError(f"{where}: Python finds no module {error.name!r}: name the folder that it lies in, "
-                          f"PYTHONPATH={beside} before the command") from error
+        raise SolverError(f"{where}: Python finds no module {error.name!r}: write the folder that contains it "
+                          f"before the command, PYTHONPATH={beside}") from error
     except Exception as error:
         raise SolverError(f"{where}: the module {name} raises {_what(error)}: {_line(error)}") from error
 

@@ -31,7 +31,7 @@ def build(net: pb.NetParameter) -> caffe.Net:
         try:
             return caffe.Net(file, caffe.TEST, level=net.state.level)
         except SystemError as error:
-            raise SolverError("a Python layer of the net cannot be made; see above") from error
+            raise SolverError("a Python layer of the net raises an error; see above") from error
 
 
 def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
@@ -51,7 +51,7 @@ def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
         try:
             return caffe.get_solver(file)
         except SystemError as error:
-            raise SolverError("a Python layer of the net cannot be made; see above") from error
+            raise SolverError("a Python layer of the net raises an error; see above") from error
 
 
 def load(net: caffe.Net, file: Path) -> None:

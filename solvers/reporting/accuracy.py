@@ -30,10 +30,12 @@ class Curve:
 
     @property
     def best(self) -> float:
+        """The largest accuracy."""
         return max(self.accuracies)
 
     @property
     def final(self) -> float:
+        """The accuracy of the last checkpoint."""
         return self.accuracies[-1]
 
     @property

@@ -42,10 +42,12 @@ class Measure:
 
     @property
     def difference(self) -> float | None:
+        """Ours minus the released, as a fraction of 1; None without a released accuracy."""
         return None if self.released is None else self.ours - self.released
 
     @property
     def table1_difference(self) -> float | None:
+        """Ours minus Table 1, as a fraction of 1; None unless the run has all checkpoints."""
         return self.ours - self.table1 if self.table1 is not None and self.complete else None
 
 
@@ -75,6 +77,7 @@ class Result:
 
     @property
     def steps(self) -> int:
+        """The step of the last measured checkpoint."""
         return self.curve.iterations[-1]
 
     @property

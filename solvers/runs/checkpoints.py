@@ -51,12 +51,15 @@ class Checkpoints:
         self.interval = interval
 
     def model(self, iteration: int) -> Path:
+        """The path of the weights of an iteration."""
         return self.folder / f"checkpoints_iter_{iteration}.caffemodel"
 
     def state(self, iteration: int) -> Path:
+        """The path of the solver's state of an iteration."""
         return self.folder / f"checkpoints_iter_{iteration}.solverstate"
 
     def manifest(self, iteration: int) -> Path:
+        """The path of the manifest of an iteration."""
         return self.folder / f"checkpoints_iter_{iteration}.json"
 
     def models(self) -> list[int]:

@@ -55,6 +55,7 @@ class RunFolder:
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
+        """The checkpoints in this folder."""
         return Checkpoints(self.path, self.interval)
 
     def make(self) -> list[Path]:

@@ -73,6 +73,7 @@ class CsvLog(Generic[Row]):
         self._file = open(files.open_in(file.parent, file.name, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8", newline="")
 
     def write(self, row: Row) -> None:
+        """Append a row."""
         self._file.write(_lines([_text(row)]))
         self._file.flush()
 
@@ -161,6 +162,7 @@ class TensorBoard:
             self._add(step=start + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, row: Row) -> None:
+        """Add the fields of a row that its TAGS name, as events of its iteration."""
         for name, tag in row.TAGS.items():
             value = getattr(row, name)
             if not math.isnan(value):
@@ -197,6 +199,7 @@ class Progress:
                          dynamic_ncols=True) if sys.stderr.isatty() else None
 
     def write(self, step: Step) -> None:
+        """Show a step."""
         now = time.perf_counter()
         self._recent.append(now)
         pace = (now - self._recent[0]) / (len(self._recent) - 1)

@@ -61,8 +61,8 @@ class Run:
         then, now = before.get("threads"), self.config["threads"]
         if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
             print(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
-                  "differently, so it will not end with the bits of a run without this change; "
-                  f"--threads {then} keeps them", file=sys.stderr)
+                  "differently, so the result will not equal that of a run without this change bit by bit; "
+                  f"--threads {then} avoids this", file=sys.stderr)
 
     def _same(self, name: str, then: pb.NetParameter, now: pb.NetParameter) -> None:
         lines = difflib.unified_diff(*(prototext.text(m).splitlines() for m in (then, now)), n=0, lineterm="")

@@ -69,6 +69,7 @@ class TrainingSet:
 
     @property
     def config(self) -> dict:
+        """The fields of config.json that describe the set."""
         return {"noise": self.rate, "noise_type": self.noise_type, "train_data": self.file and str(self.file)}
 
     @property

@@ -1,6 +1,6 @@
 """Train and evaluate many runs: those of a sweep file, such as the 48 released ones.
 
-    python -m solvers.sweep sweeps/table1.toml --dry-run     # which runs, how many are done, the time to come
+    python -m solvers.sweep sweeps/table1.toml --dry-run     # which runs, how many are done, the time left
     python -m solvers.sweep sweeps/table1.toml               # do what is missing; run it again to go on
     python -m solvers.sweep sweeps/table1.toml --scheduler tcp://192.0.2.7:8786
     python -m solvers.sweep sweeps/table1.toml --slurm partition=long,walltime=1-00:00:00
@@ -52,10 +52,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
     parser = CommandLine(prog="python -m solvers.sweep", description=__doc__,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="the sweep file, e.g. sweeps/smoke.toml")
-    parser.add_argument("--dry-run", action="store_true", help="print the runs, how many are done and the time to come")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs, how many are done, and the time left")
     parser.add_argument("--jobs", type=options.steps, metavar="N",
                         help="runs at once (default: as many as cores, memory or --gpu allow; with --slurm all)")
     parser.add_argument("--threads", type=options.steps, metavar="N",
@@ -65,7 +66,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                         help="how often a run that failed is tried again (default 2)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--scheduler", metavar="ADDRESS",
-                       help="of dask, e.g. tcp://192.0.2.7:8786: its workers make the runs, on a file system that all share")
+                       help="a dask scheduler, e.g. tcp://192.0.2.7:8786: its workers make the runs, on a shared file system")
     where.add_argument("--slurm", metavar="OPTIONS",
                        help="make the runs in jobs of Slurm, e.g. partition=long,walltime=1-00:00:00,gres=gpu:1")
     parser.add_argument("--sbatch", action="store_true", help="with --slurm: print a job array for sbatch, and submit nothing")
@@ -223,7 +224,7 @@ def carry_out(workers: AbstractContextManager[Client], progress: Progress, missi
     if failures:
         print(follow.report(failures, len(missing), retries), file=sys.stderr)
     if stopped_by:
-        print(f"{stopped_by.name}: stopped; what was trained is saved; go on with\n  {go_on}")
+        print(f"{stopped_by.name}: stopped; all steps so far are saved; go on with\n  {go_on}")
         return 128 + stopped_by
     return 1 if failures else 0
 

@@ -47,6 +47,7 @@ class PlannedRun:
 
     @property
     def folder(self) -> Path:
+        """The run folder."""
         return self.plan.folder.path
 
     @property
@@ -56,6 +57,7 @@ class PlannedRun:
 
     @property
     def checkpoints(self) -> Checkpoints:
+        """The checkpoints in the run folder."""
         return self.plan.folder.checkpoints
 
     @cached_property

@@ -79,6 +79,7 @@ class Progress:
             self.live.stop()
 
     def say(self, text: str) -> None:
+        """Print a line above the table."""
         self.console.print(text, markup=False)
 
     def started(self, name: str, host: str) -> None:
@@ -92,6 +93,7 @@ class Progress:
             self.say(f"{name}: " + (f"goes on at step {saved}" if saved else "begins") + f" on {host}")
 
     def done(self, run: PlannedRun) -> None:
+        """Note that a run is trained and evaluated."""
         with self.lock:
             self.running.pop(run.name, None)
             self.finished.add(run.name)
@@ -104,15 +106,18 @@ class Progress:
             self.running.pop(run.name, None)
 
     def again(self, run: PlannedRun, words: str, tries: int, retries: int) -> None:
+        """Note that a run has failed and is tried again."""
         self.waits(run)
         self.say(f"{run.name}: {words}: trying again ({tries} of {retries})")
 
     def failed(self, run: PlannedRun, words: str) -> None:
+        """Note that a run was given up."""
         self.waits(run)
         self.given_up.add(run.name)
         self.say(f"{run.name}: failed: {words}")
 
     def stopping(self, signal: Signals | None) -> None:
+        """Print that the runs in progress are told to save and end."""
         why = signal.name if signal else "error"
         self.say(f"{why}: the runs in progress finish their step and save; a second signal does not wait for that")
 

@@ -59,7 +59,7 @@ class LossCheck:
             clamped = name in self.logarithmic and value > 0.999 * CLAMPED
             if not math.isfinite(value) or clamped:
                 what = f"the loss {name!r} of iteration {iteration} is {value:.6g}"
-                return what + ", that of probabilities 0" * clamped, value
+                return what + ", the loss of probabilities clamped at 0" * clamped, value
         for blob, bound in self.bounds.items():
             norm = float(np.abs(self.net.blobs[blob].diff).sum())
             if not norm <= bound * (1 + ROUNDING):

@@ -86,6 +86,7 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
 
 
 def rate(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
     value = number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a rate from 0 to 1")
@@ -93,6 +94,7 @@ def rate(text: str) -> float:
 
 
 def number(text: str) -> float:
+    """An argparse type: a finite number."""
     try:
         value = float(text)
     except ValueError:
@@ -103,6 +105,7 @@ def number(text: str) -> float:
 
 
 def positive(text: str) -> float:
+    """An argparse type: a number above 0."""
     value = number(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
@@ -110,20 +113,24 @@ def positive(text: str) -> float:
 
 
 def whole(text: str, first: int, last: int) -> int:
+    """Parse a whole number from `first` to `last`, for argparse types."""
     if not (text.isdecimal() and first <= int(text) <= last):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {first} to {last}")
     return int(text)
 
 
 def steps(text: str) -> int:
+    """An argparse type: a number of steps, at least 1."""
     return whole(text, 1, 2**31 - 1)
 
 
 def seed_number(text: str) -> int:
+    """An argparse type: a seed that Caffe and NumPy take."""
     return whole(text, 0, 2**32 - 1)
 
 
 def weighting(text: str) -> str:
+    """An argparse type: the name of a weighting, or a formula of c(p)."""
     try:
         chosen(text)
     except ValueError as error:

@@ -131,7 +131,7 @@ def _unfed(solver: caffe.SGDSolver, interval: int, described: list[test_nets.Tes
     """The tester for the solver's test nets, which read their own data. As in Caffe, each test goes on after the last one."""
     nets = list(solver.test_nets)
     if len(nets) != len(described):
-        raise SolverError("the solver has no test_iter: add test_iter: N, the batches that are all images of a test net")
+        raise SolverError("the solver has no test_iter: add test_iter: N, the number of batches with all images of a test net")
     tops = [test_nets.measured_tops(net.param, made) for net, made in zip(described, nets, strict=True)]
     tops = [{top: f"{number}:{name}" if number else name for top, name in names.items() if nets[number].blobs[top].count == 1}
             for number, names in enumerate(tops)]

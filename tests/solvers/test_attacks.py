@@ -430,7 +430,7 @@ def test_nets_that_tell_no_probabilities(trained, capfd, test_net):
 
 def test_more_threads_than_can_be_had(setting, confined):
     assert confined(setting(), "--max-iter", 1, OMP_NUM_THREADS="100000") == (
-        2, "error: OMP_NUM_THREADS=100000: from 1 to 1024 threads can be had\n")
+        2, "error: OMP_NUM_THREADS=100000: the number must be from 1 to 1024\n")
 
 
 def test_paths_that_are_not_utf_8(setting, tmp_path):

@@ -134,7 +134,7 @@ def test_interrupted_evaluation_keeps_what_is_done(trained, monkeypatch, capsys)
     monkeypatch.setattr(evaluate, "accuracy", interrupted)
     assert evaluate.main([str(trained)]) == 130
     assert (trained / "accuracy.txt").read_text().startswith("iter: 4, accuracy: ")
-    assert capsys.readouterr().err == "interrupted: what was measured is kept, and the same command goes on\n"
+    assert capsys.readouterr().err == "interrupted: the results so far are kept, and the same command goes on\n"
 
 
 def test_the_settings_own_test_net_gives_the_same(trained):

@@ -112,7 +112,7 @@ def test_a_weighting_that_must_know_the_number_of_classes(setting, run, capsys, 
     options = ["--weighting", "FORWARD", "--set", f"classes={classes}"]
     assert run(setting(loss=tiny.WEIGHTED), "--max-iter", 1, *options) == code
     error = capsys.readouterr().err
-    assert ("'loss' scores 10 classes, but its weighting is told that there are 100: say classes: 10" in error) == (code == 2)
+    assert ("'loss' scores 10 classes, but its weighting has classes: 100; write classes: 10" in error) == (code == 2)
 
 
 @pytest.mark.parametrize("face", ["native", "python"])

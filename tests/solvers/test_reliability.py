@@ -230,7 +230,7 @@ def test_the_loss_of_clamped_probabilities_is_divergence(setting, run, folder, m
     monkeypatch.setattr("solvers.training.divergence.CLAMPED", 2.0)  # as if the first loss, of about 2.3, were that of p = 0
     assert run(setting(loss=tiny.CCE), "--max-iter", 5) == 2
     error = capsys.readouterr().err
-    assert "that of probabilities 0 on the images in" in error and "there is no checkpoint yet" in error
+    assert "the loss of probabilities clamped at 0 on the images in" in error and "there is no checkpoint yet" in error
     batch = json.loads((folder / "diverged.json").read_text())
     assert len(batch["images"]) == 16 and batch["iteration"] >= 1
 

@@ -70,7 +70,7 @@ def test_the_number_is_in_config_and_resuming_with_another_warns(setting, run, f
     assert "warning" not in capsys.readouterr().err
     assert run(source, "--max-iter", 3, "--threads", 1, "--resume") == 0
     warned = capsys.readouterr().err
-    assert "has computed with 2 thread(s), now with 1" in warned and "--threads 2 keeps them" in warned
+    assert "has computed with 2 thread(s), now with 1" in warned and "--threads 2 avoids this" in warned
     assert json.loads((folder / "config.json").read_text())["threads"] == 1
 
 

@@ -59,9 +59,9 @@ def test_a_missing_module(setting, run, tmp_path, capfd):
     source = setting(net=tiny.python_layer_net("nowhere_to_be_found"))
     error = error_of(run, capfd, source, "nowhere_to_be_found")
     assert "layer 'own' (Python): Python finds no module 'nowhere_to_be_found': " in error
-    assert "PYTHONPATH=FOLDER before the command" in error
+    assert "before the command, PYTHONPATH=FOLDER" in error
     (source / "nowhere_to_be_found.py").write_text(tiny.PYTHON_LAYER)
-    assert f"PYTHONPATH={source} before" in error_of(run, capfd, source, "nowhere_to_be_found")
+    assert f"before the command, PYTHONPATH={source}" in error_of(run, capfd, source, "nowhere_to_be_found")
     assert not (tmp_path / "runs").exists()
 
 

@@ -111,7 +111,7 @@ def test_dynamics_where_the_images_are_known(setting, tmp_path, mat, monkeypatch
     dataset.save(data / dataset.train_name("symmetric", 0.0, 123), clean, {})
     matfile.write(mat, clean.images, clean.labels)
     assert train.main([*old, "--max-iter", "6", "--resume"]) == 0
-    assert "dynamics.csv lacks steps" in capsys.readouterr().out
+    assert "dynamics.csv is not continued: it lacks steps" in capsys.readouterr().out
     assert train.main([*new, "--max-iter", "4"]) == 0
     assert train.main([*new, "--max-iter", "6", "--resume"]) == 0
     rows = (tmp_path / "new" / run / "dynamics.csv").read_text().splitlines()[1:]
