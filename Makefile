@@ -1,7 +1,7 @@
-# The commands people use; `make help` lists them. Each does first whatever set-up is missing.
+# The usual commands; `make help` lists them. Each first does the set-up that is missing.
 PYTHON := .venv/bin/python
 ARGS ?=
-# ARGS may hold only options: then the default setting is trained, unless --released names the run.
+# If ARGS contains only options, the default setting is trained, unless --released names a run.
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS)))$(filter --released%,$(ARGS)),,prototxt/res44_usw)
 
 .DEFAULT_GOAL := setup
@@ -16,7 +16,7 @@ help:  ## what each target does
 setup:  ## .venv with the pinned packages and a Caffe that holds our layers; CAFFE_BUILD=debug: one for gdb
 	@docker/setup.sh
 
-table: setup  ## what is derived from layers/table.py: Caffe's code and fields, and the tables of the documentation
+table: setup  ## all that is generated from layers/table.py: Caffe's code and fields, and the tables of the documentation
 	$(PYTHON) -m layers.generated_docs
 
 train: setup  ## train the setting ARGS; by default ResNet-44 and DM on CIFAR-100 without label noise
@@ -37,7 +37,7 @@ prepare: setup  ## CIFAR-100 with the label noise that ARGS says
 tensorboard: .venv/tensorboard/installed.lock  ## the curves of runs/ on http://localhost:6006; ARGS="--port 7007" for another port
 	.venv/tensorboard/bin/tensorboard --logdir runs $(ARGS)
 
-# In an environment of its own: a run only writes what TensorBoard reads.
+# TensorBoard has a separate environment: runs only write its files and do not import it.
 .venv/tensorboard/installed.lock: docker/tensorboard.lock | setup
 	docker/uv.sh venv -q --allow-existing --no-python-downloads --python $(PYTHON) .venv/tensorboard
 	VIRTUAL_ENV=.venv/tensorboard docker/uv.sh pip sync -q --require-hashes $<
@@ -61,7 +61,7 @@ test-gpu: setup  ## the tests that need a GPU, ours and upstream's; CAFFE_CUDA m
 	$(PYTHON) -m pytest -m gpu $(ARGS)
 	$(PYTHON) docker/build_caffe.py --gtests
 
-soak: setup  ## two hours of training with kills: memory and files stay in order; ARGS="--minutes 20" for less
+soak: setup  ## train and kill for two hours, check memory and files; ARGS="--minutes 20" for less
 	PYTHONPATH=. $(PYTHON) tests/solvers/soak.py $(ARGS)
 
 # CUDA, cuDNN and NCCL are installed into the cache (3 GB). CAFFE_CUDA=/usr/local/cuda takes that toolkit instead,

@@ -1,1 +1,1 @@
-"""What every folder stands on: errors and suggestions, files, processes that the kernel confines. Knows no other folder."""
+"""Used by all other folders: errors and suggestions, files, confined processes. Imports none of them."""

@@ -1,25 +1,25 @@
-"""The project's commands as a user can paste them: outside .venv, and outside the container that a command runs in."""
+"""Write the project's commands so that a user can paste them into a shell, without .venv activated or outside a container."""
 
 import os
 import shlex
 import sys
 from collections.abc import Iterable
 
-# What a command reads from the environment and has no option for; it may have been set for that one command alone.
+# Environment variables that commands read and have no option for. They may be set only for the current command.
 ENVIRONMENT = ("CAFFE_ENGINE", "OMP_NUM_THREADS", "PYTHONPATH")
-# Set in compose.yaml: how its services are run, and which of them trains.
+# Environment variables that compose.yaml sets: the command that runs its services, and the service that trains.
 COMPOSE_RUN, COMPOSE_TRAIN = "PRINTED_COMPOSE_RUN", "PRINTED_COMPOSE_TRAIN"
 
 
 def command(module: str, arguments: Iterable[object] = ()) -> str:
-    """A command line that works where this process was started.
+    """A command line that works in the shell from which this process was started.
 
     Parameters
     ----------
     module : str
-        Such as ``solvers.train``.
+        The module to run, such as ``solvers.train``.
     arguments : iterable
-        Not yet quoted.
+        Its arguments, not quoted.
     """
     settings = [f"{name}={shlex.quote(os.environ[name])}" for name in ENVIRONMENT if name in os.environ]
     if compose := os.environ.get(COMPOSE_RUN):
@@ -33,6 +33,6 @@ def command(module: str, arguments: Iterable[object] = ()) -> str:
 
 
 def interpreter() -> str:
-    """The path of this Python, as short as it is from the working directory."""
+    """The path of this Python, relative to the working directory if it lies below that."""
     near = os.path.relpath(sys.executable)
     return sys.executable if near.startswith("..") else near

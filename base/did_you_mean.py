@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``'; did you mean "beta"?'``, or ``''`` where no known word is near. Upper and lower case count as the same."""
+    """``'; did you mean "beta"?'``, or ``''`` if no known word is similar. Case is ignored."""
     names = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), names, n=1)
     return f'; did you mean "{names[near[0]]}"?' if near else ""

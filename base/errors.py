@@ -1,4 +1,4 @@
-"""What goes wrong with data, and how commands fail: one line that says what was wrong, where, and what to do; exit code 2."""
+"""Errors about data, and how commands report errors: one line that says what is wrong, where, and what to do; exit code 2."""
 
 import argparse
 import re
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and under it where it is wrong
+CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and below it a caret at the mistake
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message says what, where, and what to do about it."""
+    """Raised for data that cannot be used. The message says what is wrong, where, and what to do about it."""
 
 
 class CommandLine(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage; what a terminal cannot show is no argument."""
+    """An argument parser whose errors are one line, without the usage. It refuses arguments with control characters."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {_with_caret(message)}\n")
@@ -30,7 +30,7 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def printable(text: str) -> str:
-    """Text in one line, without what a terminal would obey or cannot show."""
+    """A text in one line, with characters that control a terminal or cannot be shown replaced by escapes."""
     return _escaped(" ".join(text.split()))
 
 
@@ -41,7 +41,7 @@ def failed(error: Exception) -> int:
 
 
 def _with_caret(message: str) -> str:
-    """A message in one line, and below it the formula with its caret if it has one."""
+    """A message in one line; if it contains a formula with a caret, these two lines follow below it."""
     text, *rest = CARET.split(message)
     return printable(text) + "".join(f"\n{_escaped(line)}" for line in "".join(rest).split("\n")[1:])
 

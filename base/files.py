@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all, and folders in which no link leads elsewhere.
+"""Write files so that they are never seen half written, and open files without following symbolic links.
 
-A folder is opened once, and what is in it is reached through that handle. A stranger's folder may hold links that are named
-like our own files: none is followed, neither for reading nor for writing.
+A folder that somebody else made may contain links with the names of our files. Such a link is followed neither to read nor
+to write. To rule out changes in between, a folder is opened once, and its files are opened relative to that handle.
 """
 
 import errno
@@ -17,13 +17,13 @@ from typing import BinaryIO
 
 from base.errors import DataError
 
-UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # what `atomic_writer` writes, until it is whole
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of the files that `atomic_writer` has not finished
 MAX_BYTES = 4 << 30
 
 
 @contextmanager
 def opened(folder: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """A handle of a folder, for the ``dir_fd`` of Python's functions; with O_PATH one that needs no right to list it."""
+    """A handle of a folder for the ``dir_fd`` of Python's functions. With O_PATH, no permission to list it is needed."""
     handle = os.open(folder, flags | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield handle
@@ -33,7 +33,7 @@ def opened(folder: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
 
 @contextmanager
 def opened_in(folder: Path, *inner: str, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """The same of a folder below another, on no way that is a link."""
+    """As `opened`, for a folder `inner` below `folder`; an error if one of the inner folders is a link."""
     with ExitStack() as handles:
         place = handles.enter_context(opened(folder, flags))
         for part in inner:
@@ -48,7 +48,7 @@ def open_in(folder: Path, name: str | Path, flags: int = os.O_RDONLY) -> int:
     Raises
     ------
     OSError
-        If there is no such file, a part of the name is a link, or it is no regular file; a pipe would wait for ever.
+        If there is no such file, a part of the name is a link, or it is no regular file: reading a pipe could wait for ever.
     """
     *inner, last = Path(name).parts
     if Path(name).is_absolute() or ".." in (*inner, last):
@@ -67,24 +67,24 @@ def open_in(folder: Path, name: str | Path, flags: int = os.O_RDONLY) -> int:
 
 
 def read(path: Path, most: int = MAX_BYTES, folder: Path | None = None) -> bytes:
-    """The content of a regular file in `folder`, by default the one that its name says; see `open_in` for errors.
+    """The content of a regular file. `folder`, by default its own, is the one below which no part of the path may be a link.
 
     Raises
     ------
     OSError
-        Also if it has more than `most` bytes.
+        As `open_in`, and if the file has more than `most` bytes.
     """
     folder = path.parent if folder is None else folder
     with open(open_in(folder, path.relative_to(folder)), "rb") as file:
         if (size := os.fstat(file.fileno()).st_size) > most:
             raise OSError(f"it has {size} bytes; at most {most} are read")
-        return file.read(size)  # not `most`: so much memory would be taken at once
+        return file.read(size)  # not `most`: Python would allocate that much at once
 
 
 def publish(new: Path, path: Path) -> None:
-    """Rename a file once its content is on the disk, so that whoever sees `path` sees all of it, after a power cut too.
+    """Rename a file after its content is on the disk: `path` is complete whenever it exists, even after a power cut.
 
-    Both names are of one file system.
+    Both paths must be on one file system.
     """
     with opened(new.parent) as source, opened(path.parent) as folder, open(open_in(new.parent, new.name), "rb") as file:
         _publish(source, folder, file, new.name, path.name)
@@ -98,12 +98,12 @@ def _publish(source: int, folder: int, file: BinaryIO, new: str, name: str) -> N
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """A file open for writing bytes, which takes the place of `path` when the block ends well and vanishes when it does not.
+    """A file open for writing bytes. It replaces `path` when the block ends; if the block raises, it is deleted.
 
     Raises
     ------
     DataError
-        If the file cannot be written there; `path` is then as it was.
+        If the file cannot be written; `path` is then unchanged.
     """
     path = Path(path)
     new = f".{path.name}.{secrets.token_hex(4)}.part"
@@ -113,7 +113,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
             try:
                 with open(handle, "w+b") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX)  # it is not unfinished as long as somebody writes it
+                    fcntl.flock(file, fcntl.LOCK_EX)  # `remove_unfinished` leaves locked files alone
                     yield file
                     file.flush()
                     _publish(folder, folder, file, new, path.name)
@@ -132,10 +132,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder: files of our own pattern that nobody writes any more."""
+    """Remove the unfinished files of killed processes: those with names like UNFINISHED that no process has locked."""
     with opened(folder) as place:
         for name in filter(UNFINISHED.fullmatch, os.listdir(place)):
-            with suppress(OSError):  # a link, or somebody writes it
+            with suppress(OSError):  # it is a link, or another process is writing it
                 handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

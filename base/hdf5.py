@@ -1,4 +1,4 @@
-"""Arrays of HDF5 files that come from strangers: only what lies in the file itself."""
+"""Read arrays of HDF5 files from people who are not trusted: only data in the file itself, and no links to other files."""
 
 import math
 
@@ -7,16 +7,16 @@ from h5py import h5d
 
 from base.errors import DataError
 
-MAX_CHUNK = 1 << 28  # bytes; a chunk is unpacked in memory as a whole, and a small file may declare a large one
+MAX_CHUNK = 1 << 28  # bytes. A chunk is decompressed into memory as a whole, and a small file may declare a large one.
 
 
 def array(file: h5py.File, name: str) -> h5py.Dataset:
-    """A variable of a file.
+    """The array `name` of a file.
 
     Raises
     ------
     DataError
-        If there is none, or its content lies in another file.
+        If the file has no such array, or the array's content is in another file.
     """
     if name not in file:
         raise DataError(f"has no variable {name} (it has {', '.join(sorted(file)) or 'none'})")
@@ -30,7 +30,7 @@ def array(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def check_stored_inside(dataset: h5d.DatasetID, name: str) -> None:
-    """Raise DataError unless the content of an array, here called `name`, is in its file, in chunks that can be read."""
+    """Raise DataError unless the array `name` has its content in its file, in chunks of at most MAX_CHUNK bytes."""
     properties = dataset.get_create_plist()
     if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count():
         raise DataError(f"{name} is stored in another file, which is not opened")

@@ -1,9 +1,9 @@
-"""How long a training batch takes to prepare, against how long a training step takes.
+"""Compare the time to prepare a training batch with the time of a training step.
 
     python benchmarks/batch_feeding.py data/cifar100_train_symmetric_0.0_seed_123.npz --step-seconds 1.1
 
-Prints the median over 50 batches of 256 with the middle half of the spread, on one thread: by the clock, and by the time
-that the processor gave it, which tells more on a machine with other work.
+Prints the median over 50 batches of 256 and the middle half of the times, on one thread: in wall-clock time and in processor
+time, which depends less on other work on the machine.
 """
 
 import argparse

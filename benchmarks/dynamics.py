@@ -1,8 +1,8 @@
-"""What watching the learning dynamics costs: a row of dynamics.csv against a training step (ResNet-44, batch 256).
+"""Measure the cost of the learning dynamics: a row of dynamics.csv against a training step (ResNet-44, batch 256).
 
     python benchmarks/dynamics.py --steps 20
 
-The rows are as solvers.train writes them, to CSV and TensorBoard, one every ten steps by default; the two take turns.
+Rows are written as solvers.train does, to CSV and TensorBoard, by default one every ten steps. Steps and rows alternate.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""One checkpoint of ResNet-44 on 10,000 test images, as solvers.evaluate measures it: by a process a core, and by one.
+"""Time the measurement of a ResNet-44 checkpoint on 10,000 test images, with one process per core and with one process.
 
     python benchmarks/evaluation.py --rounds 5
 
-The two take turns: a process of one thread for each core, and one process with a thread for each core. From pixels, which
-are enlarged and cropped, to probabilities.
+The two alternate: a process with one thread for each core, and one process with a thread for each core. The time includes
+enlarging and cropping the images.
 """
 
 import atexit

@@ -1,8 +1,8 @@
-"""The nets of the zoo and our ResNet-44 as ONNX files, with random weights: size, time to write and compare, speed.
+"""Export the nets of the zoo and our ResNet-44, with random weights, to ONNX: size, time to write and compare, speed.
 
     python benchmarks/export.py --nets googlenet resnet44
 
-This Caffe, ONNX Runtime and OpenCV's dnn take turns, each in its own process, at a batch of 4.
+This Caffe, ONNX Runtime and OpenCV's dnn alternate, each in its own process, with a batch of 4.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FILES = "deploy.prototxt", "net.caffemodel", "net.onnx"
 
 
 def write(folder: Path, name: str) -> tuple[list[Path], int]:
-    """The files of a net with random weights, the last of which is yet to be written; and the side of its images."""
+    """Write a net with random weights; return its files, the ONNX file (not yet written) last, and the side of its images."""
     files = [folder / file for file in FILES]
     net = generate.resnet(44, 100, BATCH, RESNET) if name == RESNET else zoo_nets.NETS[name](BATCH)
     files[0].write_text(prototext.text(net))

@@ -1,9 +1,9 @@
-"""The 10,000 images of a test set through ResNet-44, from pixels to predicted classes: this Caffe, upstream's, PyTorch.
+"""Time ResNet-44 on the 10,000 images of a test set, from pixels to predicted classes: this Caffe, upstream's, PyTorch.
 
     python benchmarks/inference.py --torch /path/to/python --batch 64 256
 
-PyTorch runs in eval mode under no_grad, channels_last. The three take turns, each in its own process; upstream's Caffe
-does a tenth of the images. Printed as by train_step.py, by image.
+PyTorch runs in eval mode under no_grad, channels_last. The three alternate, each in its own process; upstream's Caffe
+computes only a tenth of the images. The output is that of train_step.py, with times per image.
 """
 
 import tempfile
@@ -16,12 +16,12 @@ IMAGES = 10_000
 
 
 def count(name: str) -> int:
-    """How many images a competitor does."""
+    """The number of images that a competitor computes."""
     return IMAGES // 10 if name == STOCK else IMAGES
 
 
 def images(name: str, number: int) -> tuple[np.ndarray]:
-    """(count(name), 3, 32, 32), about as far from 0 as pixels less a mean."""
+    """Random images, (count(name), 3, 32, 32), in the range of pixels minus their mean."""
     return (np.random.default_rng(number).normal(0, 60, (count(name), 3, 32, 32)).astype(np.float32),)
 
 

@@ -1,9 +1,9 @@
-"""The loss layers alone, 256 examples of 100 classes: forward and backward, compiled and in Python, beside upstream's loss.
+"""Time the loss layers alone, forward and backward on 256 examples of 100 classes: compiled, in Python, and upstream's.
 
     python benchmarks/loss_layers.py
 
-Printed: the median of the passes in microseconds, and their middle half. One processor. ``Caffe's SoftmaxWithLoss`` is
-measured with our softmax below it and with upstream's.
+Prints the median and the middle half of the passes in microseconds, on one processor. ``Caffe's SoftmaxWithLoss`` is
+measured with the engine's softmax in it and with upstream's.
 """
 
 import os
@@ -37,7 +37,7 @@ PYTHON = {
 
 
 def make_net(loss: str, bottoms: int) -> caffe.Net:
-    """Scores come out of a layer with a parameter, so that a gradient is wanted of them and of nothing else."""
+    """A net with one loss layer. Its scores come from a layer with a parameter, so that Caffe computes only their gradient."""
     shapes = {"scores": f"dim: {BATCH} dim: {CLASSES}", "label": f"dim: {BATCH}", "p": f"dim: {BATCH}"}
     text = " ".join(
         f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {shape} }} }} }}'

@@ -1,7 +1,7 @@
-"""A Caffe net in PyTorch, in its own channels-last layout and eager mode: what our Caffe is set against.
+"""A Caffe net in PyTorch, channels-last and in eager mode, to compare our Caffe with.
 
-The net comes as the JSON form of a ``NetParameter``, so that the interpreter with PyTorch needs no Caffe. BatchNorm and the
-Scale that follows are one ``BatchNorm2d``, ReLU and sums work in place, as one writes them in PyTorch.
+The net comes as the JSON form of a ``NetParameter``, so that the interpreter with PyTorch needs no Caffe. As usual in PyTorch,
+BatchNorm with the following Scale is one ``BatchNorm2d``, and ReLU and sums work in place.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 def sides(parameters: dict, name: str, default: int) -> list[int]:
-    """Height and width of a field that a prototxt gives once, as a list, or for each."""
+    """Height and width of a field that a prototxt gives once for both, as a list, or separately."""
     if f"{name}_h" in parameters:
         return [parameters[f"{name}_h"], parameters[f"{name}_w"]]
     value = parameters.get(name, parameters.get("kernel_size", default) if name == "kernel" else default)
@@ -24,7 +24,7 @@ class TorchNet(nn.Module):
     Parameters
     ----------
     net : dict
-        ``NetParameter`` in JSON, with the fields' names in the .proto; the first layer is the input.
+        A ``NetParameter`` in JSON, with the field names of the .proto; the first layer is the input.
     """
 
     def __init__(self, net: dict):
@@ -35,7 +35,7 @@ class TorchNet(nn.Module):
         layers = net["layer"][1:]
         for layer in layers:
             if layer["type"] == "Scale":
-                continue  # the BatchNorm before it has it
+                continue  # it is part of the BatchNorm before it
             bottoms = [self.shapes[name] for name in layer["bottom"]]
             step = self.translate(layer, bottoms)
             self.steps.append((step, layer["bottom"], layer["top"][0]))

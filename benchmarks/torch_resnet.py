@@ -1,4 +1,4 @@
-"""The residual nets in PyTorch, in its own channels-last layout: what our Caffe is set against."""
+"""The residual nets in PyTorch, channels-last, to compare our Caffe with."""
 
 import torch
 from torch import nn

@@ -1,14 +1,13 @@
-"""One training step (forward, backward, update): this Caffe, upstream's Caffe, PyTorch, in turns on the same batches.
+"""Time a training step (forward, backward, update) of this Caffe, upstream's Caffe and PyTorch, alternating, on equal batches.
 
     python benchmarks/train_step.py                                   # ResNet-44, batch 256, all processors
     python benchmarks/train_step.py --depth 20 44 110 --batch 64 128 256 --threads 1 2
     python benchmarks/train_step.py --torch /path/to/python           # an interpreter that can import torch
 
-Each one runs in its own process, which sleeps while the others take their step. Printed: the median step and the middle
-half of the steps, images a second, peak memory of the process, how many times as long as ours each takes (the median of
-the ratios of neighbouring steps, and their middle half), and the fraction of the processor's matrix product speed
-(float32, measured in turns with the steps) that the net's multiplications and additions, counted as direct convolutions
-need them, amount to.
+Each runs in its own process, which sleeps while the others make their step. Prints the median and the middle half of the
+steps, images per second, peak memory of the process, and the time relative to ours (the median and the middle half of the
+ratios of neighbouring steps). The last column is the net's multiply-adds per second, counted as for direct convolutions, as
+a fraction of the processor's speed in float32 matrix products, which is measured between the steps.
 """
 
 import itertools
@@ -21,7 +20,7 @@ from turns import OURS, STOCK, TORCH, Worker, command_line, interpreters, matrix
 
 
 def batch_of(step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (size, 3, 32, 32) and labels (size,) of a step."""
+    """The images, (size, 3, 32, 32), and labels, (size,), of a step."""
     random = np.random.default_rng(step)
     return random.normal(0, 60, (size, 3, 32, 32)).astype(np.float32), random.integers(0, 100, size)
 
@@ -56,7 +55,7 @@ def caffe_step(depth: int, batch: int) -> Callable:
 
 
 def torch_step(depth: int, threads: int) -> Callable:
-    """The same in PyTorch's eager mode."""
+    """As `caffe_step`, in PyTorch's eager mode."""
     import torch
     from torch_resnet import resnet
 
@@ -76,7 +75,7 @@ def torch_step(depth: int, threads: int) -> Callable:
 
 
 def multiply_adds(depth: int) -> float:
-    """Of one image's forward pass: convolutions and the last matrix product."""
+    """The number of multiply-adds in the forward pass of an image: convolutions and the last matrix product."""
     blocks = (depth - 2) // 6
     total = 32 * 32 * 9 * 3 * 16 + 64 * 100
     for channels, side in (16, 32), (32, 16), (64, 8):

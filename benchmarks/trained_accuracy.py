@@ -1,10 +1,10 @@
-"""Test accuracy after the same short training on this engine and on upstream's code: ResNet-20, batch 64, CIFAR-100, CCE.
+"""Compare test accuracies after the same short training with our engine and upstream's: ResNet-20, batch 64, CIFAR-100, CCE.
 
     python benchmarks/trained_accuracy.py --seeds 123 1 2 3 4 --stock-seeds 123
 
-Trains with solvers.train and measures with solvers.evaluate, each in a process of its own, one after the other. One seed's
-two runs part after a few steps (docs/performance.md), so it is the spread over seeds that says whether they differ.
-BatchNorm's moving averages hold 0.95 of the past here, not 0.999, which needs thousands of steps.
+Trains with solvers.train and measures with solvers.evaluate, in separate processes, one after the other. Two runs with one
+seed differ after a few steps because of rounding (docs/performance.md), so compare the distributions over seeds.
+BatchNorm's moving averages keep 0.95 of the past here instead of 0.999, which would need thousands of steps.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Processes that take their steps in turns, each asleep while the others work: times of one run can be compared."""
+"""Run competitors in turns: each process sleeps while another makes its step, so that their times can be compared."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ OURS, STOCK, TORCH = "Caffe, ours", "Caffe, stock", "PyTorch, channels_last"
 
 
 class Worker:
-    """A process that waits for its turn.
+    """A process of a competitor, which waits for its turn.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Worker:
     python : str
         The interpreter.
     script : str
-        A benchmark, which calls `serve` when it is given ``--worker name`` and `options`.
+        A benchmark, which calls `serve` if it is started with ``--worker name`` and `options`.
     threads : int
     options : str
         Further arguments.
@@ -55,12 +55,12 @@ class Worker:
 
     @property
     def seconds(self) -> np.ndarray:
-        """Of each step but the first, which allocates and chooses kernels."""
+        """The seconds of each step except the first, which allocates memory and chooses kernels."""
         return np.array([answer["seconds"] for answer in self.answers[1:]])
 
     @property
     def processor_seconds(self) -> np.ndarray:
-        """The same, of all threads together."""
+        """As `seconds`, but the processor time of all threads."""
         return np.array([answer["processor"] for answer in self.answers[1:]])
 
     @property
@@ -74,20 +74,20 @@ class Worker:
 
 
 def serve(prepare: Callable, take_step: Callable) -> None:
-    """Take a step for each number on standard input, ``take_step(*prepare(number))``, and answer with time and memory."""
+    """For each number on standard input, make a step, ``take_step(*prepare(number))``, and print its time and the memory."""
     print("ready", flush=True)
     for line in sys.stdin:
         batch = prepare(int(line))
         start, busy = time.perf_counter(), time.process_time()
         take_step(*batch)
         seconds, processor = time.perf_counter() - start, time.process_time() - busy
-        # Not ru_maxrss: a child inherits the peak of the process that started it.
+        # Not ru_maxrss: a process inherits the peak of its parent there.
         peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
         print(json.dumps({"seconds": seconds, "processor": processor, "peak": int(peak) / 1e6}), flush=True)
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
-    """The options that all benchmarks with turns have; ``--worker`` is how `Worker` starts one."""
+    """The options of all benchmarks that work in turns. `Worker` uses ``--worker`` to start a process."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     processors = len(os.sched_getaffinity(0))
     parser.add_argument("--threads", type=int, nargs="+", default=[processors], help=f"default: all, {processors}")
@@ -97,7 +97,7 @@ def command_line(description: str) -> argparse.ArgumentParser:
 
 
 def interpreters(torch: str) -> dict[str, str]:
-    """The interpreter of each competitor; without PyTorch, says so, if `torch` cannot import it."""
+    """The interpreter of each competitor. If `torch` cannot import PyTorch, prints so and leaves it out."""
     if subprocess.run([torch, "-c", "import torch"], capture_output=True).returncode == 0:
         return {OURS: sys.executable, TORCH: torch, STOCK: sys.executable}
     print(f"PyTorch: skipped, {torch} has none (pip install torch, or --torch PYTHON)")
@@ -105,7 +105,7 @@ def interpreters(torch: str) -> dict[str, str]:
 
 
 def matrix_product_speed(threads: int) -> float:
-    """Float operations a second of a large matrix product, in a process of its own that has these threads."""
+    """The floating-point operations per second of a large matrix product, in a separate process with `threads` threads."""
     code = ("import numpy as np, time\na = np.ones((2048, 2048), np.float32); b = a.copy(); a @ b\n"
             "times = []\nfor _ in range(8):\n    t = time.perf_counter()\n    a @ b\n"
             "    times.append(time.perf_counter() - t)\n"
@@ -116,7 +116,7 @@ def matrix_product_speed(threads: int) -> float:
 
 
 def quartiles(values: np.ndarray, scale: float = 1, digits: int = 0) -> str:
-    """The median and, in brackets, the middle half."""
+    """The median and, in brackets, the middle half (first to third quartile)."""
     low, median, high = np.percentile(values * scale, [25, 50, 75])
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 

@@ -1,11 +1,12 @@
-"""How threads should wait for each other: a training step (ResNet-44, batch 256) on an idle machine and beside a busy core.
+"""Compare how threads may wait for each other: a training step (ResNet-44, batch 256), with all cores idle or one busy.
 
     python benchmarks/waiting.py --turns 10
 
-OpenMP's threads meet some thousand times a step. Whoever comes first spins for a while, then sleeps: libgomp's default is to
-spin for some milliseconds, which keeps the core from whoever is waited for. Every way takes each turn twice, alone and while
-another process keeps one core busy; the others sleep meanwhile. Printed: the median step and the middle half of the steps,
-images a second, and how many times as long as the default's each takes (the median of the ratios of neighbouring steps).
+OpenMP's threads synchronise about a thousand times in a step. A thread that comes first spins for a while, then sleeps. By
+default, libgomp spins for some milliseconds; meanwhile the core is not free for the thread that it waits for. Each setting
+makes its step twice in each turn: alone, and while another process keeps one core busy; the other settings sleep. Prints the
+median and the middle half of the steps, images per second, and the time relative to the default's (the median of the ratios
+of neighbouring steps).
 """
 
 import signal
@@ -18,7 +19,7 @@ from train_step import batch_of, caffe_step
 from turns import OURS, STOCK, Worker, command_line, quartiles, row, serve, table
 
 DEFAULT = "spinning, libgomp's default"
-# What is in the environment before libgomp is loaded. Its default is a count of 300,000.
+# The environment variables with which libgomp is loaded. Its default is a spin count of 300,000.
 WAYS = {
     DEFAULT: {},
     **{f"GOMP_SPINCOUNT={count}": {"GOMP_SPINCOUNT": str(count)} for count in (100_000, 30_000, 10_000, 3_000)},

@@ -1,13 +1,13 @@
-"""The nets of zoo_nets.py: this Caffe, upstream's Caffe and PyTorch in turns, training steps and inference.
+"""Time training steps and inference of the nets in zoo_nets.py: this Caffe, upstream's Caffe and PyTorch, alternating.
 
     python benchmarks/zoo.py --torch /path/to/python              # all nets, training and inference at their batches
     python benchmarks/zoo.py --nets vgg16 resnet50 --tasks inference --batch 1
 
 A training step is forward, backward and update (SGD with momentum and weight decay); inference is a forward pass, PyTorch's in
-eval mode under no_grad. Each competitor runs in its own process, which sleeps while the others work. Printed: the median time
-and the middle half, images a second, peak memory of the process, and how many times as long as ours each takes: the median
-of the ratios of neighbouring passes, and their middle half; then the same of the processor time of all threads, which other
-processes change less. Upstream's Caffe makes `--stock-steps` of the passes.
+eval mode under no_grad. Each competitor runs in its own process, which sleeps while the others work. Prints the median and the
+middle half of the times, images per second, peak memory of the process, and the time relative to ours (the median and the
+middle half of the ratios of neighbouring passes); then that ratio for the processor time of all threads, which depends less
+on other processes. Upstream's Caffe makes only `--stock-steps` of the passes.
 """
 
 import os
@@ -19,7 +19,7 @@ import numpy as np
 from turns import OURS, STOCK, TORCH, Worker, command_line, interpreters, quartiles, row, serve, table
 
 TRAINING, INFERENCE = "training", "inference"
-CLASSES = 10  # of the labels: all nets have so many
+CLASSES = 10  # of all nets
 BATCHES = {"alexnet": 32, "squeezenet": 16, "googlenet": 16, "resnet50": 16, "densenet121": 8, "mobilenet_v2": 16, "vgg16": 8,
            "cifar10_full": 100}
 
@@ -60,7 +60,7 @@ def caffe_pass(file: str, task: str) -> Callable:
 
 
 def torch_pass(file: str, task: str, threads: int) -> Callable:
-    """The same in PyTorch's eager mode."""
+    """As `caffe_pass`, in PyTorch's eager mode."""
     import json
 
     import torch
@@ -85,7 +85,7 @@ def torch_pass(file: str, task: str, threads: int) -> Callable:
 
 
 def write_net(name: str, batch: int | None, task: str, folder: str) -> tuple[dict[str, str], list[int]]:
-    """Write a net up to its scores for Caffe, with a loss for training, and for PyTorch: files by kind, the images' shape."""
+    """Write a net up to its scores, for Caffe (with a loss for training) and for PyTorch; return the files and image shape."""
     from google.protobuf import json_format
     from zoo_nets import NETS
 
@@ -124,7 +124,7 @@ def measure(pythons: dict[str, str], name: str, task: str, batch: int | None, th
 
 
 def vectors() -> str:
-    """What this processor's float vectors are."""
+    """The name of this processor's widest vector instructions."""
     flags = Path("/proc/cpuinfo").read_text().split() if os.path.exists("/proc/cpuinfo") else []
     return next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "no AVX2")
 

@@ -1,9 +1,9 @@
-"""Eight nets of the model zoo, from images to probabilities, written from their papers and from Caffe's examples.
+"""Eight nets of Caffe's model zoo, from images to probabilities, written from their papers and from Caffe's examples.
 
     python benchmarks/zoo_nets.py googlenet > deploy.prototxt
 
-Each is a function of the batch that returns the net in its deploy form: an Input layer `data`, a Softmax `prob`. Their trained
-weights are not here: `randomise` gives them random ones.
+Each function takes the batch size and returns the net in its deploy form, from an Input layer `data` to a Softmax `prob`. The
+trained weights are not included: `randomise` sets random ones.
 """
 
 import argparse
@@ -18,7 +18,7 @@ pb = caffe.proto.caffe_pb2
 L, P, NetSpec = caffe.layers, caffe.params, caffe.NetSpec
 
 CLASSES = 1000
-PIXELS = 60  # the deviation of pixels, about
+PIXELS = 60  # the approximate standard deviation of pixels
 FILLED = {"weight_filler": {"type": "msra"}}
 
 
@@ -244,9 +244,9 @@ NETS: dict[str, Callable[[int], pb.NetParameter]] = {
 
 
 def randomise(net: caffe.Net, seed: int = 0) -> None:
-    """Give a net random weights, and statistics, that keep its activations in range where it reads pixels less a mean."""
+    """Set random weights and statistics that keep the activations in range if the inputs are pixels minus their mean."""
     random = np.random.default_rng(seed)
-    spread = PIXELS  # of what the first layer with weights reads
+    spread = PIXELS  # the standard deviation of the first layer's inputs
     types = dict(zip(net._layer_names, (layer.type for layer in net.layers), strict=True))
     for name, blobs in net.params.items():
         values = [blob.data for blob in blobs]

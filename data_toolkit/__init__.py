@@ -1,1 +1,1 @@
-"""CIFAR-100 with label noise: from an official archive to the released experiments' batches. Knows no Caffe."""
+"""CIFAR-100 with label noise: from an official archive to the batches of the released experiments. Does not use Caffe."""

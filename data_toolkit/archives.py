@@ -23,8 +23,8 @@ from data_toolkit.dataset import Dataset
 COUNTS = {"train": 50_000, "test": 10_000}
 PARTS = ("images", "labels", "coarse_labels")
 PIXELS = 3 * 32 * 32
-RECORD = 2 + PIXELS  # superclass, class, then the red, green and blue planes row by row
-MAX_BYTES = 400_000_000  # a form other than binary has no exact size; the largest official file has 155 MB
+RECORD = 2 + PIXELS  # bytes: superclass, class, then the red, green and blue planes row by row
+MAX_BYTES = 400_000_000  # of a file in a form without a fixed size; the largest official one has 155 MB
 OFFICIAL_MD5 = {
     "03b5dce01913d631647c71ecec9e9cb8": "cifar-100-binary.tar.gz",
     "eb9058c3a382ffc7106e4002c42a8d85": "cifar-100-python.tar.gz",
@@ -33,7 +33,7 @@ OFFICIAL_MD5 = {
 
 
 def _dataset(split: str, planes: NDArray, labels: NDArray, coarse_labels: NDArray) -> Dataset:
-    """Check what a form has given, and put channels last."""
+    """Make a `Dataset` from the arrays that a reader has found: check them, and put the channels last."""
     count = COUNTS[split]
     if planes.shape != (count, PIXELS) or planes.dtype != np.uint8:
         raise DataError(f"the {split} images are {planes.dtype} {planes.shape} instead of uint8 ({count}, {PIXELS})")
@@ -94,7 +94,7 @@ class Source:
     ----------
     path : Path
     md5 : str
-        Of the archive; of a folder's files, one after the other.
+        The MD5 of the archive; of a folder, that of its files one after the other.
     """
 
     path: Path
@@ -102,7 +102,7 @@ class Source:
 
     @property
     def description(self) -> str:
-        """What it is as far as its checksum tells."""
+        """What the source is, according to its checksum."""
         if self.is_official:
             return f"the official {OFFICIAL_MD5[self.md5]}"
         return "a folder" if self.path.is_dir() else "an unofficial archive"
@@ -123,7 +123,7 @@ def md5_of(*paths: Path) -> str:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """CIFAR-100's train and test file in a folder, or in the one that its archive unpacks to there."""
+    """CIFAR-100's train and test file in a folder, or in the subfolder to which its archive unpacks."""
     for place in folder, *sorted(folder.glob("cifar-100-*")):
         for suffix in ".bin", "", ".mat":
             files = [place / (split + suffix) for split in COUNTS]
@@ -135,7 +135,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say of which file an error is."""
+    """Put the name of the file before the text of an error."""
     try:
         yield
     except DataError as error:
@@ -149,17 +149,17 @@ def _naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _as_archive() -> Iterator[None]:
-    """Say that it is the archive that is wrong."""
+    """Turn errors of decompression into a DataError about the archive."""
     try:
         yield
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"is not a whole archive: {error}") from error
     except MemoryError as error:
-        raise DataError("is not CIFAR-100: it takes too much memory") from error
+        raise DataError("is not CIFAR-100: it needs too much memory") from error
 
 
 def find_archive(path: Path) -> Source:
-    """Look at what a source is, without reading its images.
+    """Find out what a source is by its name and checksum, without reading its images.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def find_archive(path: Path) -> Source:
         source = Source(path, md5_of(path))
         if path.name in OFFICIAL_MD5.values() and not source.is_official:
             raise DataError(f"has the MD5 {source.md5}, which is not that of the official archive of this name: get it "
-                            "again, or rename it if it is another on purpose")
+                            "again, or rename the file if it is meant to be another one")
         return source
 
 
@@ -190,9 +190,9 @@ def _read_folder(path: Path) -> dict[str, Dataset]:
 
 
 def _read_archive(path: Path) -> dict[str, Dataset]:
-    """Nothing is unpacked to disk, so names in the archive cannot lead anywhere."""
+    """Read an archive's sets. Nothing is unpacked to disk, so paths in the archive cannot overwrite files."""
     splits = {}
-    # As a stream, and to its end: whatever the compression checks, it has checked then.
+    # Read as a stream to the end: only then has the decompression verified its checksum.
     with decompress.opened(path) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as archive:
         for member in archive:
             split, read = FILES.get(PurePosixPath(member.name).name, (None, None))
@@ -201,7 +201,7 @@ def _read_archive(path: Path) -> dict[str, Dataset]:
             if not member.isreg():
                 raise DataError(f"{member.name} in it is not a regular file")
             if member.size > MAX_BYTES:
-                raise DataError(f"{member.name} in it has {member.size} bytes, which CIFAR-100 has not")
+                raise DataError(f"{member.name} in it has {member.size} bytes; no file of CIFAR-100 is so large")
             if split in splits:
                 raise DataError(f"{member.name} in it is a second {split} set")
             splits[split] = read(archive.extractfile(member), split)
@@ -212,7 +212,7 @@ def _read_archive(path: Path) -> dict[str, Dataset]:
 
 
 def read(source: Source) -> tuple[Dataset, Dataset]:
-    """Read the training and the test set, in the source's order, in a process of its own.
+    """Read the training and the test set, in the source's order, in a separate process.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the net is fed: random batches for training, prepared in the background, and the test set in order."""
+"""The batches that a net is fed with: random ones for training, made in the background, and the test set in order."""
 
 import queue
 import threading
@@ -12,8 +12,8 @@ from data_toolkit import images
 from data_toolkit.dataset import Dataset
 from data_toolkit.sampler import ClassBalancedSampler
 
-AUGMENTATION_STREAM = 2  # beside the sampler's
-SHIFTS = 4  # the released code crops at offsets 0..3, though 4 would fit
+AUGMENTATION_STREAM = 2  # a random stream of the seed; the sampler uses 0 and 1
+SHIFTS = 4  # the released code crops at offsets 0 to 3, although 4 would also fit
 TEST_OFFSET = 1
 
 
@@ -24,11 +24,11 @@ class Batch:
     Attributes
     ----------
     step : int
-        Counted from 1.
+        The number of the step, from 1.
     data : (B, 3, 32, 32) float32
     labels : (B, 1, 1, 1) float32
     indices : (B,) int64
-        Where the images are in the data set.
+        The indices of the images in the data set.
     """
 
     step: int
@@ -38,7 +38,7 @@ class Batch:
 
 
 class Enlarger:
-    """The 36 x 36 planes of any image of a data set; those few with a white margin are made once and kept."""
+    """Enlarges images of a data set to planes of 36 x 36. The few images with a white margin are enlarged once and kept."""
 
     def __init__(self, dataset: Dataset):
         self.images = dataset.images
@@ -54,7 +54,7 @@ class Enlarger:
 
 
 class BatchMaker:
-    """The batch of any step, as a function of data set, seed and step alone. Parameters as for `BatchFeeder`."""
+    """Makes the batch of any step. It depends on data set, seed and step alone. Parameters as for `BatchFeeder`."""
 
     def __init__(self, dataset: Dataset, seed: int, classes_per_batch: int = 32, images_per_class: int = 8):
         self.labels = dataset.labels
@@ -64,7 +64,7 @@ class BatchMaker:
 
     def __call__(self, step: int) -> Batch:
         indices = self.sampler.indices(step)
-        # One row an image: flip, then the crop's row before its column, as the released code draws them.
+        # A row of three numbers per image, in the order of the released code: flip, row of the crop, column of the crop.
         draws = np.random.default_rng([self.seed, AUGMENTATION_STREAM, step]).random((len(indices), 3))
         offsets = (draws[:, 1:] * SHIFTS).astype(np.intp)
         data = images.network_input(self.enlarged(indices), draws[:, 0] < 0.5, offsets[:, 0], offsets[:, 1])
@@ -83,7 +83,7 @@ class BatchFeeder:
     classes_per_batch, images_per_class : int
         32 and 8 in the released experiments.
     rank, ranks : int
-        Of `ranks` feeders beside each other, each with another `rank` from 0 on, one gives each batch in turn.
+        Several feeders (GPUs) share the batches: this one, number `rank` from 0, gives every `ranks`-th batch.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class BatchFeeder:
         while not self.stopping.is_set():
             try:
                 self.ready.put(self.make(step))
-            except Exception as error:  # the consumer raises it
+            except Exception as error:  # the iterator raises it
                 self.ready.put(error)
                 return
             step += self.ranks
@@ -117,7 +117,7 @@ class BatchFeeder:
 
     def __exit__(self, *exception) -> None:
         self.stopping.set()
-        while self.thread.is_alive():  # it may wait for room in the queue
+        while self.thread.is_alive():  # it may be waiting for room in the queue
             try:
                 self.ready.get(timeout=0.01)
             except queue.Empty:
@@ -137,7 +137,7 @@ def test_batches(dataset: Dataset, batch_size: int = 64) -> Iterator[tuple[NDArr
     Yields
     ------
     (B, 3, 32, 32) float32, (B,) int64
-        B is `batch_size`, but for what is left at the end.
+        B is `batch_size`; the last batch may be smaller.
     """
     enlarged = Enlarger(dataset)
     for start in range(0, len(dataset.labels), batch_size):
@@ -147,4 +147,4 @@ def test_batches(dataset: Dataset, batch_size: int = 64) -> Iterator[tuple[NDArr
                dataset.labels[indices])
 
 
-test_batches.__test__ = False  # not one of pytest's
+test_batches.__test__ = False  # pytest must not collect this function

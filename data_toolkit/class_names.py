@@ -1,4 +1,4 @@
-"""The names of CIFAR-100's classes, as the fine_label_names of its archive."""
+"""The names of CIFAR-100's 100 classes, in the order of fine_label_names in its archive."""
 
 CIFAR100 = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle

@@ -1,4 +1,4 @@
-"""A labelled image set in memory, and its fast form on disk: one uncompressed .npz, loaded in under a second."""
+"""A labelled image set in memory, and its fast form on disk: an uncompressed .npz file that loads in under a second."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from base.files import atomic_writer
 from data_toolkit import matfile
 from data_toolkit.noise import NOISE_TYPES, LabelNoise
 
-MAX_BYTES = 4 << 30  # a million images; a small file may declare any size
+MAX_BYTES = 4 << 30  # a million images. A small compressed file may declare any size.
 
 ARRAYS = ["images", "labels", "true_labels", "coarse_labels"]
 NEEDED = ("the arrays needed are images, uint8 (N, 32, 32, 3), and labels, whole numbers from 0 on (N,); true_labels (N,) may "
@@ -32,14 +32,14 @@ class Dataset:
     images : (N, 32, 32, 3) uint8
         Height x width x RGB.
     labels : (N,) int64
-        As given to the learner, i.e. with noise.
+        The labels that the net learns, with noise.
     true_labels : (N,) int64 or None
-        None where they are not known.
+        The true labels; None if unknown.
     coarse_labels : (N,) int64 or None
-        The superclasses of the true labels, where the source has them.
+        The superclasses of the true labels; None if the source does not have them.
     matched : bool
-        Whether the true labels were found by the images (true_labels.py), and not given with the labels. Then the
-        fingerprint is without them, as a later call may find none.
+        Whether the true labels were found by comparing the images with CIFAR-100's (true_labels.py). The fingerprint then
+        leaves them out, since a later call may not find them.
     """
 
     images: NDArray[np.uint8]
@@ -59,17 +59,17 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """One more than the largest label."""
+        """The largest label plus 1."""
         return max(int(labels.max()) for labels in (self.labels, self.true_labels) if labels is not None) + 1
 
     @property
     def noise_rate(self) -> float:
-        """The share of labels that are not the true ones, which must be known."""
+        """The fraction of labels that differ from the true ones, which must be known."""
         return float(np.mean(self.labels != self.true_labels))
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of images and given labels, which tells whether a run goes on with the data that it began with."""
+        """SHA-256 of the data. On resume it must equal that with which the run began."""
         sha = hashlib.sha256()
         for array in self.images, self.labels, None if self.matched else self.true_labels:
             if array is not None:
@@ -83,24 +83,24 @@ def train_name(noise_type: str, rate: float, seed: int) -> str:
 
 
 def train_path(folder: Path, noise: LabelNoise) -> Path:
-    """Where the fast form of a training set is."""
+    """The path of a training set's fast form."""
     return Path(folder) / train_name(noise.type, noise.rate, noise.seed)
 
 
 def test_path(folder: Path) -> Path:
-    """Where the fast form of the test set is."""
+    """The path of the test set's fast form."""
     return Path(folder) / "cifar100_test.npz"
 
 
 def save(path: Path, dataset: Dataset, about: dict) -> None:
-    """Write the fast form, whole or not at all; `about` is any JSON, e.g. where the data come from."""
+    """Write the fast form; a failure leaves no part of it. `about` is a JSON object, e.g. on where the data come from."""
     arrays = {name: value for name, value in vars(dataset).items() if isinstance(value, np.ndarray)}
     with atomic_writer(path) as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
 
 
 def load(path: Path) -> tuple[Dataset, dict]:
-    """Read the fast form: the data set, and what was said about it.
+    """Read the fast form: the data set, and the `about` with which it was saved.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def load(path: Path) -> tuple[Dataset, dict]:
 
 
 def _prepare(path: Path) -> str:
-    """The command that makes such a file."""
+    """The command that makes the file of a fast form."""
     found = re.fullmatch(train_name("(.+)", "(.+)", r"(\d+)"), Path(path).name)
     options = [] if Path(path).parent == Path("data") else ["--output", Path(path).parent]
     if found and found[1] in NOISE_TYPES:
@@ -129,7 +129,7 @@ def _prepare(path: Path) -> str:
 
 
 def _read(path: Path, names: list[str]) -> dict[str, NDArray]:
-    """The arrays of an .npz file that have one of these names. NumPy may raise anything if the file is damaged."""
+    """The arrays with the given names in an .npz file. If the file is damaged, NumPy may raise any exception."""
     with np.load(path, allow_pickle=False) as arrays:
         size = sum(member.file_size for member in arrays.zip.infolist())
         if size > MAX_BYTES:
@@ -161,10 +161,10 @@ def load_npz(path: Path) -> Dataset:
 
 
 def whole_numbers(name: str, values: NDArray) -> NDArray[np.int64]:
-    """Labels of any numeric type, and of any shape with one long dimension, as (N,) int64; raise DataError if they are not."""
+    """Labels as (N,) int64, from an array of any numeric type with at most one dimension longer than 1; else DataError."""
     if values.dtype.kind not in "iuf" or values.size != max(values.shape, default=0):
         raise DataError(f"{name} are {values.dtype} {values.shape}")
-    with np.errstate(invalid="ignore"):  # NaN and the like are found below
+    with np.errstate(invalid="ignore"):  # the comparison below finds NaN and infinity
         labels = values.ravel().astype(np.int64)
     if not np.array_equal(labels, values.ravel()):
         raise DataError(f"{name} are not all whole numbers")
@@ -185,7 +185,7 @@ test_path.__test__ = False  # not one of pytest's
 
 
 def load_file(path: Path) -> Dataset:
-    """Any training set: an .npz file of ours or a user's own, or a ``*ImageDataCell*.mat``, which seldom has true labels."""
+    """Read a training set: an .npz file, ours or a user's, or a MATLAB file like the released ``*ImageDataCell*.mat``."""
     if Path(path).suffix == ".npz":
         return load_npz(path)
     images, labels = matfile.read(path)

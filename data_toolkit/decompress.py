@@ -1,4 +1,4 @@
-"""The bytes of a compressed file, read once from start to end, and checked."""
+"""Read a compressed file once, from start to end, and verify its checksum."""
 
 import gzip
 import lzma
@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a .gz, .xz or uncompressed file, told apart by their first bytes.
+    """Open a .gz, .xz or uncompressed file. Its first bytes determine which of them it is.
 
-    What the block leaves unread is read after it: .gz keeps its checksum at the end.
+    When the block ends, the rest of the file is read too: .gz has its checksum at the end.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Fetch a file of known checksum: resumed where it stopped, and there only when it is whole and right."""
+"""Download a file with a known checksum. An interrupted download is resumed; the file gets its name only once verified."""
 
 import fcntl
 import hashlib
@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from base.errors import DataError
 
-tqdm.monitor_interval = 0  # its thread would be there before the process is confined (see confinement.py)
-TIMEOUT = 20  # seconds to connect, and between two pieces
+tqdm.monitor_interval = 0  # no monitor thread: it would start before the process is confined (see base/confinement.py)
+TIMEOUT = 20  # seconds to wait for the connection, and for each piece of data
 ATTEMPTS = 4
 WAIT = tenacity.wait_exponential(max=10)  # 1, 2, 4 seconds
 
@@ -23,18 +23,18 @@ class _Temporary(Exception):
 
 
 def _fetch_rest(url: str, part: BinaryIO) -> None:
-    """Append to `part` what it lacks of the file at `url`."""
+    """Append the rest of the file at `url` to `part`."""
     done = part.seek(0, 2)
-    # Without "identity", a server may declare a .tar.gz to be compressed, and it would come unpacked.
+    # Without "identity", a server may declare a .tar.gz as compressed content, and requests would unpack it.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
     try:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == 416:  # nothing lies behind what is there: the checksum will tell
+            if response.status_code == 416:  # `part` already has all bytes; the checksum follows
                 return
             if response.status_code in (429, 500, 502, 503, 504):
                 raise _Temporary(f"the server answers {response.status_code} {response.reason}")
             response.raise_for_status()
-            if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):  # all of it comes
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):  # the server sends the whole file
                 part.truncate(done := 0)
             size = response.headers.get("Content-Length")
             with tqdm(total=int(size) + done if size else None, initial=done, unit="B", unit_scale=True,
@@ -47,25 +47,25 @@ def _fetch_rest(url: str, part: BinaryIO) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause, without the Python objects that requests and urllib3 print before it."""
+    """The innermost cause of an error, without the Python objects that requests and urllib3 print before it."""
     inside = [cause for cause in (*error.args, getattr(error, "reason", None)) if isinstance(cause, Exception)]
     return _reason(inside[-1]) if inside else str(error).rpartition(">: ")[2].rpartition("): ")[2]
 
 
 def fetch(url: str, sha256: str, path: Path) -> None:
-    """Download to `path`, unless it is there. What an interrupted download has got stays in ``<path>.part``.
+    """Download a file to `path`, unless it exists. An interrupted download leaves its bytes in ``<path>.part``.
 
     Parameters
     ----------
     url : str
     sha256 : str
-        Of the whole file, in hexadecimal.
+        The checksum of the whole file, in hexadecimal.
     path : Path
 
     Raises
     ------
     DataError
-        If the file cannot be had, or is not the one with that SHA-256.
+        If the file cannot be downloaded or written, or has another SHA-256.
     """
     if path.exists():
         return
@@ -83,7 +83,7 @@ def fetch(url: str, sha256: str, path: Path) -> None:
             found = hashlib.file_digest(part, "sha256").hexdigest()
             if found != sha256:
                 part_path.unlink()
-                raise DataError(f"{url} has come with SHA-256 {found} instead of {sha256} and was removed: try again, or give "
+                raise DataError(f"{url} was received with SHA-256 {found} instead of {sha256} and removed: try again, or give "
                                 "another copy with --source PATH or CIFAR100_SOURCE=PATH")
             part_path.replace(path)
     except (_Temporary, requests.RequestException) as error:

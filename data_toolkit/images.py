@@ -1,7 +1,7 @@
-"""Pixels as the released experiments had them: MATLAB's imresize, the crop of white margins, flip, crop, BGR, means.
+"""Prepare pixels as the released experiments did: MATLAB's imresize, the crop of white margins, flip, crop, BGR, means.
 
-Images come as height x width x RGB, uint8. What does not depend on chance turns them into three float32 planes of
-36 x 36 (`enlarge`); the rest makes of those what the net sees (`network_input`).
+Images come as height x width x RGB, uint8. `enlarge` and `enlarge_cut`, which are not random, turn each into three float32
+planes of 36 x 36; `network_input` applies the random flip and crop and makes the net's input.
 """
 
 import math
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 SIZE = 32
 ENLARGED = 36
-# The RGB means of CIFAR-10, which the released code subtracts from B, G, R in this order.
+# CIFAR-10's means of R, G and B. The released code subtracts them from B, G and R, in this order.
 MEANS = np.array([125.3, 123.0, 113.9], np.float32)
-WHITE = 250  # a pixel this light belongs to a margin
+WHITE = 250  # a pixel with at least this grey value belongs to a margin
 MARGIN = 4  # pixels of a margin that are kept
 LUMA = np.array([0.2989, 0.5870, 0.1140])  # MATLAB's rgb2gray
 
@@ -29,10 +29,10 @@ def cubic(x: NDArray) -> NDArray:
 
 @cache
 def interpolation(size: int, target: int, scale: float) -> NDArray[np.float32]:
-    """The (target, size) matrix that resizes a row of `size` pixels: a new pixel is a weighted mean of old ones.
+    """The (target, size) matrix that resizes a row of `size` pixels: each new pixel is a weighted mean of old ones.
 
-    Enlarging takes four; shrinking stretches the kernel by ``1 / scale``, so that each old pixel counts (MATLAB's
-    antialiasing). `scale` is the factor, which with a target that was rounded up is not ``target / size``.
+    To enlarge, four old pixels are averaged. To shrink, the kernel is stretched by ``1 / scale``, so that all old pixels
+    contribute (MATLAB's antialiasing). `scale` is not ``target / size`` where `target` was rounded up.
     """
     stretch = min(scale, 1)
     reach = math.ceil(2 / stretch)
@@ -49,7 +49,7 @@ def interpolation(size: int, target: int, scale: float) -> NDArray[np.float32]:
 def imresize(planes: NDArray[np.float32], height: int, width: int, scale: float | None = None) -> NDArray[np.float32]:
     """MATLAB's ``imresize(image, [height width])``: bicubic, edges mirrored.
 
-    Nothing is rounded or clipped, so values may leave the input's range.
+    Values are neither rounded nor clipped, so they may be outside the input's range.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def imresize(planes: NDArray[np.float32], height: int, width: int, scale: float 
     height, width : int
         The new size.
     scale : float, optional
-        The factor of both axes, where the size is that factor's, rounded up (MATLAB's NaN size).
+        The factor for both axes, if one side was computed from the other and rounded up (MATLAB's size NaN).
 
     Returns
     -------
@@ -67,23 +67,24 @@ def imresize(planes: NDArray[np.float32], height: int, width: int, scale: float 
     row_scale, column_scale = scale or height / old_height, scale or width / old_width
     rows = interpolation(old_height, height, row_scale)
     columns = interpolation(old_width, width, column_scale).T
-    # MATLAB resizes the axis of the smaller factor first, rows if they are equal. A product for each plane is too small
-    # for BLAS to use threads, so its bits do not depend on their number.
+    # MATLAB first resizes the axis with the smaller factor; the rows if the factors are equal. There is one matrix product
+    # per plane: BLAS uses a single thread for so small a product, so that the bits do not depend on the number of threads.
     if row_scale <= column_scale:
         return np.matmul(np.matmul(rows, planes), columns)
     return np.matmul(rows, np.matmul(planes, columns))
 
 
 def content_box(image: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Rows and columns that the released code keeps of an image with near-white margins.
+    """The rows and the columns of a (32, 32, 3) image that the released code keeps: it cuts near-white margins.
 
-    Its arithmetic is 1-based: of the pixels darker than 250 the first and last column give ``xmin = max(0, first - 4)``
-    and ``xmax = min(32, last + 4)``, and imcrop keeps the columns xmin to xmax + 1 that exist; rows likewise.
+    In its 1-based arithmetic, ``first`` and ``last`` are the first and the last column with a pixel darker than 250. Then
+    ``xmin = max(0, first - 4)`` and ``xmax = min(32, last + 4)``, and imcrop keeps the existing columns of xmin to xmax + 1.
+    The same holds for rows.
     """
     grey = np.floor(image @ LUMA + 0.5)
     dark = grey < WHITE
     if not dark.any():
-        return slice(0, SIZE), slice(0, SIZE)  # the released code fails here
+        return slice(0, SIZE), slice(0, SIZE)  # no dark pixel: the released code fails
 
     def kept(line_has_dark: NDArray[np.bool_]) -> slice:
         lines = np.flatnonzero(line_has_dark) + 1
@@ -96,7 +97,7 @@ def content_box(image: NDArray[np.uint8]) -> tuple[slice, slice]:
 def with_white_margin(images: NDArray[np.uint8]) -> NDArray[np.intp]:
     """Indices of the (N, 32, 32, 3) images that `content_box` cuts: about 1.25 % of CIFAR-100."""
     edges = images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]
-    # A grey of 250 takes at least 200 of each channel, which few edges have; only those images are looked at in full.
+    # A grey value of 250 needs at least 200 in each channel. Few images have such edges; only these are examined in full.
     light_edge = np.any([edge.min(axis=(1, 2)) >= 200 for edge in edges], axis=0)
     whole = slice(0, SIZE), slice(0, SIZE)
     return np.array([i for i in np.flatnonzero(light_edge) if content_box(images[i]) != whole], np.intp)
@@ -117,7 +118,7 @@ def enlarge_cut(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     planes = planes_of(image[content_box(image)])
     height, width = planes.shape[1:]
     scale = ENLARGED / max(height, width)
-    # MATLAB rounds up the side that follows from the other; in integers, since (36 / n) * n may exceed 36.
+    # MATLAB rounds up the shorter side. Integers are used, since (36 / n) * n may exceed 36 in floating point.
     planes = imresize(planes, *(-(-side * ENLARGED // max(height, width)) for side in (height, width)), scale)
     padded = np.full((3, ENLARGED, ENLARGED), 255, np.float32)
     top, left = ((ENLARGED - side) // 2 for side in planes.shape[1:])
@@ -134,9 +135,9 @@ def network_input(enlarged: NDArray[np.float32], flip: NDArray[np.bool_], row: N
     enlarged : (N, 3, 36, 36) float32
         Red, green and blue planes.
     flip : (N,) bool
-        Which to mirror left-right, before the crop.
+        True for images to mirror left-right before the crop.
     row, column : (N,) int
-        The crop's offsets, 0..4.
+        The offsets of the crop, 0 to 4.
 
     Returns
     -------

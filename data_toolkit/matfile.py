@@ -1,10 +1,10 @@
-"""MATLAB files as the released experiments have them: `ImageDataCell` and `class_ids`, v7.3 (HDF5) or, to read only, v5.
+"""MATLAB files like those of the released experiments, with `ImageDataCell` and `class_ids`: v7.3 (HDF5), and v5 to read.
 
-A file of one's own may have `true_labels` besides, stored as `class_ids` is.
+A user's own file may also contain `true_labels`, stored like `class_ids`.
 
-What MATLAB's ``load`` asks of such a file: a 512-byte block in front with MATLAB's header; HDF5 dimensions in reverse
-order, since MATLAB counts columns first; the attribute MATLAB_class on each array; a cell array as references to
-arrays that live in the group ``#refs#`` (MATLAB names it in their attribute H5PATH, but does not ask for that).
+MATLAB's ``load`` requires of a v7.3 file: a 512-byte block at its start with MATLAB's header; HDF5 dimensions in reverse
+order, since MATLAB is column-major; the attribute MATLAB_class on each array; a cell array as references to arrays in the
+group ``#refs#``. (MATLAB also writes their attribute H5PATH, but does not require it.)
 """
 
 from collections.abc import Iterator
@@ -22,28 +22,28 @@ from base.files import atomic_writer
 from data_toolkit import matlab5
 
 USERBLOCK = 512
-# 116 bytes of text, 8 of an offset that is not used, version 2.0, and the byte order mark. The date is fixed, so that
-# the same data make the same file.
+# 116 bytes of text, 8 bytes for an unused offset, version 2.0, and the byte order mark. The date is fixed, so that equal
+# data give equal files.
 HEADER = (b"MATLAB 7.3 MAT-file, Platform: Python, Created on: Thu Jan  1 00:00:00 1970 HDF5 schema 1.00 .".ljust(116)
           + bytes(8) + b"\x00\x02" + b"IM").ljust(USERBLOCK, b"\x00")
 IMAGE = (3, 32, 32)  # 32 x 32 x 3 in MATLAB
 OPTIONAL = ("true_labels",)
-MAX_IMAGES = 1_000_000  # 3 GB; a small file may declare any number
+MAX_IMAGES = 1_000_000  # 3 GB. A small file may declare any number.
 
 
 def _set_attribute(array: h5d.DatasetID, name: bytes, text: str) -> None:
-    """Text of just its length, as MATLAB has it."""
+    """Set an attribute to a text of fixed length without a terminating 0, as MATLAB does."""
     kind = h5t.C_S1.copy()
     kind.set_size(len(text))
-    # Given the type in memory too, HDF5 copies; by itself it would put a terminating 0 over the last letter.
+    # With the same type in memory, HDF5 copies the bytes. Otherwise it would replace the last letter by a terminating 0.
     h5a.create(array, name, kind, h5s.create(h5s.SCALAR)).write(np.array(text.encode("ascii")), kind)
 
 
 def _write_images(group: h5py.Group, images: NDArray[np.uint8]) -> NDArray[np.object_]:
-    """Write each image as an array of its own; return references to them, (N,).
+    """Write each image as a separate array; return references to them, (N,).
 
-    By h5py's ``create_dataset``, 50,000 take 22 s; this takes 3. Each image is in turn the content of one array, which
-    HDF5 copies with its attributes, and lies in the array's header rather than in a block of its own ("compact").
+    50,000 calls of h5py's ``create_dataset`` take 22 s; this takes 3 s. It writes each image into one template array, which
+    HDF5 then copies with its attributes. The images lie in the arrays' headers ("compact"), not in separate blocks.
     """
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_layout(h5d.COMPACT)
@@ -63,7 +63,7 @@ def _write_images(group: h5py.Group, images: NDArray[np.uint8]) -> NDArray[np.ob
 
 
 def write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """Write `ImageDataCell` (N x 1 cell of 32 x 32 x 3 uint8) and `class_ids` (N x 1 double), whole or not at all.
+    """Write `ImageDataCell` (N x 1 cell of 32 x 32 x 3 uint8) and `class_ids` (N x 1 double). A failure leaves no file.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> N
     DataError
         If the file cannot be written.
     """
-    # In memory first: when the disk is full, HDF5 crashes.
+    # HDF5 writes to memory first: it crashes if the disk is full.
     with h5py.File("memory", "w", driver="core", backing_store=False, block_size=1 << 26, userblock_size=USERBLOCK,
                    libver="earliest") as file:
         references = _write_images(file.create_group("#refs#"), images)
@@ -86,14 +86,14 @@ def write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> N
         class_ids = file.create_dataset("class_ids", data=labels[np.newaxis].astype("<f8"))
         _set_attribute(class_ids.id, b"MATLAB_class", "double")
         file.flush()
-        content = file.id.get_file_image()  # without the block in front
+        content = file.id.get_file_image()  # without the 512-byte block at the start
     with atomic_writer(path) as file:
         file.write(HEADER)
         file.write(content)
 
 
 def _variable(file: h5py.File, name: str) -> h5py.Dataset:
-    """A variable of at most one dimension that matters, stored in the file itself."""
+    """A variable with at most one dimension longer than 1, stored in the file itself."""
     variable = hdf5.array(file, name)
     if variable.size != max(variable.shape, default=0):
         raise DataError(f"{name} is not an N x 1 array")
@@ -108,7 +108,7 @@ def _labels(values: NDArray, name: str = "class_ids") -> NDArray[np.int64]:
     if values.size != max(values.shape, default=0):
         raise DataError(f"{name} is not an N x 1 array")
     values = values.ravel()
-    with np.errstate(invalid="ignore"):  # NaN and the like are found below
+    with np.errstate(invalid="ignore"):  # the comparison below finds NaN and infinity
         labels = values.astype(np.int64)
     if not np.array_equal(labels, values) or labels.min(initial=0) < 0:
         raise DataError(f"{name} are not all whole numbers from 0 on")
@@ -131,7 +131,7 @@ def _read_images(file: h5py.File) -> NDArray[np.uint8]:
 
 
 def _read_v5(path: Path, names: list[str]) -> dict[str, NDArray]:
-    """Variables of a file older than v7.3."""
+    """The variables with the given names in a file older than v7.3."""
     with open(path, "rb") as file:
         variables = matlab5.load(file, names)
     if missing := [name for name in names if name not in variables and name not in OPTIONAL]:
@@ -147,7 +147,7 @@ def _images_of_v5(images: NDArray) -> NDArray[np.uint8]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say of which file an error is."""
+    """Put the name of the file before the text of an error."""
     try:
         yield
     except DataError as error:
@@ -164,7 +164,7 @@ def _is_v5(path: Path) -> bool:
 
 
 def _read_v7_3(path: Path, names: list[str]) -> dict[str, NDArray]:
-    """Variables of a file of v7.3, read in a process of its own."""
+    """The variables with the given names in a file of v7.3, read in a separate process."""
     def read() -> dict[str, NDArray]:
         if not h5py.is_hdf5(path):
             raise DataError("is not a MATLAB file of version 5 or 7.3")
@@ -182,7 +182,7 @@ def _read_labels(path: Path, names: list[str]) -> dict[str, NDArray[np.int64]]:
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read a file that MATLAB, the released code or `write` made, however it is chunked or compressed.
+    """Read the images and labels of a file that MATLAB, the released code or `write` made, chunked or compressed in any way.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     Raises
     ------
     DataError
-        If it is missing, damaged, not such a file, or refers to other files.
+        If the file is missing or damaged, lacks a variable, or refers to other files.
     """
     with _naming(path):
         names = ["ImageDataCell", "class_ids"]
@@ -208,13 +208,13 @@ def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:
-    """Only the labels of such a file, (N,); see `read`."""
+    """Only the labels of a MATLAB file, (N,); see `read` for errors."""
     with _naming(path):
         return _read_labels(path, ["class_ids"])["class_ids"]
 
 
 def read_true_labels(path: Path) -> NDArray[np.int64] | None:
-    """The `true_labels` of such a file, (N,), or None where it has none; see `read`."""
+    """The `true_labels` of a MATLAB file, (N,), or None if it has none; see `read` for errors."""
     with _naming(path):
         found = _read_labels(path, ["class_ids", "true_labels"])
         if "true_labels" in found and found["true_labels"].shape != found["class_ids"].shape:

@@ -10,7 +10,7 @@ from base.errors import DataError
 
 
 def load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
-    """The variables of these names that a file has, read in a process of its own.
+    """The variables with the given names that a file has, read in a separate process.
 
     Returns
     -------
@@ -20,13 +20,13 @@ def load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
     Raises
     ------
     DataError
-        If it is damaged, or a cell array holds anything else.
+        If the file is damaged, or a cell array holds anything but equal arrays.
     """
     return isolation.arrays(lambda: variables(file, names), [])
 
 
 def variables(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
-    """The same, read here. SciPy may raise anything if the file is damaged, and has been seen to crash."""
+    """As `load`, but in this process. With a damaged file, SciPy may raise any exception, and has been seen to crash."""
     from scipy.io import loadmat
 
     found = loadmat(file, variable_names=names)
@@ -34,7 +34,7 @@ def variables(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
 
 
 def _plain(name: str, value: NDArray) -> NDArray:
-    """A cell array as one array; others as they are."""
+    """A variable as an array of numbers or text: a cell array is stacked into one array."""
     if value.dtype.kind in "biufU":
         return value
     if value.dtype != object or value.size != max(value.shape, default=0):
@@ -43,5 +43,5 @@ def _plain(name: str, value: NDArray) -> NDArray:
     for i, array in enumerate(value.flat):
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or (array.shape, array.dtype) != (
                 first.shape, first.dtype):
-            raise DataError(f"{name}{{{i + 1}}} is not an array as the first one")
+            raise DataError(f"{name}{{{i + 1}}} is not an array like the first one")
     return np.array(list(value.flat))

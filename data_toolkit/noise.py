@@ -1,8 +1,8 @@
 """Label noise: the paper's symmetric and asymmetric forms (arXiv 1905.11233, section 5.1), pair flip, any transition matrix.
 
-Random numbers are those of a Mersenne Twister, drawn as the released MATLAB code drew them: its ``rand`` with the same
-seed gives the same, and so does its ``randperm(n)``, which sorts n of them. How the original made a class of a number is
-not known, so its noisy labels are matched in distribution, not value for value.
+Random numbers come from a Mersenne Twister, in the order in which the released MATLAB code drew them: MATLAB's ``rand`` with
+the same seed gives the same numbers, and ``randperm(n)`` the same order, since it sorts n of them. How the original turned a
+number into a class is unknown, so our noisy labels equal the released ones in distribution, not one by one.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ NUM_CLASSES = 100
 
 
 def symmetric(labels: Labels, rate: float, random: np.random.RandomState) -> Labels:
-    """Each label becomes, with probability `rate`, one of the other classes, all equally likely.
+    """Each label is replaced, with probability `rate`, by one of the other 99 classes, all equally likely.
 
-    The loop is the released one: one draw an image in file order, and straight after it a second one for an image that
-    is changed.
+    The order of draws is that of the released loop: one number for each image in file order, and directly after it a second
+    one if the label is replaced.
     """
     draw = random.random_sample
     noisy = labels.copy()
@@ -36,9 +36,9 @@ def symmetric(labels: Labels, rate: float, random: np.random.RandomState) -> Lab
 
 
 def asymmetric(labels: Labels, rate: float, random: np.random.RandomState, coarse_labels: Labels) -> Labels:
-    """Each label becomes, with probability `rate`, one of the others of its superclass: the released second version.
+    """Each label is replaced, with probability `rate`, by another class of its superclass: the released second version.
 
-    One draw an image in file order, and a second one for an image that is changed.
+    One number is drawn for each image in file order, and a second one if the label is replaced.
     """
     siblings = {c: [other for other in group if other != c]
                 for group in superclasses(labels, coarse_labels) for c in group.tolist()}
@@ -52,9 +52,9 @@ def asymmetric(labels: Labels, rate: float, random: np.random.RandomState, coars
 
 
 def asymmetric_sl(labels: Labels, rate: float, random: np.random.RandomState, coarse_labels: Labels) -> Labels:
-    """Two classes of each superclass swap the labels of floor(`rate` x size) images each: the released "SL" version.
+    """In each superclass, two classes swap the labels of floor(`rate` x size) images each: the released "SL" version.
 
-    With 5 classes a superclass, 0.4 `rate` of all labels change. The images are shuffled first, then two classes of
+    With 5 classes in a superclass, 0.4 x `rate` of all labels change. The images are shuffled first; then two classes of
     each superclass are drawn.
     """
     order = np.argsort(random.random_sample(len(labels)), kind="stable")
@@ -68,13 +68,13 @@ def asymmetric_sl(labels: Labels, rate: float, random: np.random.RandomState, co
 
 
 def pair_flip(labels: Labels, rate: float, random: np.random.RandomState) -> Labels:
-    """Each label becomes, with probability `rate`, the next class, the last one the first (arXiv 1804.06872, Figure 2a)."""
+    """Each label is replaced, with probability `rate`, by the next class; 99 by 0 (arXiv 1804.06872, Figure 2a)."""
     flipped = random.random_sample(len(labels)) < rate
     return np.where(flipped, (labels + 1) % NUM_CLASSES, labels)
 
 
 def by_matrix(labels: Labels, matrix: NDArray[np.float64], random: np.random.RandomState) -> Labels:
-    """Each label is drawn anew from its row of the transition matrix; one number an image, in file order."""
+    """Each label is drawn from the row of its true class in the transition matrix, with one number per image in file order."""
     cumulated = np.cumsum(matrix, axis=1)
     cumulated /= cumulated[:, -1:]
     return (random.random_sample(len(labels))[:, np.newaxis] >= cumulated[labels]).sum(axis=1)
@@ -104,21 +104,21 @@ def superclasses(labels: Labels, coarse_labels: Labels) -> list[Labels]:
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """A kind of label noise, checked when it is made.
+    """Label noise of a type, rate and seed, which are checked when it is made.
 
     Parameters
     ----------
     type : str
         symmetric, asymmetric, asymmetric_sl or pair_flip; for a matrix, see `from_matrix`.
     rate : float
-        0 to 1; the type's docstring says of what.
+        0 to 1; for its meaning see the function of the type.
     seed : int
         0 to 2**32 - 1.
 
     Raises
     ------
     DataError
-        Which says what is possible.
+        If a parameter is invalid. The message names the valid ones.
     """
 
     type: str = "symmetric"
@@ -130,7 +130,7 @@ class LabelNoise:
         if self.type not in NOISE_TYPES and self.matrix is None:
             raise DataError(f'noise type "{self.type}" is not known{did_you_mean(self.type, NOISE_TYPES)} '
                             f'(there is {", ".join(NOISE_TYPES)})')
-        if not 0 <= self.rate <= 1:  # NaN neither
+        if not 0 <= self.rate <= 1:  # also False for NaN
             raise DataError(f"noise {self.rate} is not a rate: it must be from 0 to 1")
         if not 0 <= self.seed < 2**32:
             raise DataError(f"seed {self.seed} is not possible: it must be from 0 to {2**32 - 1}")
@@ -140,12 +140,13 @@ class LabelNoise:
     def from_matrix(cls, file: Path, seed: int = 123) -> "LabelNoise":
         """Noise by a transition matrix: row i, column j is the probability that the true class i gets the label j.
 
-        Its type is named after the matrix's content; its rate is what the matrix changes of equally frequent classes.
+        The type of the noise contains a checksum of the matrix; its rate is the fraction of labels that the matrix changes if
+        all classes are equally frequent.
 
         Parameters
         ----------
         file : Path
-            100 x 100 numbers: text with commas or blanks between them, or .npy.
+            100 x 100 numbers: a text file, separated by commas or blanks, or a .npy file.
         seed : int
 
         Raises
@@ -167,7 +168,7 @@ class LabelNoise:
         Parameters
         ----------
         labels, coarse_labels : (N,) int64
-            Classes 0 to 99, and their superclasses, which only the asymmetric types ask for.
+            The classes, 0 to 99, and their superclasses, which only the asymmetric types need.
 
         Returns
         -------
@@ -176,7 +177,7 @@ class LabelNoise:
         Raises
         ------
         DataError
-            If superclasses are needed and not there.
+            If superclasses are needed but not given.
         """
         random = np.random.RandomState(self.seed)
         if self.matrix is not None:
@@ -190,7 +191,7 @@ class LabelNoise:
 
 
 def name_of(type: str, rate: float) -> str:
-    """How folders and files name noise: 0.4, asymmetric_0.4, matrix_1a2b3c4d_0.25."""
+    """The name of a noise in the names of folders and files: 0.4, asymmetric_0.4, matrix_1a2b3c4d_0.25."""
     return f"{rate}" if type == "symmetric" else f"{type}_{rate}"
 
 
@@ -222,6 +223,6 @@ def read_matrix(file: Path) -> NDArray[np.float64]:
 
 
 def confusion(true_labels: Labels, labels: Labels) -> NDArray[np.int64]:
-    """How often each true class (row) has been given each label (column): (100, 100)."""
+    """Counts of images by true class (row) and given label (column): (100, 100)."""
     flat = np.bincount(true_labels * NUM_CLASSES + labels, minlength=NUM_CLASSES**2)
     return flat.reshape(NUM_CLASSES, NUM_CLASSES)

@@ -1,4 +1,4 @@
-"""Make the data sets of the experiments from CIFAR-100.
+"""Make the training and test sets of the experiments from CIFAR-100.
 
     python data_toolkit/prepare.py                                     # clean labels; downloads the official archive
     python data_toolkit/prepare.py --noise 0.4                         # -> data/TrainImageDataCell0.4.mat, a fast form
@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-if not __package__:  # run as a script: then Python looks for modules in this folder, and not in the one above
+if not __package__:  # run as a script: Python then looks for modules in this folder instead of the one above
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 if __name__ == "__main__":
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that start with it would not be confined
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that it starts now would stay unconfined
 
 import numpy as np
 
@@ -37,7 +37,7 @@ SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
 
 
 class PreparedPaths(NamedTuple):
-    """Where the training and the test set are, as MATLAB files and in the fast form, and how labels became others."""
+    """The paths of training and test set, as MATLAB files and in the fast form, and of the counts of labels by true class."""
 
     train_mat: Path
     test_mat: Path
@@ -46,12 +46,12 @@ class PreparedPaths(NamedTuple):
     test_fast: Path
 
 
-# What the released .mat files of a noise type begin with; ours for types that were not released.
+# The prefixes of .mat files, by noise type: the released names; our own for types that were not released.
 PREFIXES = {"symmetric": "", "asymmetric": "Asymmetric", "asymmetric_sl": "SLAsymmetric", "pair_flip": "PairFlip"}
 
 
 def paths(output: Path, noise: LabelNoise) -> PreparedPaths:
-    """Where `prepare` puts what it makes. The .mat files have the released names, which do not tell the seed."""
+    """The paths of the files that `prepare` makes. The .mat files have the released names, which do not contain the seed."""
     output = Path(output)
     train_fast = dataset.train_path(output, noise)
     prefix = PREFIXES.get(noise.type, noise.type.capitalize())
@@ -63,7 +63,9 @@ def paths(output: Path, noise: LabelNoise) -> PreparedPaths:
 
 
 def load_done(fast: Path, mat: Path, source: archives.Source | None) -> Dataset | None:
-    """A set, if both its files are there, whole, with the same labels, and from this source (if one is given)."""
+    """Read a set that was made before. None if one of its files is missing or damaged, if their labels differ, or if the set
+    was made from another source than the given one.
+    """
     try:
         prepared, about = dataset.load(fast)
         done = (mat.stat().st_size == about["mat_bytes"]
@@ -75,7 +77,7 @@ def load_done(fast: Path, mat: Path, source: archives.Source | None) -> Dataset 
 
 
 def check_writable(output: Path) -> None:
-    """Raise DataError unless files can be made in the folder, which is made if need be."""
+    """Raise DataError unless files can be written in the folder. Makes the folder if it is missing."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output).close()
@@ -84,7 +86,7 @@ def check_writable(output: Path) -> None:
 
 
 def given_source(source: str | Path | None) -> archives.Source | None:
-    """What an argument or CIFAR100_SOURCE names, if anything."""
+    """The source that `source` or else CIFAR100_SOURCE names; None if neither is given."""
     given = source or os.environ.get("CIFAR100_SOURCE")
     return archives.find_archive(Path(given)) if given else None
 
@@ -96,14 +98,14 @@ def downloaded_source(output: Path) -> archives.Source | None:
 
 
 def get_source(output: Path) -> archives.Source:
-    """The official binary archive, downloaded to `output` unless it is there."""
+    """The official binary archive in `output`, downloaded if it is missing."""
     archive = output / ARCHIVE
     download.fetch(URL, SHA256, archive)
     return archives.find_archive(archive)
 
 
 def read(source: archives.Source) -> tuple[Dataset, Dataset]:
-    """The source's training and test set; says what it is, and warns if nobody vouches for it."""
+    """Read a source's training and test set. Prints what the source is, with a warning if its checksum is unknown."""
     print(f"{source.path}: {source.description}, md5 {source.md5}", flush=True)
     if not source.is_official:
         print(f"warning: {source.path} has an unknown checksum; its images and labels are taken as they are",
@@ -112,7 +114,7 @@ def read(source: archives.Source) -> tuple[Dataset, Dataset]:
 
 
 def save(data: Dataset, fast: Path, mat: Path, source: archives.Source) -> None:
-    """Write a set in both forms; the fast one last, since it tells that both are there."""
+    """Write a set in both forms. The fast form comes last: if it exists, both do."""
     matfile.write(mat, data.images, data.labels)
     dataset.save(fast, data, {"source": source.path.name, "source_md5": source.md5, "mat_bytes": mat.stat().st_size})
     counts = np.bincount(data.labels, minlength=data.num_classes)
@@ -126,7 +128,7 @@ def save(data: Dataset, fast: Path, mat: Path, source: archives.Source) -> None:
 
 
 def save_confusion(path: Path, data: Dataset) -> None:
-    """Write how often each true class (row) was given each label (column), as CSV."""
+    """Write the counts of images by true class (row) and given label (column) as CSV."""
     counts = confusion(data.true_labels, data.labels)
     with atomic_writer(path) as file:
         np.savetxt(file, counts, fmt="%d", delimiter=",")
@@ -134,16 +136,16 @@ def save_confusion(path: Path, data: Dataset) -> None:
 
 
 def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | Path = "data") -> PreparedPaths:
-    """Make a training set with label noise, and the test set; do nothing if they are there and whole.
+    """Make a training set with label noise, and the test set. Sets that exist undamaged are not made again.
 
     Parameters
     ----------
     noise : LabelNoise
     source : path, optional
-        An archive of CIFAR-100 or its unpacked folder; else the environment variable CIFAR100_SOURCE names it; else the
-        official archive is downloaded to `output`.
+        An archive of CIFAR-100 or its unpacked folder. By default that in the environment variable CIFAR100_SOURCE, or else
+        the official archive, which is downloaded to `output`.
     output : path
-        Folder; made if need be.
+        The folder for the files; made if it is missing.
 
     Returns
     -------
@@ -152,14 +154,14 @@ def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | P
     Raises
     ------
     DataError
-        If the source cannot be had or used, this noise cannot be put into it, or `output` cannot be written.
+        If the source cannot be downloaded or read, lacks superclasses that the noise needs, or `output` cannot be written.
     """
     return prepare_and_load(noise, source, output)[0]
 
 
 def prepare_and_load(noise: LabelNoise, source: str | Path | None = None,
                      output: str | Path = "data") -> tuple[PreparedPaths, Dataset]:
-    """As `prepare`; return the training set too, which has been read or made for it."""
+    """As `prepare`; also return the training set, so that it need not be read again."""
     started = time.perf_counter()
     output = Path(output)
     prepared = paths(output, noise)
@@ -186,7 +188,7 @@ def prepare_and_load(noise: LabelNoise, source: str | Path | None = None,
 
 
 def confine(args: argparse.Namespace) -> None:
-    """Confine this process to what the arguments name; connections stay open where the archive may have to be downloaded."""
+    """Confine this process to the files that the arguments name. Network connections are allowed only for a download."""
     if args.unconfined:
         return
     source = args.source or os.environ.get("CIFAR100_SOURCE")
@@ -199,7 +201,7 @@ def confine(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command line; return its exit code: 0, 2 after an error, 130 after Ctrl-C."""
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     noise = parser.add_argument_group("label noise")
     noise.add_argument("--noise", type=float, default=0.0, metavar="R", help="its rate (0.0)")
@@ -212,7 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("data"), metavar="DIR", help="where the files go (data)")
     parser.add_argument("--verify", type=Path, metavar="FILE",
                         help="tell which label noise a .mat or .npz training set holds, and make nothing")
-    parser.add_argument("--unconfined", action="store_true", help="leave the kernel out of it: docs/security.md")
+    parser.add_argument("--unconfined", action="store_true", help="run without the kernel's confinement: docs/security.md")
     args = parser.parse_args(argv)
     try:
         confine(args)
@@ -227,7 +229,7 @@ def main(argv: list[str] | None = None) -> int:
     except DataError as error:
         return failed(error)
     except KeyboardInterrupt:
-        print("interrupted: what was whole is kept, and the same command goes on", file=sys.stderr)
+        print("interrupted: complete files are kept; the same command makes the others", file=sys.stderr)
         return 130
     return 0
 

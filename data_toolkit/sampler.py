@@ -1,4 +1,4 @@
-"""Which images make up the batch of a step: balanced over the (noisy) labels, as the released loop drew them."""
+"""Choose the images of a step's batch: balanced over the (noisy) labels, as in the released training loop."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,15 @@ CLASS_STREAM, IMAGE_STREAM = 0, 1  # independent random streams of one seed
 class ClassBalancedSampler:
     """Batches of `classes_per_batch` classes with `images_per_class` distinct images each.
 
-    A permutation of the classes is cut into as many whole batches as it gives; when they are used up, a new one is
-    drawn. Steps 1 and 2 use the same classes, a quirk of the released loop. A batch is a function of labels, seed and
-    step alone, so training resumes exactly with no random state to save. (MATLAB's ``randperm(n, k)`` cannot be
-    reproduced; these batches equal the released ones in distribution.)
+    A random permutation of the classes is cut into as many complete batches as possible; after the last of them, a new
+    permutation is drawn. Steps 1 and 2 use the same classes, as in the released loop. A batch depends on labels, seed and step
+    alone, so that an exact resume needs no saved random state. (MATLAB's ``randperm(n, k)`` cannot be reproduced; these
+    batches equal the released ones in distribution.)
 
     Parameters
     ----------
     labels : (N,) int64
-        The labels to balance, i.e. the noisy ones.
+        The labels to balance: the noisy ones.
     seed : int
     classes_per_batch, images_per_class : int
 
@@ -39,16 +39,16 @@ class ClassBalancedSampler:
         self.images_per_class = images_per_class
 
     def chosen_classes(self, step: int) -> NDArray[np.intp]:
-        """Positions in `self.classes` of the classes of a step, which counts from 1: (classes_per_batch,)."""
+        """The classes of a step (from 1), as positions in `self.classes`: (classes_per_batch,)."""
         batches = len(self.classes) // self.classes_per_batch
         permutation, batch = divmod(max(step - 2, 0), batches)
         order = np.random.default_rng([self.seed, CLASS_STREAM, permutation]).permutation(len(self.classes))
         return order[batch * self.classes_per_batch :][: self.classes_per_batch]
 
     def indices(self, step: int) -> NDArray[np.int64]:
-        """The images of a step, grouped by class: (classes_per_batch * images_per_class,).
+        """The indices of a step's images, grouped by class: (classes_per_batch * images_per_class,).
 
-        Of a class with too few images, some come more than once: a permutation of ``images_per_class`` modulo its size.
+        A class with fewer than `images_per_class` images repeats some: a permutation of so many numbers, modulo its size.
         """
         rng = np.random.default_rng([self.seed, IMAGE_STREAM, step])
         groups = []

@@ -1,4 +1,4 @@
-"""The true labels of a training set that does not tell them: those of the same images in CIFAR-100."""
+"""Find the true labels of a training set that does not contain them, by looking its images up in CIFAR-100."""
 
 import dataclasses
 from pathlib import Path
@@ -10,25 +10,25 @@ from data_toolkit.dataset import Dataset
 
 
 def find_true_labels(labelled: Dataset, folder: Path) -> tuple[Dataset, str]:
-    """Look its images up in CIFAR-100, as `prepare.py --verify` does. Nothing is downloaded for it.
+    """Find true labels by looking the images up in CIFAR-100, as `prepare.py --verify` does. Nothing is downloaded.
 
-    CIFAR-100 has a few images twice, some of them under two labels. In another order than CIFAR-100's, such a one is taken
-    for the one whose label it has, if there is one.
+    CIFAR-100 contains a few images twice, some of them with two labels. If the set is not in CIFAR-100's order, such an image
+    is identified with the copy that has its label, if there is one.
 
     Parameters
     ----------
     labelled : Dataset
-        Images in any order, all of CIFAR-100 or some; its true labels are not known.
+        Images of CIFAR-100, all or some, in any order; without true labels.
     folder : Path
-        Where prepared data are. CIFAR-100 is read from a training set there, else from what CIFAR100_SOURCE names, else from
-        an archive that was downloaded there.
+        The folder of prepared data. CIFAR-100 is read from a training set in it, else from CIFAR100_SOURCE, else from an
+        archive that was downloaded to it.
 
     Returns
     -------
     Dataset
-        With its true labels; as it was if they cannot be found.
+        `labelled` with its true labels; unchanged if they cannot be found.
     str
-        What was found, or why not, as a line for the user.
+        A line for the user: where they were found, or why not.
     """
     try:
         clean, where = _cifar100(Path(folder))
@@ -40,11 +40,11 @@ def find_true_labels(labelled: Dataset, folder: Path) -> tuple[Dataset, str]:
 
 
 def _cifar100(folder: Path) -> tuple[Dataset, Path]:
-    """CIFAR-100's training set, with or without label noise, and where it was read; the fast form takes the least time."""
+    """CIFAR-100's training set, with or without label noise, and its file. The fast form is preferred: it loads fastest."""
     for path in sorted(folder.glob(dataset.train_name("*", "*", "*"))):
         try:
             return dataset.load(path)[0], path
-        except DataError:  # whoever wants this very file is told so
+        except DataError:  # a damaged file is reported where it is needed
             continue
     source = prepare.given_source(None) or prepare.downloaded_source(folder)
     if source is None:

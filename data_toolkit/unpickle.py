@@ -1,7 +1,7 @@
-"""Read CIFAR-100's python form, which is pickled, without running what else a pickle can ask for.
+"""Read CIFAR-100's python form, which is pickled, without running code that a pickle may contain.
 
-No object of NumPy's is made while the pickle is read, as a pickle can change what it has made: an array's type into one of
-pointers, say. What stands for arrays and types is inert, and becomes an array only where it is one of whole numbers.
+While the pickle is read, no NumPy object is made, since a pickle can modify the objects that it has made, for instance an
+array's type into one of pointers. Objects of our own stand for arrays and types; only those of whole numbers become arrays.
 """
 
 import math
@@ -37,10 +37,10 @@ class _Array:
     def array(self) -> np.ndarray:
         _, shape, kind, columns_first, content = self.state
         if type(kind) is not _Type or kind.name not in WHOLE or kind.order not in ("|", "<", ">", "="):
-            raise pickle.UnpicklingError("an array of other things than whole numbers")
+            raise pickle.UnpicklingError("an array of values that are not whole numbers")
         kind = np.dtype(kind.name).newbyteorder(kind.order)
         if type(content) is not bytes or math.prod(shape) * kind.itemsize != len(content):
-            raise pickle.UnpicklingError("an array whose bytes are not as many as its shape says")
+            raise pickle.UnpicklingError("an array whose number of bytes does not fit its shape")
         return np.frombuffer(content, kind).reshape(shape, order="F" if columns_first else "C")
 
 
@@ -49,13 +49,13 @@ def _text(value: Any) -> str:
 
 
 def _text_to_bytes(text: str, encoding: str) -> bytes:
-    """Protocol 2 writes Python 3's bytes as an encoded string."""
+    """The bytes of Python 3 from a pickle of protocol 2, which stores them as an encoded string."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes encoded as {encoding!r}")
     return text.encode("latin1")
 
 
-# The official files name the first three (as Python 2 and an old NumPy did), re-pickled ones the others.
+# The official files (Python 2, an old NumPy) use the first three names; files pickled again use the others.
 ADMITTED = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy", "ndarray"): None,
@@ -66,7 +66,7 @@ ADMITTED = {
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """An unpickler of plain values and arrays, which refuses every other class or function by its name."""
+    """An unpickler of plain values and arrays. For any other class or function it raises an error with its name."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -82,7 +82,7 @@ def load(file: BinaryIO) -> dict[str, Any]:
     Parameters
     ----------
     file : binary file
-        As written by Python 2 (keys and strings are bytes there) or 3.
+        Pickled by Python 2 (which makes keys and strings bytes) or 3.
 
     Returns
     -------

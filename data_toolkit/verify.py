@@ -1,4 +1,4 @@
-"""Which label noise a training set holds: rate, type and seed, found by comparing it with clean CIFAR-100."""
+"""Find the rate, type and seed of the label noise in a training set by comparing it with clean CIFAR-100."""
 
 from collections import defaultdict
 
@@ -9,23 +9,23 @@ from base.errors import DataError
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import NOISE_TYPES, NUM_CLASSES, LabelNoise, superclasses
 
-SEEDS = (123, *range(100))  # those tried, the recipe's first
+SEEDS = (123, *range(100))  # the seeds to try; 123 is the released one
 
 
 def describe(labelled: Dataset, clean: Dataset) -> str:
-    """What is known of the noise in `labelled`, in a line or a few.
+    """Describe the noise in the labels of `labelled`, in up to three lines.
 
     Parameters
     ----------
     labelled : Dataset
-        Images in any order; its labels are the question.
+        Images in any order.
     clean : Dataset
-        The training set that it was made from, with coarse labels.
+        The training set that it was made from, with true labels and coarse labels.
 
     Raises
     ------
     DataError
-        If it holds an image that `clean` has not.
+        If `labelled` contains an image that `clean` does not.
     """
     positions, sure = positions_in(labelled, clean)
     true, coarse = clean.true_labels[positions], clean.coarse_labels[positions]
@@ -44,9 +44,10 @@ def describe(labelled: Dataset, clean: Dataset) -> str:
 
 
 def positions_in(labelled: Dataset, clean: Dataset) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Where in `clean` each image of `labelled` is, and whether that is sure: (N,) and (N,).
+    """The index in `clean` of each image of `labelled`, (N,) int, and whether it is certain, (N,) bool.
 
-    In another order, equal images can be told apart only by their labels, those of the right label first.
+    It is uncertain only for images that `clean` contains more than once, if the two sets differ in their order. Of such
+    copies, one with the image's label is taken first.
     """
     if np.array_equal(labelled.images, clean.images):
         return np.arange(len(clean.images)), np.ones(len(clean.images), bool)
@@ -66,7 +67,7 @@ def positions_in(labelled: Dataset, clean: Dataset) -> tuple[NDArray[np.intp], N
 
 
 def kind_of(labels: NDArray[np.int64], true: NDArray[np.int64], coarse: NDArray[np.int64]) -> str | None:
-    """The narrowest noise type that the changes agree with; None if there is none."""
+    """The most specific noise type that is consistent with the changed labels; None if there is none."""
     wrong = labels != true
     if (labels[wrong] == (true[wrong] + 1) % NUM_CLASSES).all():
         return "pair_flip"
@@ -76,7 +77,7 @@ def kind_of(labels: NDArray[np.int64], true: NDArray[np.int64], coarse: NDArray[
     if (superclass[labels] == superclass[true]).all():
         taking_part = [np.isin(group, true[wrong]).sum() for group in groups]
         return "asymmetric_sl" if max(taking_part) <= 2 else "asymmetric"
-    # Symmetric noise takes every other class equally often: the chi-squared statistic of 98 degrees of freedom.
+    # Symmetric noise chooses all other classes equally often: a chi-squared test with 98 degrees of freedom.
     steps = np.bincount((labels - true)[wrong] % NUM_CLASSES, minlength=NUM_CLASSES)[1:]
     expected = wrong.sum() / len(steps)
     chi_squared = ((steps - expected) ** 2 / expected).sum()
@@ -84,14 +85,14 @@ def kind_of(labels: NDArray[np.int64], true: NDArray[np.int64], coarse: NDArray[
 
 
 def rate_of(wrong: NDArray[np.bool_], kind: str) -> float:
-    """The rate that most likely gave so many wrong labels."""
+    """The maximum likelihood estimate of the rate, from the fraction of wrong labels."""
     return min(1.0, float(wrong.mean()) / (0.4 if kind == "asymmetric_sl" else 1))
 
 
 def find_seed(labels: NDArray[np.int64], true: NDArray[np.int64], coarse: NDArray[np.int64], kind: str) -> LabelNoise | None:
-    """The noise of a usual seed and a rate of two digits that gives just these labels, if there is one."""
+    """The noise that gives exactly these labels, among the SEEDS and rates of two digits; None if there is none."""
     wrong = labels != true
-    error = np.sqrt(0.25 / len(true))  # a standard deviation of the realised rate, at most
+    error = np.sqrt(0.25 / len(true))  # upper bound of the standard deviation of the fraction
     near = [r for r in (i / 100 for i in range(101)) if abs(r - rate_of(wrong, kind)) < 5 * error + 1e-9]
     near.sort(key=lambda r: (round(r * 100) % 10 != 0, abs(r - rate_of(wrong, kind))))
     for seed in SEEDS:

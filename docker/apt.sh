@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that the given lists name and this machine lacks.
 #   docker/apt.sh docker/apt-build.txt [LIST...]
-# Root gets them installed; anybody else is told the command that does it, and so is everybody on Fedora, whose names
-# for them are in docker/dnf-build.txt and so on.
+# As root on Debian, it installs them. For other users it prints the command that does so, and for all users of Fedora, whose
+# names of the packages are in docker/dnf-*.txt.
 set -eu
 names() { sed 's/#.*//' "$@" | tr -s ' \n' ' '; }
 cat "$@" >/dev/null  # ends here if one is missing

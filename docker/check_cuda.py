@@ -1,10 +1,11 @@
-"""Check a CUDA build of Caffe without a GPU: what its libraries hold and what they ask for.
+"""Check a CUDA build of Caffe without a GPU, by inspecting its libraries.
 
     CAFFE_CUDA=1 .venv/bin/python docker/check_cuda.py          # what `make cuda` runs last
 
-Device code for every architecture of the build; every layer and solver with a .cu file has its GPU functions for float and
-double; nothing is missing when the libraries are loaded; the weighted losses use no atomics, so that their sums repeat.
-Exit code 0 if all holds, else 1 with a line for each thing that does not.
+It checks that the libraries contain device code for every architecture of the build; that every layer and solver with a .cu
+file has its GPU functions for float and double; that no library or symbol is missing when they are loaded; and that the
+weighted losses use no atomic operations, so that their sums repeat bit by bit. Exit code 0 if all checks pass, else 1 with a
+line for each failure.
 """
 
 import os
@@ -28,7 +29,7 @@ def output_of(*command: object) -> str:
 
 
 def expected_symbols(source: Path) -> set[str]:
-    """What the .cu files of the tree that was compiled promise to instantiate."""
+    """The GPU functions that the compiled tree's .cu files instantiate, by their mangled names."""
     text = "".join(path.read_text() for path in sorted((source / "src/caffe/layers").glob("*.cu")))
     forward_only = set(NO_BACKWARD_GPU.findall(text))
     return {f"caffe::{layer}<{kind}>::{function}" for layer in forward_only | set(BOTH.findall(text))
@@ -37,7 +38,7 @@ def expected_symbols(source: Path) -> set[str]:
 
 
 def wanted_architectures(options: dict[str, str]) -> tuple[set[str], set[str]]:
-    """Those with machine code, and those with PTX."""
+    """The architectures that must have machine code, and those that must have PTX."""
     parts = [part.partition("-") for part in options["CMAKE_CUDA_ARCHITECTURES"].split(";")]
     return ({f"sm_{number}" for number, _, kind in parts if kind != "virtual"},
             {f"sm_{number}" for number, _, kind in parts if kind != "real"})
@@ -68,7 +69,7 @@ def main() -> int:
     environment = os.environ | {"LD_BIND_NOW": "1"}
     for file in (library, next((prefix / "python/caffe").glob("_caffe*.so"))):
         said = subprocess.run(["ldd", "-r", str(file)], capture_output=True, text=True, env=environment).stdout
-        # Python's own names are in the interpreter.
+        # Undefined symbols of Python are expected: the interpreter provides them.
         wrong += [f"{file.name}: {line.strip()}" for line in said.splitlines()
                   if "not found" in line or "undefined symbol" in line and not re.search(r"symbol: _?Py", line)]
 

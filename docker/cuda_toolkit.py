@@ -1,7 +1,7 @@
-"""Where the CUDA toolkit of a build is: packages pinned in cuda13.lock, or a toolkit that the machine has.
+"""Find the CUDA toolkit for a build: Python packages pinned in cuda13.lock, or a toolkit installed on the machine.
 
     CAFFE_CUDA=1                 CUDA 13, cuDNN 9 and NCCL 2 from Python packages, installed once into the cache (3 GB)
-    CAFFE_CUDA=/usr/local/cuda   that toolkit, 12 or 13; cuDNN and NCCL from it or from /usr, or not at all
+    CAFFE_CUDA=/usr/local/cuda   that toolkit, 12 or 13; with cuDNN and NCCL if they are in it or in /usr
     CAFFE_CUDA_ARCHS=86          only this GPU (others in ARCHITECTURES), which takes a fraction of the time
 """
 
@@ -16,12 +16,12 @@ from pathlib import Path
 
 DOCKER = Path(__file__).resolve().parent
 LOCK = DOCKER / "cuda13.lock"
-# Turing, Ampere (two), Ada, Hopper; newer ones compile Hopper's PTX when they load it.
+# Turing, Ampere (two), Ada, Hopper. On newer GPUs, the driver compiles Hopper's PTX when it is loaded.
 ARCHITECTURES = "75-real;80-real;86-real;89-real;90"
 
 
 class ToolkitError(Exception):
-    """There is no toolkit as CAFFE_CUDA says; the message says why and what to do."""
+    """Raised if there is no toolkit as CAFFE_CUDA asks for. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Toolkit:
     Attributes
     ----------
     root : Path
-        The folder of bin/nvcc.
+        The folder that contains bin/nvcc.
     cudnn, nccl : Path or None
-        The folders of include/ and lib/; None to build without.
+        The folders that contain their include/ and lib/; None to build without them.
     """
 
     root: Path
@@ -64,12 +64,12 @@ def wanted() -> bool:
 
 
 def find_toolkit(cache: Path) -> Toolkit:
-    """The toolkit that CAFFE_CUDA asks for, installed first if need be.
+    """The toolkit that CAFFE_CUDA asks for. CAFFE_CUDA=1 installs it if it is missing.
 
     Raises
     ------
     ToolkitError
-        If it cannot be had.
+        If it does not exist or cannot be installed.
     """
     asked = os.environ["CAFFE_CUDA"]
     if asked == "1":
@@ -105,7 +105,7 @@ def _installed(cache: Path) -> Toolkit:
             if subprocess.run(command).returncode != 0:
                 raise ToolkitError("CUDA's packages could not be installed, see above; CAFFE_CUDA=/usr/local/cuda takes "
                                    "a toolkit that is already there")
-            for library in target.glob("nvidia/*/lib/lib*.so.*"):  # packages have no names without a version
+            for library in target.glob("nvidia/*/lib/lib*.so.*"):  # the packages lack the links without version numbers
                 plain = library.with_name(library.name.partition(".so.")[0] + ".so")
                 plain.symlink_to(library.name)
             (target / "nvidia/cu13/lib64").symlink_to("lib")

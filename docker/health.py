@@ -1,4 +1,4 @@
-"""Tell whether the runs on this machine make progress: the image's health check.
+"""Check that the runs on this machine make progress: the health check of the Docker image.
 
     python docker/health.py     # runs/res44_usw/noise_0.4/seed_123/log.csv: iteration 1200, 1 s ago
 
@@ -19,13 +19,13 @@ def open_logs(proc: Path = Path("/proc")) -> set[Path]:
     for process in proc.glob("[0-9]*"):
         try:
             logs.update(path for fd in (process / "fd").iterdir() if (path := fd.readlink()).name == "log.csv")
-        except OSError:  # it has ended, or is somebody else's
+        except OSError:  # the process has ended, or belongs to another user
             continue
     return logs
 
 
 def last_iteration(log: Path) -> str:
-    """The first field of the last whole row; "0" where only the header is there."""
+    """The iteration in the last complete row; "0" if there is only the header."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
         rows = file.read().decode().split("\n")[:-1]
@@ -34,7 +34,7 @@ def last_iteration(log: Path) -> str:
 
 
 def main(proc: Path = Path("/proc"), now: float | None = None) -> int:
-    """Print a line a run; return the exit code."""
+    """Print a line for each run; return the exit code."""
     now = time.time() if now is None else now
     ages = {log: now - log.stat().st_mtime for log in sorted(open_logs(proc)) if log.exists()}
     for log, age in ages.items():

@@ -5,8 +5,8 @@
 Compiles all of Caffe with both sanitisers (a work tree of its own), runs the C++ tests of tests/layers/, and trains the small
 net of tests/layers/sanitized/ for two steps with the `caffe` tool. The first finding ends it, with a stack trace.
 
-The thread sanitiser is left out: GCC's OpenMP is not instrumented, so that it sees no barrier and every parallel loop is an
-alarm; Clang's is, but the engine's kernels need GCC.
+The thread sanitiser is not used: GCC's OpenMP library is not instrumented, so that the sanitiser sees no barriers and reports
+every parallel loop. Clang's library is instrumented, but the engine's kernels need GCC.
 """
 
 import os
@@ -22,8 +22,8 @@ OPTIONS = {
     "CMAKE_BUILD_TYPE": "",
     "BUILD_only_tests": ",".join(path.stem.removeprefix("test_") for path in sorted(CPP_TESTS.rglob("test_*.cpp"))),
 }
-# Boost and glog are not instrumented: what they keep until the process ends is not ours to free. A test asks for more memory
-# than there is, which is to fail as it does without the sanitisers.
+# Leaks are not searched: Boost and glog keep memory until the process ends. Allocations may fail: a test asks for more memory
+# than there is, and expects the same error as without the sanitisers.
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0:strict_string_checks=1:allocator_may_return_null=1",
                "UBSAN_OPTIONS": "print_stacktrace=1"}
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 PACKAGES = ("base", "data_toolkit", "layers", "prototxt", "solvers")
 ROOMS = tuple(f"solvers.{name}" for name in ("nets", "runs", "reporting", "evaluation", "training", "sweep", "export"))
-COMMANDS = "solvers"  # the modules that lie in it
+COMMANDS = "solvers"  # the folder whose own modules are the commands
 
 
 def room_of(module: str) -> str:
@@ -24,13 +24,13 @@ def room_of(module: str) -> str:
 
 
 def file_of(module: str) -> Path:
-    """The file of a module; of a package, its __init__.py."""
+    """The file of a module, or the __init__.py of a package."""
     folder = ROOT / module.replace(".", "/")
     return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
 
 
 def modules_of(graph: grimp.ImportGraph) -> dict[str, list[str]]:
-    """The modules of each room, both in alphabetical order."""
+    """The modules of each folder; folders and modules in alphabetical order."""
     rooms = {}
     for module in sorted(graph.modules):
         if file_of(module).is_file():
@@ -39,9 +39,9 @@ def modules_of(graph: grimp.ImportGraph) -> dict[str, list[str]]:
 
 
 def figure(graph: grimp.ImportGraph) -> list[str]:
-    """The rooms, and an arrow from each to those that it imports; none where a chain of others leads the same way.
+    """The folders, and an arrow from each to those that it imports, unless other arrows already lead there.
 
-    Left out is what all of solvers imports: its errors, and the environment that is set when it is first imported.
+    Imports of solvers/__init__.py and solvers/errors.py are left out: all of solvers has them.
     """
     arrows, everywhere = {}, {"solvers", "solvers.errors"}
     for module in sorted(graph.modules - everywhere):
@@ -62,7 +62,7 @@ def figure(graph: grimp.ImportGraph) -> list[str]:
 
 
 def listing(graph: grimp.ImportGraph) -> list[str]:
-    """For each room what it is for, and the first sentence of each of its modules."""
+    """For each folder its purpose, and the first sentence of each of its modules."""
     lines = []
     for room, modules in modules_of(graph).items():
         folder = room.replace(".", "/")
@@ -80,7 +80,7 @@ def first_sentence(file: Path) -> str:
 
 
 def page() -> str:
-    """The page, with its two parts drawn anew."""
+    """The page with its two generated parts renewed."""
     sys.path.insert(0, str(ROOT))
     graph = grimp.build_graph(*PACKAGES)
     text = PAGE.read_text()

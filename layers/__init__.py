@@ -1,7 +1,7 @@
-"""The losses.
+"""The losses: their formulas, and the pycaffe layers that compute them.
 
-``layers.weighting`` holds their formulas and needs only NumPy. The pycaffe layers, which a prototxt names as
-``python_param { module: "layers" layer: "UnifiedWeightLoss" }``, are imported with Caffe when first asked for.
+``layers.weighting`` evaluates the formulas and needs only NumPy. The pycaffe layers, which a prototxt names as
+``python_param { module: "layers" layer: "UnifiedWeightLoss" }``, import Caffe; they are imported at their first use.
 """
 
 from typing import Any

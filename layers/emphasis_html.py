@@ -1,4 +1,4 @@
-"""A page to try weightings in: one file that needs no network. emphasis_page/ holds what it is made of."""
+"""Make a page for trying out weightings: a single file that needs no network. Its sources are in emphasis_page/."""
 
 import base64
 import hashlib
@@ -15,14 +15,14 @@ HEIGHT = 260
 
 
 def page(settings: Iterable[tuple[str, Weighting]]) -> str:
-    """The page, whose charts show these weightings under these names behind the one that is tried.
+    """The HTML of the page. Its charts show the weightings of `settings`, with their names, behind the one being tried out.
 
-    The page's own policy lets nothing run but the scripts that are put into it here, and nothing load.
+    The page's Content-Security-Policy allows only the scripts that are inserted here, and no downloads.
 
     Raises
     ------
     ValueError
-        If the packages that it takes are missing.
+        If packages that the page needs are not installed.
     """
     try:
         import jinja2
@@ -49,7 +49,7 @@ def page(settings: Iterable[tuple[str, Weighting]]) -> str:
 
 
 def _row(row: Row) -> dict:
-    """A row as the page reads it."""
+    """A row of the table as JSON data for the page."""
     parameters = [asdict(parameter) | {"field": parameter.field or parameter.name, "range": parameter.range}
                   for parameter in row.parameters]
     return {"name": row.name, "formula": row.multiplier, "emphasis": row.emphasis, "parameters": parameters,
@@ -57,7 +57,7 @@ def _row(row: Row) -> dict:
 
 
 def _chart(field: str, title: str, names: list[str]) -> dict:
-    """A curve of each setting, and one of the weighting that is tried, as a Vega specification. Data: `curves`, `tried`."""
+    """A Vega chart with a curve for each setting and one for the weighting being tried out. Data: `curves`, `tried`."""
     import altair as alt
     import vl_convert
 
@@ -81,5 +81,5 @@ def _chart(field: str, title: str, names: list[str]) -> dict:
 
 
 def _csp_hash(script: str) -> str:
-    """What a Content-Security-Policy calls an inline script."""
+    """The name of an inline script in a Content-Security-Policy: its hash."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,10 +1,10 @@
-"""The language of formulas: what C, NumPy and Vega's expressions have in common, parsed and never evaluated as code.
+"""The language of formulas: the common part of C, NumPy and Vega's expressions. Formulas are parsed, never run as code.
 
     + - * / ( ) numbers, p, parameters, pow(a, b) min(a, b) max(a, b) exp log log1p sqrt abs of one argument,
     and a choice:  p > 0.5 ? a : b  with < <= > >= == !=
 
-A formula becomes a program: a list of steps, each of which puts a number or p on a stack, or takes an operation's operands
-from it and puts the result there. The twin of layers/native/formula_parser.hpp, with the same names and error messages.
+A formula becomes a program: a list of steps. A step pushes a number, a parameter or p on a stack, or it pops the operands of
+an operation and pushes the result. layers/native/formula_parser.hpp does the same in C++, with the same names and messages.
 """
 
 import functools
@@ -17,11 +17,11 @@ from base.did_you_mean import did_you_mean
 
 MOST_CHARACTERS = 200
 MOST_NESTING = 32  # of parentheses, arguments, signs and choices
-MOST_STACK = 32  # of a program, while it runs
+MOST_STACK = 32  # values on a program's stack
 
-FUNCTIONS = {"pow": 2, "min": 2, "max": 2, "exp": 1, "log": 1, "log1p": 1, "sqrt": 1, "abs": 1}  # and their arguments
+FUNCTIONS = {"pow": 2, "min": 2, "max": 2, "exp": 1, "log": 1, "log1p": 1, "sqrt": 1, "abs": 1}  # name: number of arguments
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
-# What people write who know other languages.
+# Notations of other languages, and what to write instead.
 MEANT = {"**": "pow(a, b)", "^": "pow(a, b)", "--": "- -", "=": "==", "ln": "log", "fabs": "abs", "power": "pow"}
 
 TOKEN = re.compile(r" *(?:"
@@ -29,13 +29,13 @@ TOKEN = re.compile(r" *(?:"
                    r"|(?P<sign>\*\*|--|&&|\|\||<=|>=|==|!=|[-+*/(),?:<>^=])|(?P<end>$))", re.ASCII)
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
-# Where a user's formula is asked: single precision's numbers between 0 and 1. Exactly 0 and 1 it need not know.
+# The range of p for a user's formula: the normal float32 numbers between 0 and 1. It is never evaluated at exactly 0 or 1.
 LEAST, MOST = float(np.finfo(np.float32).tiny), 1 - 2.0**-24
 CHECKED = np.array([*(np.arange(1, 1000) / 1000), *(2.0 ** -np.arange(1, 127)), *(1 - 2.0 ** -np.arange(1, 25))])
 
 
 class FormulaError(ValueError):
-    """A mistake in a formula: one line, then the formula, and a caret under the place."""
+    """A mistake in a formula. The message is one line, then the formula, and a caret below the mistake."""
 
     def __init__(self, text: str, position: int, message: str) -> None:
         shown = text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "..."
@@ -44,7 +44,7 @@ class FormulaError(ValueError):
 
 
 def _pow(base, exponent):
-    return base**exponent  # NumPy has faster ways for some exponents behind this sign than behind np.power
+    return base**exponent  # for some exponents, NumPy's ** is faster than np.power
 
 
 NUMPY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "negative": operator.neg, "pow": _pow,
@@ -61,17 +61,17 @@ class Formula:
     ----------
     text : str
     parameters : tuple of str
-        The names that it may use beside p.
+        The names that it may use in addition to p.
 
     Attributes
     ----------
     program : list of (str, float or str)
-        Its steps: ("number", value), ("name", which) or (operation, number of operands).
+        Its steps: ("number", value), ("name", name) or (operation, number of operands).
 
     Raises
     ------
     FormulaError
-        If the text is none, or is longer or nested deeper than the limits above.
+        If the text is not a formula, or is longer or more deeply nested than the limits above.
     """
 
     def __init__(self, text: str, parameters: tuple[str, ...] = ()) -> None:
@@ -79,9 +79,9 @@ class Formula:
         self.program = _Parser(text, self.names).program
 
     def __call__(self, **values: np.ndarray | float) -> np.ndarray | float:
-        """The value where p and the parameters have these: of the type and shape of the arrays among them.
+        """The value of the formula for given values of p and the parameters, in the shape and dtype of the arrays among them.
 
-        Infinite or NaN where the operations are, without a warning.
+        Where an operation gives infinity or NaN, so does the formula, without a warning.
         """
         stack = []
         with np.errstate(all="ignore"):
@@ -104,8 +104,8 @@ class Formula:
 
 
 def _of_numbers(what: str, values: dict, *operands: np.ndarray | float) -> np.ndarray | float:
-    """An operation on numbers that are no arrays, as arrays of p's type compute: 1 / 0 is infinite, and so is what single
-    precision cannot hold. The result is a number again, which does not widen the arrays that it meets.
+    """An operation on Python numbers, computed in p's dtype as for arrays: 1 / 0 is infinite, and so is a number too large for
+    p's dtype. The result is a Python number, which does not change the dtype of arrays that it is combined with.
     """
     kind = next((value.dtype.type for value in values.values() if hasattr(value, "dtype")), np.float64)
     result = NUMPY[what](*(kind(value) if type(value) is float else value for value in operands))
@@ -114,14 +114,14 @@ def _of_numbers(what: str, values: dict, *operands: np.ndarray | float) -> np.nd
 
 @functools.lru_cache(maxsize=1024)
 def parse(text: str, parameters: tuple[str, ...] = ()) -> Formula:
-    """The formula of a text; the same object for the same text."""
+    """The formula of a text. Equal texts give the same object."""
     return Formula(text, parameters)
 
 
 class _Parser:
-    """Recursive descent. Each method parses one kind of expression from the current token on.
+    """A recursive descent parser. Each method parses one kind of expression, starting at the current token.
 
-    They return whether what they parsed is a comparison, which only a choice can use.
+    A method returns whether the expression is a comparison: only a choice may contain one.
     """
 
     def __init__(self, text: str, names: tuple[str, ...]) -> None:
@@ -161,7 +161,7 @@ class _Parser:
         return False
 
     def emit(self, what: str, operand: float | str, position: int) -> None:
-        """Add a step to the program, where the text has it."""
+        """Add a step to the program; `position` is its place in the text, for an error."""
         self.stack += 1 if what in ("number", "name") else 1 - operand
         if self.stack > MOST_STACK:
             self.fail("nested too deeply", position)
@@ -179,7 +179,7 @@ class _Parser:
         return result
 
     def number(self, parse_it) -> bool:
-        """What `parse_it` parses, which must not be a comparison."""
+        """Parse an expression with `parse_it`; fail if it is a comparison."""
         start = self.position
         if parse_it():
             self.fail("a comparison needs a choice: write it as in p > 0.5 ? 1 : 0", start)
@@ -220,7 +220,7 @@ class _Parser:
         return self.chain(("*", "/"), self.signed)
 
     def chain(self, signs: tuple[str, ...], parse_it) -> bool:
-        """Operands with signs between them, which bind from the left."""
+        """Parse operands with signs between them, which are left-associative."""
         start = self.position
         left = parse_it()
         while self.kind == "sign" and self.token in signs:

@@ -1,9 +1,9 @@
-"""What the build of Caffe makes of the table: the fields of loss_param, and the C++ and CUDA code of the rows."""
+"""Generate code from layers/table.py for the build of Caffe: the fields of loss_param, and C++ and CUDA code of the rows."""
 
 from layers import formula
 from layers.table import BY_NAME, CUSTOM, DN, OWN, ROWS, Parameter, Row
 
-# Numbers and defaults in the proto of the fields that released prototxts and older caffemodels have; others follow OWN's.
+# Numbers and defaults in the proto for the fields of released prototxts and older caffemodels. Other fields follow OWN's.
 RELEASED_FIELDS = {"lamda_p": (5, 1), "scale": (6, 1), "q": (8, 0.7)}
 FIRST_OWN = 9
 STEPS_IN_CPP = {name: f"{name}({', '.join(['{}'] * count)})" for name, count in formula.FUNCTIONS.items()} | {
@@ -12,7 +12,7 @@ STEPS_IN_CPP = {name: f"{name}({', '.join(['{}'] * count)})" for name, count in 
 
 
 def fields() -> dict[str, int]:
-    """The fields of loss_param that hold parameters of rows and formulas, and their numbers in the proto."""
+    """The fields of loss_param for formulas and for the parameters of rows, with their numbers in the proto."""
     numbers = {name: number for name, (number, _) in RELEASED_FIELDS.items()}
     numbers |= {name: FIRST_OWN + index for index, name in enumerate(OWN)}
     for row in ROWS:
@@ -22,7 +22,7 @@ def fields() -> dict[str, int]:
 
 
 def proto() -> str:
-    """The lines of the message LossParameter."""
+    """The lines that caffe.proto gets in its message LossParameter."""
     lines = ["// How much each example's gradient counts, as a function of p, the probability given to its label.",
              "// _DN: derivative normalised, i.e. divided by the batch's sum of weights. Written from layers/table.py.",
              "enum Weighting {",
@@ -31,7 +31,7 @@ def proto() -> str:
              "// WeightedSoftmaxWithLoss: where absent, the environment variable CAFFE_WEIGHTING names it.",
              "optional Weighting weighting = 7;",
              "// What weightings take: layers/table.py says what it means. Where absent, each has its own default."]
-    for name, number in fields().items():  # without what they mean: a change would compile all of Caffe
+    for name, number in fields().items():  # no meanings here: a change of one would recompile all of Caffe
         takers = [row.name for row in ROWS for parameter in row.parameters if name == (parameter.field or parameter.name)]
         default = f" [default = {RELEASED_FIELDS[name][1]}]" if name in RELEASED_FIELDS else ""
         lines += [f"// Of {', '.join(takers or [CUSTOM])}.",
@@ -40,7 +40,7 @@ def proto() -> str:
 
 
 def cpp(text: str, parameters: tuple[str, ...]) -> str:
-    """A formula as an expression of C++: numbers of the type Dtype, operations in the formula's order."""
+    """A formula as a C++ expression, with numbers of the type Dtype and operations in the formula's order."""
     stack = []
     for what, operand in formula.parse(text, parameters).program:
         if what == "number":
@@ -75,7 +75,7 @@ def _switch(cases: str, otherwise: str) -> str:
 
 
 def _parameter(index: int, parameter: Parameter) -> str:
-    """The statement that reads a parameter and returns what is wrong with it."""
+    """The C++ statement that reads a parameter and appends an error message if it is wrong."""
     field = parameter.field or parameter.name
     least, most = (f"{end!r}" if end is not None else f"{sign}HUGE_VAL"
                    for end, sign in ((parameter.least, "-"), (parameter.most, "")))
@@ -85,7 +85,7 @@ def _parameter(index: int, parameter: Parameter) -> str:
 
 
 def header() -> str:
-    """weighting_rows.hpp, which weighting.hpp is built upon."""
+    """The text of weighting_rows.hpp, which layers/native/weighting.hpp includes."""
     written = [row for row in ROWS if row.name != CUSTOM]
     by_emphasis = [row for row in ROWS if row.emphasis]
     own = BY_NAME[CUSTOM]

@@ -1,4 +1,4 @@
-"""What the documentation says of the table's rows, written into it between two comments: `make table` runs this.
+"""Write the tables of weightings in the documentation, each between two comments. `make table` runs this.
 
     python -m layers.generated_docs            # rewrite
     python -m layers.generated_docs --check    # compare only; exit code 1 where a file differs
@@ -15,8 +15,8 @@ from layers.weighting import Weighting
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- written by python -m layers.generated_docs: {} -->", "<!-- end -->"
-FIGURE = ROOT / "docs/weightings.png"  # all rows with their default parameters, drawn when a table changes
-UNTRAINED = 0.01  # p of a net of 100 classes that has learnt nothing
+FIGURE = ROOT / "docs/weightings.png"  # the curves of all rows with default parameters; drawn again when a table changes
+UNTRAINED = 0.01  # p of an untrained net with 100 classes
 
 
 def _text(formula: str) -> str:
@@ -35,7 +35,7 @@ def _multiplier(row: Row) -> str:
 
 
 def formulas() -> str:
-    """The table of layers/README.md: formulas."""
+    """The table of layers/README.md, with the formulas of each weighting."""
     lines = ["| weighting | c(p) | distance | psi |", "|---|---|---|---|"]
     for row in ROWS:
         psi = _text(row.mode) + (f" if {row.peak} > 0" if row.peak else "") if row.mode else "found by trying"
@@ -45,7 +45,7 @@ def formulas() -> str:
 
 
 def choices() -> str:
-    """The table of docs/weightings.md: what a reader needs in order to choose."""
+    """The table of docs/weightings.md, with the facts for choosing a weighting."""
     lines = [f"| weighting | parameters, default, range | psi | emphasis at p = {UNTRAINED} | largest | what it is | source |",
              "|---|---|---|---|---|---|---|"]
     for row in ROWS:
@@ -66,12 +66,12 @@ WRITTEN = {"layers/README.md": {"formulas": formulas}, "docs/weightings.md": {"c
 
 
 def files() -> dict[Path, str]:
-    """The files with these tables in them, as they should be.
+    """The up-to-date contents of the files that contain these tables, by path.
 
     Raises
     ------
     ValueError
-        If one of them has no place for its table.
+        If a file does not have exactly one place for its table.
     """
     found = {}
     for name, tables in WRITTEN.items():

@@ -10,25 +10,25 @@ from layers.table import OWN, PARAMETERS, ROWS
 
 KINDS = {"weighting": str} | dict.fromkeys(PARAMETERS, float) | dict.fromkeys(OWN, str) | {"ignore_label": int, "axis": int}
 NAMES = {str: "a string", float: "a finite number", int: "a whole number"}
-# What loss_param and the papers call them.
+# Other names of the parameters, in loss_param and in the papers, with the right name: for error messages.
 OTHER_NAMES = {other: parameter.name for row in ROWS for parameter in row.parameters
                for other in (parameter.field, *parameter.aliases) if other}
 
 
 def read(param_str: str, keys: Iterable[str]) -> dict[str, Any]:
-    """The parameters that a param_str gives, by name; empty for an empty one.
+    """The parameters in a param_str, by name; an empty dict for an empty text.
 
     Parameters
     ----------
     param_str : str
         A JSON object, e.g. ``{"lambda": 0.5, "beta": 6}``.
     keys : iterable of str
-        The names that the layer knows, all in KINDS.
+        The names that the layer knows, all of them in KINDS.
 
     Raises
     ------
     ValueError
-        If it is not a JSON object, or a key or the type of a value is wrong.
+        If the text is not a JSON object, has an unknown or repeated key, or a value of a wrong type.
     """
     try:
         parameters = json.loads(param_str or "{}", object_pairs_hook=_without_repeats)
@@ -48,7 +48,7 @@ def read(param_str: str, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _is(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):  # which Python counts among the integers
+    if isinstance(value, bool):  # in Python, a bool is an int
         return False
     return isinstance(value, (int, float)) and math.isfinite(value) if kind is float else isinstance(value, kind)
 
@@ -56,5 +56,5 @@ def _is(value: Any, kind: type) -> bool:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     parameters = dict(pairs)
     if len(parameters) < len(pairs):
-        raise ValueError("param_str says a key twice: " + ", ".join(f'"{key}"' for key, _ in pairs))
+        raise ValueError("param_str has a key twice: " + ", ".join(f'"{key}"' for key, _ in pairs))
     return parameters

@@ -3,7 +3,7 @@
     python -m layers.plot_emphasis                                             # CCE, MAE, MSE, GCE and three DM
     python -m layers.plot_emphasis CCE GCE:q=0.9 DM:lambda=1,beta=8 --output emphasis.png
     python -m layers.plot_emphasis SCE "pow(p, 0.3) * exp(-2 * p)" "emphasis: p < 0.2 ? 0 : 1"     # c(p), emphasis
-    python -m layers.plot_emphasis --html emphasis.html                        # a page to try all of them, without network
+    python -m layers.plot_emphasis --html emphasis.html                        # a page to try out all of them
 """
 
 import argparse
@@ -27,12 +27,12 @@ SETTINGS = ["CCE", "MAE", "MSE", "GCE", "DM:lambda=0,beta=1", "DM:lambda=0.5,bet
 
 
 def parse(text: str) -> Weighting:
-    """``NAME``, ``NAME:key=number,...`` with the row's parameters, or a formula of p, or ``emphasis:`` and one.
+    """The weighting of a text: ``NAME``, ``NAME:key=number,...``, a formula of c(p), or ``emphasis:`` and a formula.
 
     Raises
     ------
     ValueError
-        If it is none of them.
+        If the text is none of these.
     """
     name, sign, pairs = text.partition(":")
     if sign and name in OWN:
@@ -57,7 +57,7 @@ def _named(text: str) -> dict:
 
 
 def draw(settings: list[str]) -> plt.Figure:
-    """One curve a setting: the weight normalised over p, with its mode as a dot."""
+    """Draw a curve for each setting: the emphasis density, with a dot at its mode psi."""
     p = np.linspace(0, 1, 1001)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for number, text in enumerate(settings):
@@ -66,7 +66,7 @@ def draw(settings: list[str]) -> plt.Figure:
         for written, drawn in ((",", ", "), (":", ", "), ("=", " = "), ("lambda", "λ"), ("beta", "β")):
             label = label.replace(written, drawn)
         density = weighting.density(p)
-        [line] = axes.plot(p, density, label=label, linestyle=("-", "--", ":")[number // 10 % 3])  # colours repeat
+        [line] = axes.plot(p, density, label=label, linestyle=("-", "--", ":")[number // 10 % 3])  # colours repeat after ten
         top = int(density.argmax())
         axes.plot(p[top], density[top], "o", color=line.get_color(), markersize=4)
     axes.set(xlabel="p, the probability given to the label", ylabel="normalised weight", xlim=(0, 1), ylim=(0, None))
@@ -76,7 +76,7 @@ def draw(settings: list[str]) -> plt.Figure:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a file as a whole or, where that fails, not at all."""
+    """Write a file. If that fails, no part of it is left."""
     with tempfile.NamedTemporaryFile("w", dir=file.absolute().parent, encoding="utf-8", delete=False) as new:
         try:
             new.write(text)
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", nargs="*", default=SETTINGS, metavar="NAME[:key=number,...] or FORMULA")
     parser.add_argument("--output", type=Path, default=Path("emphasis.png"), help="default %(default)s")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="instead of the figure, a page to try weightings in")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="instead of the figure, a page for trying out weightings")
     args = parser.parse_args(arguments)
     try:
         if args.html:

@@ -1,4 +1,4 @@
-"""The loss layers as pycaffe layers, thin around softmax_loss.py.
+"""The loss layers as pycaffe layers. softmax_loss.py computes the losses.
 
     layer {
       name: "loss"  type: "Python"  bottom: "InnerProduct1"  bottom: "label"  bottom: "prob_groundtruth"  top: "loss"
@@ -6,8 +6,8 @@
       python_param { module: "layers"  layer: "UnifiedWeightLoss"  param_str: '{"lambda": 0.5, "beta": 6}' }
     }
 
-loss_weight must be there: without it Caffe takes a Python layer for no loss, and trains nothing. Bottoms, tops and
-rules are those of the C++ layers of the same names; where those abort, these raise a ValueError.
+loss_weight is required: without it, Caffe does not count a Python layer as a loss and trains nothing. Bottoms, tops and
+rules are those of the C++ layers with the same names. Where those end the process, these raise a ValueError.
 """
 
 import os
@@ -24,7 +24,7 @@ from layers.weighting import parameters_of, row_of, weighting_with
 
 
 class _Layer(caffe.Layer):
-    """What the three have in common: parameters, one label a position, errors that begin with the layer's type."""
+    """Common to all three layers: parameters, one label per position, errors that begin with the layer's type."""
 
     BOTTOMS: tuple[str, ...]
     PARAMETERS: tuple[str, ...]
@@ -52,7 +52,7 @@ class _Layer(caffe.Layer):
 
 
 class _Loss(_Layer):
-    """Scores, labels and (unread) label probabilities -> V and, as a second top, the softmax probabilities."""
+    """Bottoms: scores, labels, prob_groundtruth (not read). Tops: the value V and, optionally, the softmax probabilities."""
 
     BOTTOMS = ("scores", "label", "prob_groundtruth")
 
@@ -88,7 +88,7 @@ class _Loss(_Layer):
 
 
 class UnifiedWeightLoss(_Loss):
-    """Derivative manipulation: an example of probability p weighs exp(beta * p^lambda * (1 - p))."""
+    """Derivative manipulation (arXiv 1905.11233): an example's emphasis is exp(beta * p^lambda * (1 - p))."""
 
     PARAMETERS = (*parameters_of(row_of("DM")), "ignore_label", "axis")
 
@@ -97,7 +97,7 @@ class UnifiedWeightLoss(_Loss):
 
 
 class WeightedSoftmaxWithLoss(_Loss):
-    """Any row of table.py, by name: from param_str or, where that is silent, from the environment. There is no default."""
+    """Any weighting of table.py. param_str names it, or else the environment variable CAFFE_WEIGHTING; there is no default."""
 
     PARAMETERS = ("weighting", *PARAMETERS, *OWN, "ignore_label", "axis")
 
@@ -110,9 +110,9 @@ class WeightedSoftmaxWithLoss(_Loss):
 
 
 class ExtractProb(_Layer):
-    """Probabilities and labels -> p, the label's probability, and, as a second top, the largest probability.
+    """Bottoms: probabilities, labels. Tops: p, the label's probability, and, optionally, the largest probability.
 
-    p is 0 where the label is an ignore_label that is none of the classes.
+    p is 0 where the label is the ignore_label and not one of the classes.
     """
 
     BOTTOMS = ("probs", "label")
@@ -122,7 +122,7 @@ class ExtractProb(_Layer):
         super().reshape(bottom, top)
         shape = list(bottom[0].data.shape)
         shape[self.axis] = 1
-        for i in range(len(top)):  # pycaffe's vectors of blobs cannot be iterated over
+        for i in range(len(top)):  # pycaffe's vectors of blobs are not iterable
             top[i].reshape(*shape)
 
     def forward(self, bottom, top):

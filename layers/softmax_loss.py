@@ -1,4 +1,4 @@
-"""A weighting over a batch: from scores and labels to the reported value and the gradient of the scores."""
+"""Compute a loss over a batch: from scores and labels, the reported value and the gradient with respect to the scores."""
 
 import math
 
@@ -8,7 +8,7 @@ from layers.weighting import Weighting
 
 
 def softmax(scores: np.ndarray, axis: int = 1) -> np.ndarray:
-    """Softmax probabilities along an axis, same shape and type as the scores."""
+    """Softmax probabilities along an axis, in the shape and dtype of the scores."""
     probabilities = scores - scores.max(axis, keepdims=True)
     np.exp(probabilities, out=probabilities)
     probabilities /= probabilities.sum(axis, keepdims=True)
@@ -16,7 +16,7 @@ def softmax(scores: np.ndarray, axis: int = 1) -> np.ndarray:
 
 
 def outer_classes_inner(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
-    """(outer, classes, inner): the sizes before, along and after the axis of the classes, which may count from the end.
+    """(outer, classes, inner): the sizes before, along and after the class axis. A negative axis counts from the end.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def outer_classes_inner(shape: tuple[int, ...], axis: int) -> tuple[int, int, in
 
 
 def check_label_count(labels: np.ndarray, shape: tuple[int, ...], axis: int) -> None:
-    """Raise a ValueError unless there is one label for each position of a blob of this shape."""
+    """Raise a ValueError unless there is one label for each position of a blob with this shape."""
     outer, _, inner = outer_classes_inner(shape, axis)
     if labels.size != outer * inner:
         raise ValueError(f"a blob of shape {shape} with its classes on axis {axis} needs {outer * inner} labels, "
@@ -45,8 +45,8 @@ def class_indices(labels: np.ndarray, shape: tuple[int, ...], axis: int, ignore_
     Parameters
     ----------
     labels : array of outer * inner whole numbers of any type
-    shape : of the scores
-    axis : of the classes
+    shape : the shape of the scores
+    axis : the class axis
     ignore_label : the label of positions to leave out; it may be outside 0..classes-1
 
     Returns
@@ -57,11 +57,11 @@ def class_indices(labels: np.ndarray, shape: tuple[int, ...], axis: int, ignore_
     Raises
     ------
     ValueError
-        If there is not one label a position, or one of the others is outside 0..classes-1.
+        If there is not one label per position, or a label is neither ignored nor in 0..classes-1.
     """
     check_label_count(labels, shape, axis)
     outer, classes, inner = outer_classes_inner(shape, axis)
-    given = np.trunc(labels.reshape(outer, 1, inner))  # not yet integers: NaN would become one
+    given = np.trunc(labels.reshape(outer, 1, inner))  # still floating point: as an integer, NaN would look like a label
     valid = np.not_equal(given, ignore_label) if ignore_label is not None else np.ones_like(given, dtype=bool)
     wrong = valid & ~((given >= 0) & (given < classes))
     if wrong.any():
@@ -73,21 +73,21 @@ def class_indices(labels: np.ndarray, shape: tuple[int, ...], axis: int, ignore_
 
 
 class SoftmaxLoss:
-    """One forward pass, with what its gradient needs.
+    """One forward pass of a loss over a batch. It keeps what `gradient` needs.
 
     Parameters
     ----------
     scores : float array with the classes on `axis`, e.g. (N, C) or (N, C, H, W)
-    labels : one whole number a position, e.g. (N,) or (N, 1, H, W)
-    weighting : which of the losses
-    ignore_label : positions with this label have no gradient and are not counted
-    axis : of the classes
+    labels : one whole number per position, e.g. (N,) or (N, 1, H, W)
+    weighting : the weighting of the loss
+    ignore_label : positions with this label have gradient 0 and are not counted
+    axis : the class axis
 
     Attributes
     ----------
-    value : float, V
+    value : float, the reported value V
     normaliser : float, S
-    probabilities : softmax of the scores, same shape and type
+    probabilities : softmax of the scores, in their shape and dtype
 
     Raises
     ------
@@ -106,10 +106,10 @@ class SoftmaxLoss:
         self.normaliser, self.value = weighting.normaliser_and_value(p)
 
     def gradient(self, loss_weight: float = 1.0) -> np.ndarray:
-        """Derivatives of the scores, same shape and type: loss_weight / S * c(p) * (P - onehot(label))."""
+        """The gradient of the scores, in their shape and dtype: loss_weight / S * c(p) * (P - onehot(label))."""
         scale = float(loss_weight) / self.normaliser * self.weighting.multiplier(self._p)
         scale[~self._valid] = 0
         gradient = self._rows * scale
-        # P - 1 before scaling: next to p = 1 the difference of the products would lose its digits.
+        # Subtract 1 before scaling: for p near 1, the difference of two scaled numbers would lose its digits.
         np.put_along_axis(gradient, self._indices, (self._p - 1) * scale, axis=1)
         return gradient.reshape(self.probabilities.shape)

@@ -1,44 +1,47 @@
-"""The table of weightings: one row each, from which everything else that knows a weighting is derived.
+"""The table of weightings: one row each. All code, options and documentation about weightings are derived from it.
 
 With P = softmax(scores), p = P[label], g = P - onehot(label) and N examples, a loss l(p) has the gradient c(p) g / N, where
-c(p) = -p l'(p). As ||g||_1 = 2 (1 - p), an example's emphasis, the L1 norm of its gradient, is 2 (1 - p) c(p). Each row has
-a twin, its name with _DN, that divides by the batch's sum of emphasis in place of N. DM has none: it always does.
+c(p) = -p l'(p). As ||g||_1 = 2 (1 - p), an example's emphasis, the L1 norm of c(p) g, is 2 (1 - p) c(p). Each row has a
+derivative-normalised twin, named with _DN, that divides by the batch's sum of emphasis instead of N. DM has no twin: it always
+divides by that sum.
 
-To add a weighting, write a row at the end of ROWS and run `make table`. Formulas are in the language of formula.py, of p and
-the row's parameters; they become NumPy, C++ and CUDA code and a plot in a browser. They must be finite for p from 0 to 1, both
-included, in single precision, too: max(p, 1e-30) keeps a logarithm so. The place of a row is its number in the proto: rows are
-never removed or put elsewhere.
+To add a weighting, write a row at the end of ROWS and run `make table`. Formulas of p and the row's parameters are written in
+the language of formula.py; they become NumPy, C++ and CUDA code and a plot in a browser. They must be finite for all p from 0
+to 1, both included, in single precision too: write log(max(p, 1e-30)), for example. The position of a row is its number in the
+proto: never remove or move a row.
 """
 
 from dataclasses import dataclass
 
 DN = "_DN"
-MINUS_LOG = "-log(max(p, 1.1754943508222875e-38))"  # Caffe's floor: the smallest normal float32
+MINUS_LOG = "-log(max(p, 1.1754943508222875e-38))"  # Caffe clamps p at the smallest normal float32
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a row takes.
+    """A parameter of a weighting: a number.
 
     Attributes
     ----------
     name : str
-        In formulas, in param_str, after --set, and in loss_param unless `field` says otherwise.
+        Its name in formulas, in param_str, after --set, and in loss_param (unless `field` is given).
     default : float
     meaning : str
+        For the documentation and the help of options.
     least, most : float or None
-        The range, both ends included unless `ends` is False.
+        The range; None for no limit.
     ends : bool
+        Whether `least` and `most` themselves are in the range.
     whole : bool
-        Whether only whole numbers are meant.
+        Whether it must be a whole number.
     field : str
-        The field of loss_param, where it has another name there.
+        Its field of loss_param, if that has another name.
     option : str
-        An option of solvers.train that sets it, e.g. "--q"; what it means follows `meaning` in the help.
+        The option of solvers.train that sets it, e.g. "--q"; "" if there is none.
     keyword : str
-        In Python calls, where the name is a word of Python's.
+        Its name in Python calls, if `name` is a keyword of Python.
     aliases : tuple of str
-        What papers call it, for error messages.
+        Other names in papers, for error messages.
     """
 
     name: str
@@ -76,21 +79,23 @@ class Row:
     ----------
     name : str
     sentence : str
-        What it is for, in one sentence.
+        The weighting in one sentence, for the documentation.
     source : str
+        The paper.
     multiplier, emphasis : str
-        The formula of c(p), or the one of the emphasis: then c = emphasis / (2 - 2 p + 1e-6).
+        Either the formula of c(p), or that of the emphasis; then c(p) = emphasis / (2 - 2 p + 1e-6).
     distance : str
-        The formula of what the reported value averages: l(p), unless the released layers report another. Twins: 1 - p.
+        The formula whose weighted mean is the reported value: l(p), unless the released layers report something else. For the
+        twin it is always 1 - p.
     mode : str
-        The formula of psi, the p of the largest emphasis; "" where it is found by trying.
+        The formula of psi, the p with the largest emphasis; "" if psi is searched numerically.
     parameters : tuple of Parameter
     peak : str
-        A formula that is above 0 where the emphasis has a peak at all; "" if it always has.
+        A formula that is above 0 if the emphasis has a peak; "" if it always has one.
     released : bool
-        Whether it is one of the papers', with settings of its own in prototxt/.
+        Whether the weighting is in the papers and has settings in prototxt/.
     always_normalised : bool
-        Whether S is always the sum of the emphasis, so that there is no twin.
+        Whether S is always the sum of emphasis; the row then has no twin.
     """
 
     name: str
@@ -212,6 +217,6 @@ ROWS = (
 BY_NAME = {name: row for row in ROWS for name in row.names}
 WEIGHTINGS = tuple(BY_NAME)
 PARAMETERS = tuple(dict.fromkeys(parameter.name for row in ROWS for parameter in row.parameters))
-OWN = ("formula", "emphasis")  # what CUSTOM takes in place of parameters
-# Parameters with options of their own in solvers.train, in the order in which the folders of runs name them.
+OWN = ("formula", "emphasis")  # the formulas that CUSTOM takes instead of parameters
+# The parameters that solvers.train has options for, in the order in which they appear in the names of run folders.
 OPTIONS = {parameter.name: parameter for row in reversed(ROWS) for parameter in reversed(row.parameters) if parameter.option}

@@ -1,15 +1,15 @@
-"""Losses as example weightings: closed forms of p, the probability that a model gives to an example's label.
+"""Losses as example weightings: functions of p, the probability that a model gives to an example's label.
 
-With P = softmax(scores), p = P[label] and g = P - onehot(label), each of them has over a batch
+With P = softmax(scores), p = P[label] and g = P - onehot(label), each loss has for an example of a batch
 
     gradient of the scores = loss_weight / S * c(p) * g        c: multiplier, S: normaliser
-    reported value         = V                                 which never reaches the gradient
+    reported value         = V                                 not used for the gradient
 
-As ||g||_1 = 2 (1 - p), the L1 norm of an example's gradient is c(p) * 2 (1 - p): its emphasis. The emphasis density
-is that function of p divided by its integral over [0, 1]; its mode, psi, says which examples a loss cares about most.
+As ||g||_1 = 2 (1 - p), the L1 norm of the gradient c(p) * g is 2 (1 - p) c(p): the example's emphasis. The emphasis density
+is the emphasis as a function of p, divided by its integral over [0, 1]. Its mode psi is the p of the examples that count most.
 
-The formulas stand in table.py. DM: derivative manipulation, arXiv 1905.11233. IMAE, arXiv 1903.12141, is DM with lambda = 1
-and beta = T. The twin of layers/native/weighting.hpp, with the same names.
+The formulas are in table.py. DM: derivative manipulation, arXiv 1905.11233. IMAE, arXiv 1903.12141, is DM with lambda = 1
+and beta = T. layers/native/weighting.hpp computes the same in C++, with the same names.
 """
 
 import math
@@ -21,32 +21,32 @@ from base.did_you_mean import did_you_mean
 from layers import formula
 from layers.table import BY_NAME, CUSTOM, DN, OWN, WEIGHTINGS, Row
 
-FLT_MIN = formula.LEAST  # Caffe's floor under the logarithm, in double precision too
-KINKS = frozenset(("min", "max", "abs", "choose"))  # steps of formulas that may have no derivative somewhere
+FLT_MIN = formula.LEAST  # Caffe takes logarithms of max(p, FLT_MIN), in double precision too
+KINKS = frozenset(("min", "max", "abs", "choose"))  # operations of formulas that are not differentiable everywhere
 
 
 class Weighting:
     """A weighting, as functions of p: a float32 or float64 array of any shape, probabilities in [0, 1].
 
-    multiplier, emphasis, weight, distance and density work element by element and return p's shape and type; normaliser
-    and value take p of all the examples that count, any shape, and sum in float64.
+    multiplier, emphasis, weight, distance and density work element by element and return p's shape and dtype. normaliser
+    and value take p of all examples of a batch that are not ignored, in any shape, and sum in float64.
 
     Parameters
     ----------
     name : str
-        One of WEIGHTINGS. _DN, derivative normalised: the batch's gradients are divided by the sum of their L1 norms
-        instead of by their number. DM always is.
+        One of WEIGHTINGS. Names with _DN are derivative normalised: S is the batch's sum of emphasis instead of the number of
+        examples. DM is always derivative normalised.
     **given : float or str
-        The row's parameters, by name, DM's lambda as `lam`; their defaults where not given. For CUSTOM and CUSTOM_DN the
-        formula of p: `formula`, of c(p), or `emphasis`.
+        The row's parameters by name, DM's lambda as `lam`; those not given have their defaults. For CUSTOM and CUSTOM_DN a
+        formula of p: either `formula`, of c(p), or `emphasis`.
 
     Attributes
     ----------
     name : str
     row : Row
-        Of table.py.
+        The weighting's row in table.py.
     parameters : dict
-        Numbers by name, and the text of a formula.
+        The numbers, and the text of a user's formula, by name.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class Weighting:
         self._distance, self._mode, self._peak = formula.parse(self.row.distance), None, None
 
     def _check(self) -> None:
-        """Raise a ValueError where c(p) is no weight: negative, infinite or NaN on (0, 1), or 0 on all of it."""
+        """Raise a ValueError if c(p), or the emphasis, is negative, infinite or NaN somewhere on (0, 1), or 0 everywhere."""
         function, what = (self.emphasis, "the emphasis") if self._emphasis else (self.multiplier, "c(p)")
         values = function(formula.CHECKED)
         largest = values[np.isfinite(values)].max(initial=0)
@@ -128,7 +128,7 @@ class Weighting:
         return self.name.endswith(DN) or self.row.always_normalised
 
     def _value(self, function: formula.Formula, p: np.ndarray) -> np.ndarray:
-        """A formula's value at p; constants become arrays. A user's need not know 0 and 1."""
+        """A formula's value at p, as an array. A user's formula is never evaluated at exactly 0 or 1."""
         p = np.asarray(p)
         if self.row.name == CUSTOM:
             p = np.clip(p, p.dtype.type(formula.LEAST), p.dtype.type(formula.MOST))
@@ -136,10 +136,10 @@ class Weighting:
         return np.full_like(p, value) if type(value) is float else value
 
     def multiplier(self, p: np.ndarray) -> np.ndarray:
-        """c(p), the factor of g in the gradient. Where the row has an l(p), c(p) * g is its derivative."""
+        """c(p), the factor of g in the gradient. For a loss that is a function l(p), c(p) = -p l'(p)."""
         if self._multiplier:
             return self._value(self._multiplier, p)
-        return self.emphasis(p) / (2 - 2 * p + 1e-6)  # the emphasis is chosen, so divide by ||g||_1; 1e-6 keeps p = 1 finite
+        return self.emphasis(p) / (2 - 2 * p + 1e-6)  # emphasis / ||g||_1; the 1e-6 keeps it finite at p = 1
 
     def emphasis(self, p: np.ndarray) -> np.ndarray:
         """c(p) * ||g||_1, the L1 norm of an example's gradient before S (for DM up to the 1e-6 in the multiplier)."""
@@ -148,42 +148,42 @@ class Weighting:
         return 2 * self.multiplier(p) * (1 - p)
 
     def weight(self, p: np.ndarray) -> np.ndarray:
-        """What an example adds to S: its emphasis, or 1 where S only counts the examples."""
+        """The share of an example in S: its emphasis if S is derivative normalised, else 1, so that S counts the examples."""
         return self.emphasis(p) if self.derivative_normalised else np.ones_like(p)
 
     def distance(self, p: np.ndarray) -> np.ndarray:
-        """What is averaged, weighted, to the reported value: the row's distance, and 1 - p for the twins."""
+        """The distance, of which V is the weighted mean: the row's formula; 1 - p for names with _DN."""
         return 1 - p if self.name.endswith(DN) else self._distance(p=p, **self.parameters)
 
     def normaliser(self, p: np.ndarray) -> float:
-        """S of a batch with label probabilities p; not 0 even if p is empty."""
+        """S, the normaliser of a batch with label probabilities p. It is positive even if p is empty."""
         return self.normaliser_and_value(p)[0]
 
     def value(self, p: np.ndarray) -> float:
-        """V of a batch, the weighted distances' sum over S; 0 if p is empty."""
+        """V, the reported value of a batch: the sum of weight * distance, divided by S; 0 if p is empty."""
         return self.normaliser_and_value(p)[1]
 
     def normaliser_and_value(self, p: np.ndarray) -> tuple[float, float]:
-        """S and V."""
+        """S and V of a batch; see `normaliser` and `value`."""
         weight = self.weight(p)
-        # CCE's S is stock Caffe's.
+        # For CCE, S is that of stock Caffe: the number of examples, at least 1.
         normaliser = float(max(1, p.size)) if self.name == "CCE" else 1e-8 + float(weight.sum(dtype=np.float64))
         return normaliser, float((weight * self.distance(p)).sum(dtype=np.float64)) / normaliser
 
     def mode(self) -> float:
-        """psi, the p of the largest emphasis, by the row's formula or, without one, found within 1e-9.
+        """psi, the p with the largest emphasis: from the row's formula or, without one, searched to within 1e-9.
 
         Raises
         ------
         ValueError
-            Where the emphasis has no peak: DM with beta <= 0.
+            If the emphasis has no peak: DM with beta <= 0.
         """
         if self._peak and not self._peak(**self.parameters) > 0:
             raise ValueError(f"{self} has no mode: its emphasis has a peak only for {self.row.peak} > 0")
         return float(self._mode(**self.parameters)) if self._mode else self._found_mode()
 
     def _found_mode(self) -> float:
-        """The p of the largest emphasis by trying numbers, ever closer to the best so far."""
+        """Search psi: evaluate a grid of p, and repeat with a finer grid around the best."""
         low, high = 0.0, 1.0
         while high - low > 1e-9:
             p = np.linspace(low, high, 2001)
@@ -192,18 +192,18 @@ class Weighting:
         return float(best)
 
     def gradient_bound(self) -> float:
-        """The largest L1 norm of a batch's gradient, sum c(p) ||g||_1 / S, with a loss weight of 1.
+        """The upper bound of the L1 norm of a batch's gradient, sum c(p) ||g||_1 / S, with a loss weight of 1.
 
-        That is 1 where S is the sum of the emphasis, and where S counts the examples the emphasis at psi.
+        It is 1 if S is the sum of emphasis. If S counts the examples, it is the emphasis at psi.
         """
         if self.derivative_normalised:
             return 1.0
         mode = self.mode()
-        return float(self.emphasis(np.array([mode, np.nextafter(mode, 1)])).max())  # a formula may begin above its psi
+        return float(self.emphasis(np.array([mode, np.nextafter(mode, 1)])).max())  # GCE_TRUNCATED is 0 at k itself
 
     def density(self, p: np.ndarray) -> np.ndarray:
         """The emphasis density at p: the emphasis divided by its integral over [0, 1]."""
-        # Tanh-sinh quadrature: exact to rounding also where p^lambda has no derivative at 0. Kinks elsewhere need many nodes.
+        # Tanh-sinh quadrature is exact to rounding, even if p^lambda is not differentiable at 0. Kinks need many more nodes.
         steps = self._emphasis or self._multiplier
         count = 256 if KINKS.isdisjoint(what for what, _ in steps.program) else 65536
         t, step = np.linspace(-4, 4, count + 1, retstep=True)
@@ -213,32 +213,32 @@ class Weighting:
 
 
 def row_of(name: str) -> Row:
-    """The row of a weighting's name.
+    """The row of the weighting with a given name.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such weighting.
     """
     if name not in BY_NAME:
-        # difflib would take IMAE for MAE.
+        # difflib would suggest MAE for IMAE.
         hint = "; IMAE is DM with lambda 1" if name.upper() == "IMAE" else did_you_mean(name, WEIGHTINGS)
         raise ValueError(f"unknown weighting {name!r}{hint} (one of {', '.join(WEIGHTINGS)})")
     return BY_NAME[name]
 
 
 def chosen(text: str) -> dict[str, str]:
-    """What a command line means by a weighting: a name, or a formula of p, which is CUSTOM's.
+    """Read the weighting in a command line: a name, or a formula of c(p) for CUSTOM.
 
     Returns
     -------
     dict
-        The `weighting`, and the `formula` of CUSTOM.
+        Its `weighting`, and for CUSTOM its `formula`.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If the text is neither.
     """
     if re.fullmatch(r"(?!p\b)[A-Za-z_][\w-]*", text, re.ASCII):
         return {"weighting": row_of(text) and text}
@@ -246,17 +246,17 @@ def chosen(text: str) -> dict[str, str]:
 
 
 def parameters_of(row: Row) -> tuple[str, ...]:
-    """The names of what a row takes, as in param_str."""
+    """The names of a row's parameters, as in param_str; for CUSTOM those of its formulas."""
     return OWN if row.name == CUSTOM else tuple(parameter.name for parameter in row.parameters)
 
 
 def weighting_with(name: str, given: dict[str, float | str]) -> Weighting:
-    """A weighting from what a layer is given by the names of param_str, some of which may be meant for other weightings.
+    """The weighting `name` with a layer's parameters, by the names of param_str. Those of other weightings are ignored.
 
     Raises
     ------
     ValueError
-        As Weighting, and if a formula is given to a weighting other than CUSTOM.
+        As Weighting, and if a formula is given for a weighting other than CUSTOM.
     """
     taken = parameters_of(row_of(name))
     if own := [key for key in OWN if key in given and key not in taken]:

@@ -1,1 +1,1 @@
-"""The nets and solvers of the released experiments, one folder a setting, and the generator that writes them."""
+"""The nets and solvers of the released experiments, one folder for each setting, and the generator that writes them."""

@@ -21,7 +21,7 @@ from layers.weighting import chosen, row_of
 
 HERE = Path(__file__).resolve().parent
 
-# The settings share everything but the loss layer: its type and its loss_param.
+# The settings differ only in the loss layer: in its type and its loss_param.
 LOSSES = {
     "res44_cce": ("SoftmaxWithLoss", {}),
     **{f"res44_{name.lower()}": ("WeightedSoftmaxWithLoss", {"weighting": name} | {
@@ -37,18 +37,18 @@ DEPTHS = "a CIFAR ResNet has 6n + 2 layers: 8, 14, 20, 26, 32, ..."
 
 
 def is_depth(depth: int) -> bool:
-    """Whether there is a `resnet` of so many layers."""
+    """Whether `resnet` can make a net with so many layers."""
     return depth >= 8 and depth % 6 == 2
 
 
 def setting_with(weighting: str) -> str | None:
-    """The setting whose loss has a weighting, e.g. GCE_DN; None if there is none."""
+    """The setting whose loss has the given weighting, e.g. GCE_DN; None if there is none."""
     setting = {"DM": "res44_usw"}.get(weighting, f"res44_{weighting.lower()}")
     return setting if setting in LOSSES else None
 
 
 def loss_of(weighting: str) -> tuple[str, dict]:
-    """The loss layer's type and loss_param of a weighting, or of a formula of p, with all its parameters."""
+    """The loss layer's type and its loss_param for a weighting or a formula of p, with all parameters written out."""
     given = chosen(weighting)
     if setting := setting_with(given["weighting"]):
         return LOSSES[setting]
@@ -62,11 +62,11 @@ def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
     Parameters
     ----------
     depth : int
-        6n + 2: the stem, three stages of n blocks of two convolutions each, and the classifier.
+        6n + 2: the first convolution, three stages of n blocks with two convolutions each, and the classifier.
     outputs : int
         Number of classes.
     batch : int
-        Images a batch.
+        Images in a batch.
     name : str
         Name of the net.
 
@@ -83,7 +83,7 @@ def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
     if not is_depth(depth):
         raise ValueError(f"depth {depth}: {DEPTHS}")
     blocks = (depth - 2) // 6
-    # The legacy input fields, as released: the driver fills the blobs, there is no data layer.
+    # Caffe's old input fields, as released: the driver fills these blobs, and there is no data layer.
     net = pb.NetParameter(name=name, input=["data"], input_dim=[batch, 3, 32, 32])
     count = Counter()
 
@@ -108,7 +108,7 @@ def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
                 "bias_filler": {"type": "constant", "value": 0},
             },
         )
-        # Mean, variance and their weight are statistics: no learning rate. Scale's parameters learn, and decay.
+        # BatchNorm's blobs are statistics, so their learning rate is 0. The parameters of Scale are learnt, with weight decay.
         add("BatchNorm", top, in_place=True, param=[{"lr_mult": 0, "decay_mult": 0}] * 3)
         add("Scale", top, in_place=True, scale_param={"bias_term": True})
         if relu:
@@ -117,7 +117,7 @@ def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
 
     def block(bottom: str, channels: int, stride: int) -> str:
         shortcut = bottom
-        if stride > 1:  # a projection, which comes before the residual branch in the file
+        if stride > 1:  # the projection precedes the residual branch in the file
             shortcut = convolution(bottom, channels, kernel=1, stride=stride, relu=False)
         residual = convolution(bottom, channels, stride=stride)
         residual = convolution(residual, channels, relu=False)
@@ -154,7 +154,7 @@ def train_net(loss: tuple[str, dict], depth: int = 44, outputs: int = 100, batch
     )
     bottoms = ["InnerProduct1", "label"]
     if kind != "SoftmaxWithLoss":
-        bottoms.append("prob_groundtruth")  # which the released layers require, and never read
+        bottoms.append("prob_groundtruth")  # the loss layers require it and do not read it
     net.layer.add(
         name="loss",
         type=kind,
@@ -168,7 +168,7 @@ def train_net(loss: tuple[str, dict], depth: int = 44, outputs: int = 100, batch
 
 
 def solver() -> pb.SolverParameter:
-    """The solver of all released runs, with the net beside it: a copy of the folder trains its own net."""
+    """The solver of all released runs. It names the net in its own folder, so that a copy of the folder trains its own net."""
     return pb.SolverParameter(
         net="train.prototxt",
         base_lr=0.1,
@@ -181,7 +181,7 @@ def solver() -> pb.SolverParameter:
 
 
 def to_text(message: Message, width: int = 120) -> str:
-    """Protobuf's text format, each block folded into one line where that line fits into `width` characters."""
+    """A message in protobuf's text format; blocks that fit into a line of `width` characters are written in one line."""
     lines, open_blocks = [], []
     for line in text_format.MessageToString(message).splitlines():
         if line.endswith("{"):
@@ -196,7 +196,7 @@ def to_text(message: Message, width: int = 120) -> str:
 
 
 def files() -> dict[Path, str]:
-    """Every file that the generator owns, by its absolute path."""
+    """The contents of all files that the generator writes, by absolute path."""
     messages = {}
     for setting, loss in LOSSES.items():
         messages[f"{setting}/train.prototxt"] = train_net(loss)
@@ -210,12 +210,12 @@ def files() -> dict[Path, str]:
 
 
 def write_setting(folder: Path, weighting: str, depth: int, classes: int, batch: int) -> None:
-    """Write a setting of a user's own: train.prototxt, solver.prototxt and test.prototxt in a folder without them.
+    """Write a user's own setting: train.prototxt, solver.prototxt and test.prototxt. Existing files are not overwritten.
 
     Raises
     ------
     FileExistsError
-        If the folder has one of them already.
+        If the folder already has one of these files.
     ValueError
         If there is no such weighting, or its formula has a mistake.
     """
@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     own.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="the folder, e.g. prototxt/mine")
     own.add_argument("--depth", type=int, metavar="D", help="layers of the ResNet, 6n + 2: 20, 32, 44, 56, 110 (default 44)")
     own.add_argument("--classes", type=int, metavar="C", help="outputs (default 100)")
-    own.add_argument("--batch", type=int, metavar="N", help="images a step, 8 of a class (default 256)")
+    own.add_argument("--batch", type=int, metavar="N", help="images per step, 8 of each class (default 256)")
     own.add_argument("--weighting", metavar="W", help=f"{', '.join(WEIGHTINGS)}, or a formula of p (default DM)")
     args = parser.parse_args(arguments)
     given = {name: value for name in ("depth", "classes", "batch", "weighting") if (value := getattr(args, name)) is not None}

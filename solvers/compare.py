@@ -1,10 +1,10 @@
-"""Set runs against the released ones and Table 1 of the paper: test accuracies in %, differences in percentage points.
+"""Compare runs with the released ones and with Table 1 of the paper: test accuracies in %, differences in percentage points.
 
     python -m solvers.compare runs/res44_usw/noise_0.4/seed_123
     python -m solvers.compare runs/res44_usw                                 # all runs below, and means over seeds
     python -m solvers.compare 'runs/*/noise_0.4/seed_*' --plot curves.png    # also draws them
 
-Both sides are taken at the same checkpoints, so an unfinished run is held against the released one at its own age.
+Both sides are taken at the same checkpoints: an unfinished run is compared with the same steps of the released one.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from solvers.reporting.results import Result, percent, points
 
 HEADER = ["run", "steps", "test accuracy", "ours", "released", "diff", "Table 1", "diff"]
 MEANS = ["mean over seeds", "seeds", "test accuracy", "ours", "deviation", "released", "diff"]
-TEXT = (0, 2)  # columns of both; the others are numbers
+TEXT = (0, 2)  # the columns with text, in both tables; the others are numbers
 
 
 def rows(result: Result) -> list[list[str]]:
@@ -37,7 +37,7 @@ def rows(result: Result) -> list[list[str]]:
 
 
 def means(shown: Iterable[Result]) -> list[list[str]]:
-    """The table's rows of the experiments that have several seeds, as the report shows them: means and sample deviations."""
+    """The rows of the second table: means and sample standard deviations of experiments with several seeds."""
     noises, experiments = tables.tabulate(run_folders.distinct(shown)[0])
     rows = []
     for experiment in experiments:
@@ -54,7 +54,7 @@ def means(shown: Iterable[Result]) -> list[list[str]]:
 
 
 def align(rows: list[list[str]]) -> str:
-    """Columns of equal width; numbers to the right."""
+    """The rows as text, with aligned columns: numbers to the right, texts to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

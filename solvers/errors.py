@@ -1,4 +1,4 @@
-"""What goes wrong with nets, solvers and runs; how commands fail is data_toolkit's, as it is of all commands."""
+"""The error of nets, solvers and runs. How commands report an error is in base/errors.py, for all commands alike."""
 
 from base.errors import CommandLine, failed
 
@@ -6,4 +6,4 @@ __all__ = ["CommandLine", "SolverError", "failed"]
 
 
 class SolverError(ValueError):
-    """Input that a command cannot work with. Its text is the whole message."""
+    """Raised for input that a command cannot use. Its text is the whole message for the user."""

@@ -6,9 +6,9 @@
     python -m solvers.evaluate RUN --save-train-probabilities train.npy           # for cleanlab: docs/label_errors.md
     python -m solvers.evaluate CIFAR100_ResNet44_V03_lambda1/train_Res44_CCE_0.4  # the released checkpoints
 
-A net that reads its own data is measured by its solver's test nets instead: the means of their accuracies and losses over
-test_iter batches. A checkpoint that was measured before, on the same net and data, is not measured again, and what was
-measured of one that is gone stays. What is measured of a released run folder goes to runs/: the folder itself stays as it is.
+A net that reads its own data is measured with its solver's test nets instead: the means of their accuracies and losses over
+test_iter batches. A checkpoint that was measured before, with the same net and data, is not measured again, and results of
+deleted checkpoints are kept. Results of a released run folder are written to runs/: the folder itself is not changed.
 """
 
 import argparse
@@ -52,8 +52,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="write the newest checkpoint's accuracy on each class and its confusion matrix, CSV and figure")
     for which, name in ("test", "--save-probabilities"), ("training", "--save-train-probabilities"):
         parser.add_argument(name, type=Path, metavar="FILE.npy",
-                            help=f"write what the newest checkpoint gives to the {which} images: images x classes, float32, "
-                                 "in the order of the data set")
+                            help=f"write the newest checkpoint's probabilities of the {which} images: images x classes, "
+                                 "float32, in the order of the data set")
     Permissions.add_options(parser)
     threads.add_option(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     allowed = Permissions.from_options(args, args.run, args.data)
     saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
     try:
-        is_ours = (args.run / config.FILE).exists()  # of a released folder, the setting lies beside it
+        is_ours = (args.run / config.FILE).exists()  # a released folder has its setting beside it
         read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), not is_ours and args.run.resolve().parent) if path]
         confine = partial(allowed.confine, read,
                           [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         threads.use(args.threads)
         if reason := why_slow():
             print(f"note: {reason}", file=sys.stderr, flush=True)
-        with last_words(f"{args.run} and what was measured before are as they were"), user_layers.blamed():
+        with last_words(f"{args.run} and the results so far are unchanged"), user_layers.blamed():
             evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
     except (SolverError, DataError, OSError) as error:
         return failed(error)
@@ -104,17 +104,17 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     by_class : bool
         Write the newest checkpoint's accuracy on each class and its confusion matrix; see `per_class.write`.
     confine : function
-        Called in each process once all are started.
+        Confines a process. Called in each process once all are started.
 
     Returns
     -------
     Curve or None
-        Iterations, and accuracies as fractions of the test images; None of a net that tells only losses.
+        Iterations, and accuracies as fractions of the test images; None for a net that only has losses.
 
     Raises
     ------
     SolverError, base.errors.DataError
-        If the run has no checkpoint, nothing to measure it by, or the data are missing.
+        If the run has no checkpoint, no net to measure it with, or the data are missing.
     """
     save = {name: file for name, file in (save or {}).items() if file}
     for file in save.values():
@@ -141,7 +141,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
 
 def measure_fed(source: Source, predict: Predictor, train_sets: bool, save: dict[str, Path],
                 by_class: bool) -> dict[int, Results]:
-    """Measure a net from images to probabilities; return what was found on the test images, by iteration."""
+    """Measure a net from images to probabilities; return the results on the test images, by iteration."""
     sets, newest = predict.sets, source.checkpoints.models()[-1]
     sizes = {name: len(images.labels) for name, images in sets.items()}
     jobs = [Job("accuracy.json", sets["test"].fingerprint, sizes["test"],
@@ -149,7 +149,7 @@ def measure_fed(source: Source, predict: Predictor, train_sets: bool, save: dict
     if train_sets:
         jobs.append(Job("train_accuracy.json", sets["train"].fingerprint, sizes["train"],
                         lambda model, done: train_accuracies(predict(model, "train", done), sets["train"])))
-    again = {*save, *(["test"] if by_class else [])}  # of the newest checkpoint
+    again = {*save, *(["test"] if by_class else [])}  # sets whose probabilities of the newest checkpoint are needed
     with source.measuring(jobs, "images", sum(sizes[name] for name in again)) as measuring:
         found = measuring.all()
         given = {name: predict(source.checkpoints.model(newest), name, measuring.progress.add) for name in again}
@@ -163,7 +163,7 @@ def measure_fed(source: Source, predict: Predictor, train_sets: bool, save: dict
 
 
 def measure_own_data(source: Source, by_class: bool) -> dict[int, Results]:
-    """Measure a net that reads its own data by its solver's test nets; return what was found, by iteration."""
+    """Measure a net that reads its own data, with its solver's test nets; return the results, by iteration."""
     newest, first = source.checkpoints.models()[-1], source.nets[0]
     job = Job("accuracy.json", test_nets.fingerprint(source.nets), sum(net.batches for net in source.nets),
               lambda model, done: test_nets.measure(source.nets, model, done))
@@ -176,7 +176,7 @@ def measure_own_data(source: Source, by_class: bool) -> dict[int, Results]:
 
 
 def load_sets(source: Source, data: Path, train_sets: bool, save: Collection[str]) -> dict[str, Dataset]:
-    """The test images, and the training images where they are wanted."""
+    """The data sets "test" and, if the options need it, "train"."""
     sets = {"test": dataset.load_test(data)}
     if train_sets or "train" in save:
         if source.training_set is None:
@@ -189,16 +189,17 @@ def load_sets(source: Source, data: Path, train_sets: bool, save: Collection[str
 
 def write_classes(source: Source, iteration: int, labels: NDArray, predicted: NDArray, classes: int,
                   progress: EvaluationProgress) -> None:
-    """Write the files of `per_class`, and say between which accuracies its classes are.
+    """Write the files of `per_class`, and print the lowest and the highest accuracy of a class.
 
     Parameters
     ----------
     source : Source
     iteration : int
-        Of the checkpoint.
+        The checkpoint's.
     labels, predicted : (N,) int
+        The true and the predicted classes of the images.
     classes : int
-        How many the net scores.
+        The number of classes that the net scores.
     progress : EvaluationProgress
     """
     classes = max(classes, int(labels.max(initial=0)) + 1)
@@ -210,19 +211,19 @@ def write_classes(source: Source, iteration: int, labels: NDArray, predicted: ND
 
 
 def accuracy(probabilities: NDArray[np.float32], test: Dataset) -> float:
-    """The fraction of the N images whose largest probability, of (N, C), is at their label."""
+    """The accuracy on N images: the fraction whose largest probability, in a row of (N, C), is that of the label."""
     return float(np.mean(probabilities.argmax(axis=1) == test.labels))
 
 
 def train_accuracies(probabilities: NDArray[np.float32], train: Dataset) -> dict[str, float]:
-    """Accuracies on the N training images, as in Table 9 of arXiv 1905.11233 and on the two parts, from (N, C) probabilities.
+    """Accuracies on the N training images, from (N, C) probabilities: those of Table 9 of arXiv 1905.11233, and three more.
 
     Returns
     -------
     dict
-        corrupted, intact: all images, against their given and against their true labels (the table's columns);
-        clean_part: images whose given label is the true one; memorised, recovered: the other images, against their given
-        and against their true labels. NaN where there are no such images.
+        corrupted, intact: of all images, with respect to their given and to their true labels (the table's columns);
+        clean_part: of the images whose given label is the true one; memorised, recovered: of the other images, with respect
+        to their given and to their true labels. NaN where there are no such images.
     """
     predicted = probabilities.argmax(axis=1)
     given, true = predicted == train.labels, predicted == train.true_labels

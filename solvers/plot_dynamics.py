@@ -17,8 +17,8 @@ from solvers.runs.dynamics import DYNAMICS_FILE, Dynamics, means
 from solvers.runs.logs import read_log
 
 LEGEND_LINE = 0.2  # inches
-WINDOW = 100  # steps that a point of a curve is the mean of, at most
-POINTS = 20  # a run that would have fewer has means of fewer steps, and each point is marked
+WINDOW = 100  # the most steps averaged in a point of a curve
+POINTS = 20  # if a run has fewer points than this, each averages fewer steps and is marked
 
 
 def draw(runs: dict[str, list[Dynamics]]) -> Figure:
@@ -46,7 +46,7 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
                       label="share of noisy examples" if number == len(runs) - 1 else None)
     left.set(xlabel="iteration", ylabel="mean p, the probability given to the label", xlim=(0, None), ylim=(0, None))
     right.set(xlabel="iteration", ylabel="noisy examples' share of the gradient", xlim=(0, None), ylim=(0, 1))
-    # Below both, where it hides no curve, one name a line, so that none is cut; the figure grows with it.
+    # The legend is below both plots, with one name per line, so that it hides no curve; the figure grows with it.
     figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (2 * len(runs) + 1))
     figure.legend(loc="outside lower left", frameon=False, fontsize="small")
     for axes in left, right:

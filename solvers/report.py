@@ -1,9 +1,9 @@
-"""One page of what runs reached: a table like Table 1 of the paper, curves, learning dynamics, and each run's particulars.
+"""Show the results of runs on one page: a table like Table 1 of the paper, curves, learning dynamics, details of each run.
 
     python -m solvers.report runs/ results/ -o report.html
 
-The page is a single file that needs no network. It shows every run folder below those named; of the same experiment in
-several places, the one that went farthest.
+The page is a single file that needs no network. It shows every run folder in or below the named ones. If several have the
+same experiment and seed, it shows the one with the most steps.
 """
 
 import base64
@@ -20,14 +20,14 @@ from solvers.reporting import report_data, results, run_folders, tables
 from solvers.reporting.results import Result, percent, points
 
 PAGE = Path(__file__).parent / "reporting/report_page"
-SHOWN_AT_FIRST = 4  # weightings in the charts
+SHOWN_AT_FIRST = 4  # weightings that the charts show when the page is opened
 
 
 def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
     """The page, as UTF-8.
 
-    Names and texts of run folders are anybody's: the template escapes them, JSON has no character that HTML could take
-    for a tag, and the page's own policy lets nothing run but the scripts that were put into it here, and nothing load.
+    Names and texts of run folders may come from people who are not trusted. The template escapes them, the JSON contains no
+    character that could begin an HTML tag, and the page's Content-Security-Policy allows only our scripts and no downloads.
     """
     try:
         import jinja2
@@ -66,7 +66,7 @@ def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
 
 
 def _csp_hash(script: str) -> str:
-    """What a Content-Security-Policy calls an inline script."""
+    """The name of an inline script in a Content-Security-Policy: its hash."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         stopped_by = train(args, argv)
     except (SolverError, DataError) as error:
         return failed(error)
-    except OSError as error:  # the disk is full, or gone
+    except OSError as error:  # e.g. the disk is full
         return failed(SolverError(f"{error}; the run goes on with --resume from its newest checkpoint"))
     except KeyboardInterrupt:
         return 130
@@ -66,7 +66,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     computing = threads.use(args.threads)
     devices = gpus.choose(args.gpu)
     if name := options.of_loss(args)["weighting"]:
-        os.environ["CAFFE_WEIGHTING"] = name  # for Python layers of the user's own
+        os.environ["CAFFE_WEIGHTING"] = name  # for the user's own Python layers
     plan = plan_of(args, devices)
     pycaffe.use_devices(devices)
     folder, seed, stop = plan.folder, plan.solver.random_seed, plan.solver.max_iter
@@ -76,7 +76,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     with folder.lock(args.wait), last_words(advice), user_layers.blamed(plan.setting.net):
         start = folder.starting_point(args.resume)
         if start >= stop:
-            folder.checkpoints.prune(start)  # a kill may have come before
+            folder.checkpoints.prune(start)  # the process may have been killed before it did so
             print(f"{folder}: at iteration {start} of {stop}: nothing to do")
             return None
         with removed_if_refused(new):
@@ -126,7 +126,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
 
 
 def observer_of(train_net: BuiltNet, data: Dataset, interval: int, folder: RunFolder, start: int) -> dynamics.Observer | None:
-    """What measures the learning dynamics; None where nothing can, or where dynamics.csv lacks steps before `start`."""
+    """The observer of the learning dynamics; None if they cannot be measured, or if dynamics.csv lacks earlier steps."""
     observer = dynamics.observer(train_net, data, interval)
     if observer and data.matched and not dynamics.is_whole(folder.path, start, observer.interval):
         file = folder.path / dynamics.DYNAMICS_FILE
@@ -136,14 +136,14 @@ def observer_of(train_net: BuiltNet, data: Dataset, interval: int, folder: RunFo
 
 
 def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace) -> str:
-    """The command that measures a finished run, with those of train's options that it needs too; or why none can.
+    """The command that measures a finished run, with the options of training that it needs too; or why no command can.
 
     Parameters
     ----------
     folder : Path
-        Of the run.
+        The run folder.
     allowed : Permissions
-        What the net might use while it was trained; evaluate would by itself allow less.
+        What the net was allowed in training. Without options, solvers.evaluate allows only its defaults.
     args : argparse.Namespace
     """
     try:
@@ -160,9 +160,9 @@ def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace)
 
 
 def confine(args: argparse.Namespace) -> None:
-    """Confine this process to what the arguments name, before it opens any of it; more is taken once the run folder is known.
+    """Confine this process to the files that the arguments name, before it opens one. A second call narrows this later.
 
-    CIFAR-100 may have to be downloaded: only then are connections open, and only till then.
+    Network connections are allowed only while CIFAR-100 has to be downloaded.
     """
     if args.released:
         released.choose(args)

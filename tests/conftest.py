@@ -1,4 +1,4 @@
-"""What every test may use: the folder of shared material, where this checkout has one."""
+"""Fixtures for all tests: the folder of shared material, if this checkout has one."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,10 @@ from hypothesis import settings
 
 from base import commands
 
-# In the image, too, commands are printed as they are outside.
+# In the image, these variables would change the commands that are printed.
 os.environ.pop(commands.COMPOSE_RUN, None)
 
-# Machines are shared: how long one example takes says nothing about the code.
+# No deadline: on a shared machine, the time of an example depends on other processes.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with golden vectors, published numbers and CIFAR-100; the test skips where it is not there."""
+    """The folder with golden vectors, published numbers and CIFAR-100. Without it, the test is skipped."""
     folder = Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared"))
     if not folder.is_dir():
         pytest.skip(f"no shared material at {folder}; SHARED_DIR may name it")

@@ -1,4 +1,4 @@
-"""What make says of itself, and what it passes on."""
+"""The help of make, and the arguments that it passes on."""
 
 import re
 import shutil
@@ -32,7 +32,7 @@ def test_one_file_is_tested_alone():
 
 
 def test_without_a_file_all_are_tested():
-    """pyproject.toml says which those are."""
+    """pyproject.toml says which tests those are."""
     [command] = [line for line in make("-n", "test", "ARGS=-k weighting").splitlines() if "pytest" in line]
     assert command.endswith('-m "not slow" -k weighting')
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"] == ["tests"]

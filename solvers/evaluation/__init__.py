@@ -1,1 +1,1 @@
-"""The nets that measure checkpoints, and what was measured."""
+"""Build the nets that measure checkpoints, compute their results, and keep them."""

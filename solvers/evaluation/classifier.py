@@ -1,4 +1,4 @@
-"""The net from images to probabilities that solvers.evaluate measures: a run's test.prototxt, else made from its train net."""
+"""The net from images to probabilities that solvers.evaluate uses: a run's test.prototxt, else derived from its train net."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ TEST = pb.NetState(phase=pb.TEST)
 
 
 def read(run: Path) -> pb.NetParameter:
-    """The net of a run folder. Whatever it raises is why solvers.evaluate cannot measure the run.
+    """The net of a run folder. Its error says why solvers.evaluate cannot measure the run.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def read(run: Path) -> pb.NetParameter:
 
 
 def derive(train: pb.NetParameter) -> pb.NetParameter:
-    """Keep of a train net what follows from its images alone, up to the probabilities ``probs``.
+    """Derive the test net from a train net: the layers that depend only on the images, up to the probabilities ``probs``.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def derive(train: pb.NetParameter) -> pb.NetParameter:
 
 
 def _check_is_fed(net: pb.NetParameter) -> None:
-    """Raise SolverError unless images can be put into the net's blob ``data``: a data layer's would be overwritten."""
+    """Raise SolverError unless ``data`` is an input of the net: a data layer would overwrite the images put into it."""
     inputs = {*net.input, *(top for layer in layers_in(net, TEST) if layer.type == "Input" for top in layer.top)}
     if "data" not in inputs:
         raise SolverError("the net reads its own data; solvers.evaluate measures nets that are fed with CIFAR-100")

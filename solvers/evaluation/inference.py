@@ -1,8 +1,7 @@
-"""The probabilities that a checkpoint's net gives to images, computed by one process a core.
+"""Compute the probabilities that a checkpoint's net gives to images, with one process per core.
 
-Processes of one thread each do more than one process with a thread a core (benchmarks/evaluation.py): threads wait for
-each other at every layer, and the longer where other work has one of the cores; processes take the next images when they
-are free.
+Several processes with one thread each are faster than one process with several threads (benchmarks/evaluation.py). Threads
+wait for each other at every layer, and longer if other work uses a core. Processes take the next images when they are free.
 """
 
 import os
@@ -25,13 +24,13 @@ from solvers.nets.pycaffe import caffe, last_words
 pb = caffe.proto.caffe_pb2
 
 BATCH = 64
-PART = 4 * BATCH  # images that a process takes at once
-MOST_PROCESSES = 8  # each holds the images and a net; more cores give each of them more threads
+PART = 4 * BATCH  # images in one task of a process
+MOST_PROCESSES = 8  # each needs memory for the images and a net; with more cores, each gets more threads
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def nothing_more() -> None:
-    """For `confine`: leave the process as it is."""
+    """The default of `confine`: do nothing."""
 
 
 class Predictor:
@@ -42,9 +41,9 @@ class Predictor:
     net : caffe_pb2.NetParameter
         From the blob ``data`` to the blob ``probs``, or to its first output.
     sets : dict of str to Dataset
-        The images, by any name.
+        The images, under names of the caller's choice.
     confine : function, optional
-        Called in each process, this one too, once all are started.
+        Confines a process. Called in each process, including this one, once all are started.
 
     Raises
     ------
@@ -61,7 +60,7 @@ class Predictor:
         if cores() > 1:
             self._start()
         self._confine()
-        self.net = weights.build(self._param)  # what Caffe has against the net, it says here
+        self.net = weights.build(self._param)  # if Caffe refuses the net, it reports the reason here
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -73,20 +72,21 @@ class Predictor:
         Parameters
         ----------
         model : Path
-            A checkpoint's weights.
+            The file with a checkpoint's weights.
         name : str
-            Of the set.
+            The name of the set.
         count : function
-            Called with each number of images that are done.
+            Called after each part with the number of its images.
 
         Returns
         -------
         (N, C) float32
+            N images, C classes.
 
         Raises
         ------
         SolverError
-            If the weights are damaged or not this net's, or a process is killed.
+            If the weights are damaged or belong to another net, or a process ends early.
         """
         weights.load(self.net, model)
         total = len(self.sets[name].labels)
@@ -99,7 +99,7 @@ class Predictor:
         return rows
 
     def _parts(self, model: Path, name: str, total: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The probabilities of PART images at a time, with the first one's place, in any order."""
+        """The probabilities of PART images at a time, each with the index of the first image; the parts come in any order."""
         starts = iter(range(0, total, PART))
         if not self._workers:
             for start in starts:
@@ -121,7 +121,7 @@ class Predictor:
 
     def _start(self) -> None:
         spawn, number, param = get_context("spawn"), min(cores(), MOST_PROCESSES), self._param.SerializeToString()
-        resource_tracker.ensure_running()  # before the signal is blocked: its start unblocks it
+        resource_tracker.ensure_running()  # must come first: its start would unblock the signal
         with _environment(dict.fromkeys(THREADS, str(cores() // number))), _blocked(signal.SIGINT):
             for _ in range(number):
                 ours, theirs = spawn.Pipe()
@@ -151,19 +151,19 @@ class Predictor:
     def _raise_end(self, worker: connection.Connection) -> NoReturn:
         process = self._workers[worker]
         process.join()
-        if process.exitcode == 2:  # its last words are said
+        if process.exitcode == 2:  # the process has printed the reason itself
             raise SystemExit(2) from None
         raise SolverError(f"a process that computes probabilities ended with {process.exitcode}: is there too little memory? "
                           "--threads 1 does with one process") from None
 
 
 def cores() -> int:
-    """How many cores this process may use: as many as it has threads, but no more than there are."""
+    """The number of cores to use: that of Caffe's threads, but at most the cores available to this process."""
     return min(threads.count(), len(os.sched_getaffinity(0)))
 
 
 def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:
-    """Those of PART images from `start` on: (PART or what is left, C) float32. No flip, the middle crop."""
+    """The probabilities of up to PART images from index `start` on: (at most PART, C) float32. No flip, centre crop."""
     part = Dataset(images.images[start : start + PART], images.labels[start : start + PART])
     if "data" not in net.blobs or not net.outputs:
         raise SolverError("the net has no blob 'data' to take images, or no output to give probabilities")
@@ -181,7 +181,7 @@ def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.flo
 
 
 def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset], confine: Callable[[], None]) -> None:
-    """One of the processes: computes what it is sent until the parent is gone."""
+    """The main function of a process: compute each task from the parent until the connection closes."""
     confine()
     loaded = None
     with last_words("nothing more is measured"):
@@ -196,7 +196,7 @@ def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset],
                         loaded = model
                     with user_layers.blamed(described):
                         answer = probabilities(net, sets[name], start)
-                except Exception as error:  # of a Python layer
+                except Exception as error:  # raised by a Python layer
                     answer = error
                 parent.send(answer)
         except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -205,7 +205,7 @@ def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset],
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables that processes started within get."""
+    """While the context is open, started processes get these environment variables."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -220,7 +220,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _blocked(number: signal.Signals) -> Iterator[None]:
-    """A signal that processes started within never see: Ctrl-C is for their parent, which ends them."""
+    """While the context is open, started processes get a signal blocked: Ctrl-C must reach only the parent."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
     try:
         yield

@@ -1,6 +1,6 @@
-"""What was measured of a run's checkpoints, kept in the run folder: accuracy.json, and the lines of accuracy.txt.
+"""Keep the results of a run's checkpoints in the run folder: accuracy.json, and the lines of accuracy.txt.
 
-It stays when the checkpoint is pruned, and is not measured again as long as weights, nets and data are the same.
+Results stay when their checkpoint is deleted. A checkpoint is measured again only if its weights, the nets or the data change.
 """
 
 import csv
@@ -22,9 +22,9 @@ class Measurements:
     ----------
     file : Path
     measured_on : str
-        Tells the run, the nets and the data from others, whose results are not taken over.
+        A fingerprint of the run, its nets and the data. Results in the file with another fingerprint are ignored.
 
-    A file that is damaged counts as none.
+    A damaged file is ignored, too.
     """
 
     def __init__(self, file: Path, measured_on: str):
@@ -40,12 +40,12 @@ class Measurements:
             pass
 
     def missing(self, weights: dict[int, str]) -> list[int]:
-        """The checkpoints that are to be measured; what was measured of other weights under their iterations is forgotten.
+        """The iterations still to be measured. Results of other weights under the same iterations are deleted.
 
         Parameters
         ----------
         weights : dict of int to str
-            SHA-256 of the weights that each checkpoint has now. Iterations that are not among them keep their results.
+            The SHA-256 of each existing checkpoint's weights, by iteration. Results of other iterations are kept.
         """
         by_weights = dict(self._points.values())
         for iteration, now in weights.items():
@@ -60,7 +60,7 @@ class Measurements:
 
     @property
     def results(self) -> dict[int, Results]:
-        """By iteration, ascending."""
+        """The results by iteration, ascending."""
         return {iteration: self._points[iteration][1] for iteration in sorted(self._points)}
 
     def write(self) -> None:
@@ -70,12 +70,12 @@ class Measurements:
 
     @staticmethod
     def _sum(points: dict) -> str:
-        """Tells a changed digit, which is still a number."""
+        """A checksum: without it, a changed digit would go unnoticed, since the file would still be valid."""
         return sha256(json.dumps(points, sort_keys=True).encode())
 
 
 def _results(found: Results) -> Results:
-    """Results that are some; ValueError or TypeError for what is none, or has a name that a terminal would obey."""
+    """Results read from a file, checked. ValueError or TypeError if a value is no number, or a name has control characters."""
     if not all(name.isprintable() for name in found):
         raise ValueError("a name with control characters")
     return {str(name): [float(value) for value in values] if isinstance(values, list) else float(values)
@@ -83,7 +83,7 @@ def _results(found: Results) -> Results:
 
 
 def line(iteration: int, results: Results) -> str:
-    """A line of accuracy.txt: those results that are one number."""
+    """A line of accuracy.txt: the results that are a single number."""
     numbers = [f"{name}: {value:.4f}" for name, value in results.items() if not isinstance(value, list)]
     return ", ".join([f"iter: {iteration}", *numbers])
 
@@ -94,7 +94,7 @@ def write_lines(file: Path, results: dict[int, Results]) -> None:
 
 
 def write_csv(file: Path, results: dict[int, Results]) -> None:
-    """Write train_accuracy.csv; nothing if there is nothing yet."""
+    """Write train_accuracy.csv, unless there are no results yet."""
     rows = [{"iteration": iteration} | found for iteration, found in results.items()]
     if rows:
         text = io.StringIO()

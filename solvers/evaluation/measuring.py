@@ -1,4 +1,4 @@
-"""Measure what is still to be measured of a run's checkpoints, and write and print it after each of them."""
+"""Measure the checkpoints of a run that have not been measured yet; write and print the results after each of them."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,19 +13,19 @@ Done = Callable[[int], None]
 
 
 class Job(NamedTuple):
-    """Something to measure of each checkpoint.
+    """A measurement to make of each checkpoint.
 
     Attributes
     ----------
     name : str
-        Of the file in which the results are kept.
+        The name of the file in which the results are kept.
     data : str
-        The fingerprint of what is measured on.
+        The fingerprint of the data to measure on.
     size : int
-        How many images or batches that is.
+        The number of images, or batches, of these data.
     compute : function
-        From a checkpoint's weights, a file, to its results. It calls its second argument with each number of images or
-        batches that are done.
+        Takes the file of a checkpoint's weights and returns its results. It calls its second argument with the number of
+        images, or batches, as they are done.
     """
 
     name: str
@@ -35,22 +35,22 @@ class Job(NamedTuple):
 
 
 class Measuring:
-    """Does jobs for each checkpoint; a context manager, within which more can be measured.
+    """Does the jobs for each checkpoint: a context manager. While it is open, the caller can measure more.
 
     Parameters
     ----------
     folder : Path
-        Where the results go.
+        The folder for the results.
     models : dict of int to Path
-        The checkpoints' weights, by iteration.
+        The files of the checkpoints' weights, by iteration.
     made_of : iterable of str
-        Tells the run and its nets from others.
+        Fingerprints of the run and its nets.
     jobs : list of Job
-        On the test images, and, if there is a second one, on the training images.
+        The first is on the test images; a second one, if there is one, on the training images.
     unit : str
-        What their sizes count: images, or batches.
+        The unit of the jobs' sizes: images, or batches.
     more : int
-        How many are measured within besides.
+        How many of these the caller measures besides, for the progress bar.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Measuring:
         self.progress.close()
 
     def all(self) -> dict[int, Results]:
-        """Do the jobs; return the results of the first one, also those of checkpoints that are gone."""
+        """Do the jobs; return the results of the first one by iteration, including those of deleted checkpoints."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tested, *others = self._known
         for iteration in sorted({*self.models, *tested.results}):

@@ -1,7 +1,7 @@
-"""Which classes a net tells apart: accuracy of each class, and the confusion matrix, as CSV and as a figure.
+"""The accuracy of each class and the confusion matrix, as CSV files and as a figure.
 
-    per_class.csv     a row for each class: its images, its accuracy, and for which class most of the others are taken
-    confusion.csv     how many images of each true class (row) are taken for each class (column)
+    per_class.csv     a row for each class: its images, its accuracy, and the most frequent wrong prediction
+    confusion.csv     how many images of each true class (row) are predicted as each class (column)
     confusion.png     both
 """
 
@@ -23,18 +23,22 @@ FONT = 5
 
 
 def confusion_matrix(true: NDArray, predicted: NDArray, classes: int) -> NDArray[np.int64]:
-    """How many of N images of each true class, the row, are taken for each class, the column.
+    """The confusion matrix of N images: how many of each true class (row) are predicted as each class (column).
 
     Parameters
     ----------
     true, predicted : (N,) int
         Classes from 0 to `classes` - 1.
+
+    Returns
+    -------
+    (C, C) int64
     """
     return np.bincount(np.asarray(true, np.int64) * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def accuracies(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The share of each class's images that is taken for it, of (C, C) counts; NaN where a class has no image."""
+    """The accuracy of each class, (C,), from a confusion matrix, (C, C); NaN where a class has no image."""
     images = confusion.sum(axis=1)
     return np.divide(confusion.diagonal(), images, out=np.full(len(images), np.nan), where=images > 0)
 
@@ -48,9 +52,9 @@ def write(folder: Path, confusion: NDArray[np.int64], names: Sequence[str], titl
     confusion : (C, C) int64
         From `confusion_matrix`.
     names : sequence of str
-        Of the C classes.
+        The names of the C classes.
     title : str
-        Of the figure.
+        The title of the figure.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def draw(confusion: NDArray[np.int64], names: Sequence[str], title: str) -> Figu
 
 
 def describe(confusion: NDArray[np.int64], names: Sequence[str]) -> str:
-    """The classes that are told best and worst, in words."""
+    """The lowest and the highest accuracy of a class, in words."""
     found = accuracies(confusion)
     known = [number for number in np.argsort(found, kind="stable") if not np.isnan(found[number])]
     if not known:

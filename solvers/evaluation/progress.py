@@ -1,4 +1,4 @@
-"""How far an evaluation is, and the time left: a bar on a terminal, else a line every half minute; on stderr."""
+"""Show on stderr how far an evaluation is, and the time left: a bar on a terminal, else a line every half minute."""
 
 import sys
 import time
@@ -8,14 +8,14 @@ from tqdm import tqdm
 
 
 class EvaluationProgress:
-    """Counts what is measured.
+    """Counts the images or batches that are measured.
 
     Parameters
     ----------
     total : int
-        How much there is to measure, of all checkpoints.
+        The number to measure, over all checkpoints.
     unit : str
-        What is counted: images, or batches.
+        The unit of the count: images, or batches.
     """
 
     SECONDS = 30
@@ -23,13 +23,13 @@ class EvaluationProgress:
     def __init__(self, total: int, unit: str):
         self.total, self.unit, self.done = total, unit, 0
         self._printed = time.perf_counter()
-        self._first: tuple[float, int] | None = None  # when the first were done, and how many: before that, processes start
+        self._first: tuple[float, int] | None = None  # time and count of the first report: the start of processes is not timed
         self._bar = tqdm(total=total, unit=f" {unit}", leave=False, dynamic_ncols=True,
                          bar_format="{n_fmt}/{total_fmt}{unit} |{bar}| {rate_fmt}, {remaining} left"
                          ) if total and sys.stderr.isatty() else None
 
     def add(self, count: int) -> None:
-        """So many more are measured."""
+        """Note that `count` more are measured."""
         self.done += count
         now = time.perf_counter()
         began, before = self._first = self._first or (now, self.done)
@@ -43,7 +43,7 @@ class EvaluationProgress:
                   file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """Print a line that does not tear the bar, on stdout."""
+        """Print a line on stdout, above the bar."""
         tqdm.write(text) if self._bar is not None else print(text, flush=True)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What is to be measured: a run folder of ours, or one of the released package."""
+"""Find what to measure: the checkpoints, nets and data of one of our run folders, or of one of the released package."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ pb = caffe.proto.caffe_pb2
 
 
 class Source(NamedTuple):
-    """What is to be measured: checkpoints, the nets to measure them by, and what is known of the run.
+    """A run to measure: its checkpoints, the nets to measure them with, and facts about the run.
 
     Attributes
     ----------
@@ -27,15 +27,15 @@ class Source(NamedTuple):
     nets : list of TestNet
     solver : caffe_pb2.SolverParameter
     training_set : TrainingSet or None
-        What it learned from; None if its net read its own data.
+        The set that the run was trained on; None if its net read its own data.
     released : ReleasedRun or None
         The released run of the same experiment.
     title : str
-        Of figures.
+        The title of figures.
     output : Path
-        The folder of what is measured.
+        The folder for the results.
     run : str
-        The same only for the same run, and not for another that was in this folder before.
+        A fingerprint of the run: an earlier run in the same folder had another.
     """
 
     checkpoints: Checkpoints
@@ -49,18 +49,18 @@ class Source(NamedTuple):
 
     @property
     def is_fed(self) -> bool:
-        """Whether the net is one from images to probabilities, and not one that reads its own data."""
+        """Whether our driver feeds the net with images; otherwise the net reads its own data."""
         return self.nets[0].batches is None
 
     def measuring(self, jobs: list[Job], unit: str, more: int) -> Measuring:
-        """Jobs on its checkpoints; see `Measuring`."""
+        """A `Measuring` of jobs on the run's checkpoints."""
         models = {iteration: self.checkpoints.model(iteration) for iteration in self.checkpoints.models()}
         made_of = [self.run, *(prototext.text(net.param) for net in self.nets)]
         return Measuring(self.output, models, made_of, jobs, unit, more)
 
 
 def find_source(run: Path, runs: Path) -> Source:
-    """The parts of a run folder of ours, or of the released package.
+    """The source in one of our run folders, or in one of the released package.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The nets by which solvers.evaluate measures a run: one fed with CIFAR-100, or the test nets of its solver."""
+"""The nets with which solvers.evaluate measures a run: one fed with CIFAR-100, or the test nets of the run's solver."""
 
 import hashlib
 import os
@@ -20,27 +20,27 @@ pb = caffe.proto.caffe_pb2
 
 
 class TestNet(NamedTuple):
-    """A net to measure by.
+    """A net to measure with.
 
     Attributes
     ----------
     param : caffe_pb2.NetParameter
         With phase, level and stages in its ``state``.
     batches : int or None
-        How many batches of its own data are tested: the solver's test_iter. None for a net from images to probabilities.
+        How many batches of its own data a test takes (the solver's test_iter). None for a net that our driver feeds.
     """
 
-    __test__ = False  # not one of pytest's
+    __test__ = False  # pytest must not collect this class
 
     param: pb.NetParameter
     batches: int | None = None
 
 
 def read(run: Path) -> list[TestNet]:
-    """The nets of a run folder. Whatever it raises is why solvers.evaluate cannot measure the run.
+    """The test nets of a run folder. An error says why solvers.evaluate cannot measure the run.
 
-    A run that is fed with images, or has a test.prototxt, has one net, its classifier. Else they are its solver's test
-    nets, in Caffe's order.
+    A run whose net is fed with images, or that has a test.prototxt, has one net: that of `classifier.read`. Any other run has
+    its solver's test nets, in Caffe's order.
 
     Raises
     ------
@@ -77,21 +77,21 @@ def _is_fed(net: pb.NetParameter) -> bool:
 
 def measure(nets: Iterable[TestNet], model: Path,
             done: Callable[[int], None] = lambda batches: None) -> dict[str, float | list[float]]:
-    """What a checkpoint's weights reach: the means over all batches of the nets' accuracies and losses.
+    """The accuracies and losses of the nets with a checkpoint's weights: means over all batches.
 
-    Each net begins anew with the first of its data, so that every checkpoint is measured on the same. `done` is called with
-    each number of batches that are done.
+    Each net starts with the first batch of its data, so that all checkpoints are measured on the same images. `done` is called
+    with the number of batches as they are done.
 
     Returns
     -------
     dict
-        By the names of `measured_tops`; a list where a top has several values, as accuracies by class. Those of a second
-        net and further ones begin with its number: 1:accuracy.
+        The means, by the names of `measured_tops`; a list where a top has several values, such as accuracies of classes. In
+        the names of a second and further nets, the number of the net comes first: 1:accuracy.
 
     Raises
     ------
     SolverError
-        If a net has no such top, or the weights are not its own.
+        If a net has neither an accuracy nor a loss, or the weights belong to another net.
     """
     results = {}
     for number, (param, count) in enumerate(nets):
@@ -112,19 +112,19 @@ def measure(nets: Iterable[TestNet], model: Path,
 
 
 def predictions(described: TestNet, model: Path, done: Callable[[int], None]) -> tuple[NDArray, NDArray, int]:
-    """What a checkpoint's weights take the images of a test net for: what its first Accuracy layer compares.
+    """The labels and the predictions that a test net's first Accuracy layer (or softmax loss) compares, over all batches.
 
     Returns
     -------
     labels, predicted : (N,) int64
-        Without those whose label is the layer's ignore_label.
+        Without images whose label is the layer's ignore_label.
     classes : int
-        How many the net scores.
+        The number of classes that the net scores.
 
     Raises
     ------
     SolverError
-        If the net has neither an Accuracy layer nor a softmax loss, or the weights are not its own.
+        If the net has neither an Accuracy layer nor a softmax loss, or the weights belong to another net.
     """
     param, batches = described
     layers = list(layers_in(param))
@@ -152,7 +152,7 @@ def predictions(described: TestNet, model: Path, done: Callable[[int], None]) ->
 
 
 def _with_weights(param: pb.NetParameter, model: Path) -> caffe.Net:
-    """A net at the first of its data, with a checkpoint's weights."""
+    """A new net with a checkpoint's weights; its data layers start with their first batch."""
     caffe.set_random_seed(0)
     net = weights.build(param)
     weights.load(net, model)
@@ -160,10 +160,10 @@ def _with_weights(param: pb.NetParameter, model: Path) -> caffe.Net:
 
 
 def measured_tops(param: pb.NetParameter, net: caffe.Net) -> dict[str, str]:
-    """The outputs of a net that are accuracies, then those that are losses, and the names under which they are reported.
+    """The outputs of a net that are accuracies, then those that are losses, each with the name under which it is reported.
 
-    One accuracy is called just that, as solvers.compare reads it: the top of that name, else the first that counts the
-    best score alone, else the first.
+    One of them is named "accuracy", which solvers.compare reads: the top of that name, else the first one with top_k 1, else
+    the first.
     """
     accuracies, losses, main = [], [], []
     for layer in layers_in(param):
@@ -179,7 +179,7 @@ def measured_tops(param: pb.NetParameter, net: caffe.Net) -> dict[str, str]:
 
 
 def fingerprint(nets: Iterable[TestNet]) -> str:
-    """SHA-256 of what tells whether the nets would still be tested on the same: batches, and files with size and time."""
+    """A SHA-256 that changes if the nets' test data do: the numbers of batches, and paths, sizes and times of files."""
     sha = hashlib.sha256()
     for param, count in nets:
         sha.update(f"{count}\n".encode())

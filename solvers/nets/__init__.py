@@ -1,1 +1,1 @@
-"""Nets and solvers, whoever wrote them: read, checked, made by Caffe, fed."""
+"""Nets and solvers from any source: read them, check them, let Caffe build them, and give them their inputs."""

@@ -1,4 +1,4 @@
-"""The one entry of nets and solvers that somebody else wrote: Caffe is handed nothing that has not passed it."""
+"""The check that every net and solver passes before Caffe gets it: nets may come from people who are not trusted."""
 
 import difflib
 import math
@@ -22,55 +22,55 @@ OURS = "layers"
 SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 NEED_OPENCV = ("ImageData", "WindowData")
 POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
-MOST = 1 << 24  # of any whole number in a net; larger ones overflow in what Caffe computes from them
+MOST = 1 << 24  # the largest whole number in a net: with larger ones, Caffe's own arithmetic overflows
 MOST_LAYERS = 10_000
 LEAST = {"iter_size": 1, "max_iter": 1, "average_loss": 1, "snapshot": 0, "test_interval": 0, "test_iter": 1, "stepvalue": 0,
          "display": 0}
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # none belongs into a name; a terminal obeys some
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a terminal executes some of them
 _WHOLE = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32,
           FieldDescriptor.CPPTYPE_UINT64}
 
 
 def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, solver: pb.SolverParameter | None = None,
           weights: Iterable[str] = (), devices: Sequence[int] = (), rehearse: bool = True) -> None:
-    """Check nets, and the solver that trains the first of them, before anything is written and Caffe sees them.
+    """Check nets, and the solver that trains the first of them, before anything is written and before Caffe gets them.
 
-    When it returns, this has been checked, of the layers of all phases:
+    Checked of the layers of all phases:
 
     - their types are known and none of them writes files; their Python modules are ours or allowed, and can be imported;
-    - they bring no weights (``blobs``) along, no text in them has control characters, and their numbers are small enough for
-      Caffe to count with;
-    - what they read, and the files that this names, is there, is regular, and lies in a folder that is allowed;
+    - they contain no weights (``blobs``), no text in them has control characters, and their whole numbers are at most MOST;
+    - the files that they read, and the files that such a file lists, exist, are regular files, and lie in allowed folders;
 
-    and of those that take part in a net's state:
+    Checked of the layers that take part in a net's state:
 
-    - what they read is made before and once; parameters of our losses are right;
-    - Caffe can make them, in a process of its own that is confined, with the memory that there is; they read a first batch;
-      labels are outputs of the net; HDF5 files hold their content themselves.
+    - each blob that a layer reads is made by exactly one layer before it; the parameters of our losses are valid;
+    - Caffe can build them in a separate, confined process within the available memory; data layers can read a first batch;
+      labels are smaller than the number of the net's outputs; HDF5 files contain their arrays and do not link to other files.
 
-    Of a solver: type, policy and numbers. Caffe is then to be given `prototext.text` of these very messages, never a file
-    of the user's, which its parser may read in another way.
+    Checked of a solver: its type, its learning rate policy and its numbers. Afterwards Caffe must be given `prototext.text` of
+    these same messages, never the user's file: Caffe's parser may read that file in another way.
 
     Parameters
     ----------
     name : Path
-        What errors call it: the folder of the setting or of the run. Modules are looked for in it.
+        The folder of the setting or of the run, for error messages. Python modules are looked for in it.
     nets : sequence of caffe_pb2.NetParameter
         Each with phase, level and stages in its ``state``.
     allowed : Permissions
+        The modules that may run and the folders that may be read.
     solver : caffe_pb2.SolverParameter, optional
-        From `solver_param.for_caffe`; the nets that it makes are the first of `nets`, as `phases.nets_of` says.
+        From `solver_param.for_caffe`. The nets that it builds come first in `nets`, in the order of `phases.nets_of`.
     weights : iterable of str
-        Files that the solver begins with.
+        The ``weights`` of the solver: caffemodel files that training starts from.
     devices : sequence of int
-        The GPUs of the run; none for the CPU.
+        The device numbers of the run's GPUs; empty for the CPU.
     rehearse : bool
-        Whether Caffe makes the nets: not where the caller sees to that.
+        Whether Caffe builds the nets for a trial; False where the caller does so itself.
 
     Raises
     ------
     SolverError
-        Naming the layer and, where one is near, the word that was meant.
+        At the first mistake. The message names the layer and suggests the right word where a similar one is known.
     """
     if solver is not None:
         check_solver(solver)
@@ -88,12 +88,12 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
 
 
 def check_solver(solver: pb.SolverParameter) -> None:
-    """Check what a solver file can get wrong without failing to parse.
+    """Check the values of a solver file that parsed without an error.
 
     Raises
     ------
     SolverError
-        If type, policy or a number is none that Caffe can work with.
+        If Caffe does not know its type or policy, or if a number is out of range.
     """
     for field, known in (("type", SOLVERS), ("lr_policy", POLICIES), ("regularization_type", ("L1", "L2"))):
         value = getattr(solver, field)
@@ -115,7 +115,7 @@ def check_solver(solver: pb.SolverParameter) -> None:
 
 
 def _check_harmless(layer: pb.LayerParameter, allowed: Permissions) -> None:
-    """Check what a layer, of any phase, brings along."""
+    """Check that a layer, of any phase, runs no code, writes no file and contains no weights."""
     _check_values(layer, f"layer {layer.name!r}")
     where = f"layer '{layer.name}' ({layer.type})"
     module = layer.python_param.module
@@ -126,13 +126,13 @@ def _check_harmless(layer: pb.LayerParameter, allowed: Permissions) -> None:
         raise SolverError(f"{where} would write {layer.hdf5_output_param.file_name!r}: remove it; a run writes only into its "
                           "own folder")
     if layer.blobs:
-        raise SolverError(f"{where} brings weights along (blobs): a net's weights come from a caffemodel")
+        raise SolverError(f"{where} brings weights along (blobs): a net's weights must come from a caffemodel")
     if layer.type == "Data" and layer.data_param.prefetch < 1:
         raise SolverError(f"{where} has prefetch: 0, with which it would wait for ever: at least 1")
 
 
 def _check_values(message: Message, where: str) -> None:
-    """Check all texts and whole numbers in a message, however deep."""
+    """Check all texts and whole numbers in a message and in the messages inside it."""
     for field, value in message.ListFields():
         for item in value if field.is_repeated else [value]:
             if field.cpp_type == field.CPPTYPE_MESSAGE:
@@ -146,12 +146,13 @@ def _check_values(message: Message, where: str) -> None:
 
 
 def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
-    """Check the layers that a net has in `state`, by default its own: types, and that what they read is made once, before.
+    """Check the layers that a net has in `state` (default: the net's own): types, and the blobs that they read and make.
 
     Raises
     ------
     SolverError
-        Naming the layer and, where one is near, the word that was meant.
+        If a type is unknown, a blob is read before a layer makes it, or two layers make the same blob. The message names the
+        layer and suggests the right word where a similar one is known.
     """
     check_types(net.layer)
     available = set(net.input)
@@ -175,7 +176,7 @@ def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
 
 
 def check_types(layers: Iterable[pb.LayerParameter]) -> None:
-    """Check that this Caffe has the type of every layer; raise SolverError that names the nearest it has."""
+    """Raise SolverError, with the most similar known types, if this Caffe lacks the type of a layer."""
     known = list(caffe.layer_type_list())
     for layer in layers:
         if layer.type in NEED_OPENCV and layer.type not in known:
@@ -187,7 +188,7 @@ def check_types(layers: Iterable[pb.LayerParameter]) -> None:
 
 
 def nearest_types(name: str, known: Iterable[str]) -> list[str]:
-    """Three types that share beginnings of words with `name` (Norm of Normalization and BatchNorm), else letters."""
+    """The three known types most similar to `name`: words that begin alike count most (Normalization, BatchNorm)."""
     def words(name: str) -> set[str]:
         return {word[:4].lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}
 

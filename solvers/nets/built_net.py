@@ -24,10 +24,10 @@ class BuiltNet(NamedTuple):
 
     @classmethod
     def of(cls, net: caffe.Net, param: pb.NetParameter) -> "BuiltNet":
-        """The net `net`, which was made from `param`, whose ``state`` is its state."""
+        """The net `net`, which Caffe made from `param`. The ``state`` of `param` is the state of the net."""
         return cls(net, tuple(layers_in(param)))
 
     @property
     def losses(self) -> list[pb.LayerParameter]:
-        """The loss layers over softmax: ours, and SoftmaxWithLoss."""
+        """The softmax loss layers of the net: ours, and SoftmaxWithLoss."""
         return list(filter(losses.is_softmax_loss, self.layers))

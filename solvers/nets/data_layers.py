@@ -1,4 +1,4 @@
-"""What Caffe's data layers read: the source that a net names, and the files that this names in turn."""
+"""The files that Caffe's data layers read: the source that a net names, and the files that this source lists."""
 
 import os
 import re
@@ -17,14 +17,15 @@ LMDB = "data.mdb"
 PARAMETERS = {"Data": "data_param", "HDF5Data": "hdf5_data_param", "ImageData": "image_data_param",
               "WindowData": "window_data_param"}
 MAX_LIST = 1 << 30  # bytes; ten million names
-PATH_FIELDS = ("source", "mean_file", "meanfile", "root_folder")  # what Caffe's fields with paths are called
+PATH_FIELDS = ("source", "mean_file", "meanfile", "root_folder")  # the names of Caffe's fields that hold paths
 
 
 def locate(layer: pb.LayerParameter, folder: Path) -> None:
-    """Make the paths in a layer that lead to something in `folder`, the setting's, whole: Caffe itself knows no such folder.
+    """Make the layer's paths relative to the setting's `folder` absolute, where a file is there.
 
-    Others stay as they are, seen from the working directory. So do the names in a list of files, but for those of
-    ImageData and WindowData without a root_folder: all are seen from `folder` if the first of them is there.
+    Caffe itself looks only in the working directory; all other paths stay relative to it. The names inside a list of files
+    stay relative to it too, except those of ImageData and WindowData without a root_folder: if the first listed file lies in
+    `folder`, root_folder becomes `folder`.
     """
     for message, name in _fields(layer):
         path = getattr(message, name)
@@ -38,12 +39,12 @@ def locate(layer: pb.LayerParameter, folder: Path) -> None:
 
 
 def paths(layer: pb.LayerParameter) -> Iterator[str]:
-    """All paths in a layer, however deep."""
+    """All paths in a layer and in the messages inside it."""
     return (getattr(message, name) for message, name in _fields(layer))
 
 
 def _fields(message: Message) -> Iterator[tuple[Message, str]]:
-    """The fields of a message with a path, and of those in it, however deep."""
+    """The fields that hold a path, with their messages: of `message` and of the messages inside it."""
     for field, value in message.ListFields():
         if field.type == field.TYPE_MESSAGE:
             for inner in value if isinstance(value, Iterable) else [value]:
@@ -58,7 +59,7 @@ def source(layer: pb.LayerParameter) -> str:
 
 
 def listed(layer: pb.LayerParameter) -> Iterator[str]:
-    """The files that the source of a data layer lists, or those in its database; none if it is neither, or not there."""
+    """The files that the source of a data layer lists, or the data file of its LMDB; none for other layers."""
     match layer.type:
         case "Data":
             yield os.path.join(source(layer), LMDB)
@@ -78,7 +79,7 @@ def lines(file: str) -> list[str]:
     Raises
     ------
     SolverError
-        If it is too large, or has control characters: Caffe and Python take different ones for the end of a line or a name.
+        If the file is too large, or has control characters: Caffe and Python would end lines and names at different ones.
     """
     if not os.path.isfile(file):
         return []
@@ -94,17 +95,17 @@ def lines(file: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise SolverError(f"{file} is not UTF-8 text: {error}") from error
     if found := re.search(r"[^\n]*[\x80-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff][^\n]*", text):
-        raise SolverError(f"{file} has spaces that are none to Caffe: {found[0]!r:.100}")
+        raise SolverError(f"{file} has spaces that Caffe does not take for spaces: {found[0]!r:.100}")
     return text.split("\n")
 
 
 def check(layer: pb.LayerParameter) -> None:
-    """Check that what a layer reads, and what that names, is there and can be read to its end, as no pipe can.
+    """Check that the source of a layer, and the files that it lists, exist and are regular files: a pipe may never end.
 
     Raises
     ------
     SolverError
-        Naming the layer and the file.
+        If not. The message names the layer and the file.
     """
     where, read = f"layer '{layer.name}' ({layer.type})", source(layer)
     if read and not os.path.exists(read):
@@ -119,4 +120,4 @@ def check(layer: pb.LayerParameter) -> None:
         if not os.path.isfile(name):
             what = "is no file" if os.path.exists(name) else "does not exist"
             raise SolverError(f"{where} reads {read}, which names {name}: that {what}, seen from the working directory "
-                              f"({Path.cwd()}); whole paths are found from everywhere")
+                              f"({Path.cwd()}); an absolute path is found from everywhere")

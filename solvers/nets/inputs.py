@@ -1,4 +1,4 @@
-"""What a net is fed: CIFAR-100 through its blobs ``data`` and ``label``, or what its own data layers read."""
+"""The inputs of a net: CIFAR-100 in its blobs ``data`` and ``label``, or what its own data layers read."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -36,12 +36,12 @@ def fed_blobs(net: pb.NetParameter) -> tuple[str, ...]:
 
 
 def classes_per_batch(net: caffe.Net, num_classes: int) -> int:
-    """How many classes, of 8 images each, make one batch of this net (recipe: 256 = 32 x 8).
+    """How many classes, of 8 images each, make one batch of this net (released settings: 256 images = 32 classes x 8).
 
     Raises
     ------
     SolverError
-        If CIFAR-100 images do not fit its blobs, or the batch does not divide so.
+        If CIFAR-100 images do not fit the net's blobs, or the batch size is not 8 times 1 to `num_classes` classes.
     """
     batch, *image = net.blobs["data"].data.shape
     if tuple(image) != IMAGE:
@@ -56,19 +56,29 @@ def classes_per_batch(net: caffe.Net, num_classes: int) -> int:
 
 def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int, start: int, rank: int = 0,
          ranks: int = 1) -> Iterator[np.ndarray | None]:
-    """At each ``next()``, put the next batch into the net's input blobs; step `start` + 1 gets the first.
+    """At each ``next()``, put the next batch into the net's input blobs.
 
-    With `ranks` solvers beside each other, this one gets those batches that are its turn; see `BatchFeeder`.
+    Parameters
+    ----------
+    net : caffe.Net
+    blobs : tuple of str
+        The blobs to fill, from `fed_blobs`.
+    data : Dataset or None
+        The training set; None for a net that reads its own data.
+    seed, start : int
+        The run's seed, and the steps already done: the first batch is that of step `start` + 1.
+    rank, ranks : int
+        Which of how many solvers this one is, where several train together. See `BatchFeeder` for the batches that each gets.
 
     Returns
     -------
     generator of (B,) int64 or None
-        The batch's indices in `data`; None for a net that reads its own data (no `blobs`) and gets nothing.
+        The batch's indices in `data`; None for a net that reads its own data (`blobs` is empty).
 
     Raises
     ------
     SolverError, base.errors.DataError
-        Before the first batch, if the data do not fill a batch of this net.
+        Before the first batch, if the images do not fit the net or are too few for one of its batches.
     """
     feeder = BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes_per_batch(net, data.num_classes),
                          images_per_class=IMAGES_PER_CLASS, rank=rank, ranks=ranks) if blobs else None
@@ -88,17 +98,18 @@ def _filled(net: caffe.Net, blobs: tuple[str, ...], feeder: BatchFeeder | None) 
 
 
 def fast_forward(net: caffe.Net, tests: Sequence[tuple[caffe.Net, int]], seed: int, start: int, iter_size: int) -> None:
-    """Let the data layers of a net, and of nets that it is tested by, read what they had read before a run was stopped.
+    """Read and discard the batches that the data layers had read before the run was stopped, so that they go on after them.
 
     Parameters
     ----------
     net : caffe.Net
+        The net that is trained.
     tests : sequence of (caffe.Net, int)
-        With the number of batches that each had read.
+        The test nets, each with the number of batches that it had read.
     seed, start : int
-        Of the run; steps done. What a layer draws in a step follows from them.
+        The run's seed and the steps done. The random numbers that a layer draws in a step depend on seed and step alone.
     iter_size : int
-        Batches a step.
+        Batches in a step.
     """
     reading = _reading(net)
     for iteration in range(1, start + 1 if reading else 1):
@@ -117,8 +128,8 @@ def _reading(net: caffe.Net) -> list[int]:
 
 
 def check_repeatable(net: pb.NetParameter) -> None:
-    """Raise SolverError if a net keeps something from step to step that no checkpoint holds, so that no resume is exact."""
+    """Raise SolverError if a layer may keep state between steps that no checkpoint saves: a resume would not be exact."""
     for layer in layers_in(net):
         if layer.type in ("RNN", "LSTM", "MemoryData") or layer.type == "Python" and layer.python_param.module != "layers":
-            raise SolverError(f"layer '{layer.name}' ({layer.type}) may keep from step to step what no checkpoint holds, so "
+            raise SolverError(f"layer '{layer.name}' ({layer.type}) may keep state between steps that no checkpoint saves, so "
                               "the run would not go on as if it had never stopped: --inexact-resume goes on all the same")

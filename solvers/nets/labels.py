@@ -1,4 +1,4 @@
-"""Labels that a net can learn: each is one of its outputs. Stock Caffe would read beyond its scores."""
+"""Check that each label is the number of one of the net's outputs: stock Caffe would read memory beyond the scores."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,21 +18,21 @@ pb = caffe.proto.caffe_pb2
 
 
 def check_labels(built: BuiltNet, fed_labels: np.ndarray | None = None) -> None:
-    """Check that every label is one of the net's outputs.
+    """Check that every label of a softmax loss is from 0 to the number of its scores minus 1.
 
-    A weighting that has to know the number of classes must have the net's.
+    A weighting with the parameter ``classes`` must have the net's number of classes.
 
     Parameters
     ----------
     built : BuiltNet
-        Its data layers over databases have read a batch.
-    fed_labels : numpy.ndarray, optional
-        The labels of the data set, integers, for nets whose ``label`` the driver fills.
+        Its data layers that read databases must have read a batch: only that batch is checked.
+    fed_labels : (N,) int array, optional
+        The labels of the data set, for nets whose ``label`` the driver fills.
 
     Raises
     ------
     SolverError
-        Naming layer, label and number of outputs.
+        If not. The message names the layer, the label and the number of outputs.
     """
     for layer in built.losses:
         given = losses.parameters(layer)
@@ -42,7 +42,7 @@ def check_labels(built: BuiltNet, fed_labels: np.ndarray | None = None) -> None:
             raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting is told that there are "
                               f"{classes:g}: say classes: {outputs} in its loss_param, or --set classes={outputs}")
         for source, labels in _labels(layer.bottom[1], built, fed_labels):
-            wrong = ~((labels >= 0) & (labels < outputs))  # of NaN, too
+            wrong = ~((labels >= 0) & (labels < outputs))  # also True for NaN
             if "ignore_label" in given:
                 wrong &= labels != given["ignore_label"]
             if wrong.any():
@@ -51,7 +51,7 @@ def check_labels(built: BuiltNet, fed_labels: np.ndarray | None = None) -> None:
 
 
 def _labels(blob: str, built: BuiltNet, fed_labels: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
-    """The labels that will reach a blob, with the name of where they come from; none where that cannot be told."""
+    """The labels that will reach a blob, each array with the name of its source; nothing where the labels are unknown."""
     maker = next((layer for layer in built.layers if blob in layer.top), None)
     match maker.type if maker is not None else "Input":
         case "Input":
@@ -64,13 +64,13 @@ def _labels(blob: str, built: BuiltNet, fed_labels: np.ndarray | None) -> Iterat
                 yield name, hdf5_arrays(name, tuple(maker.top), maker.name)[blob][()]
         case "ImageData":
             lines = [line.split()[-1] for line in data_layers.lines(maker.image_data_param.source) if line.strip()]
-            with suppress(ValueError):  # atoi of Caffe's takes anything
+            with suppress(ValueError):  # Caffe parses them with atoi, which takes any text
                 yield maker.image_data_param.source, np.array([float(label) for label in lines])
 
 
 @cache
 def hdf5_arrays(name: str, tops: tuple[str, ...], layer: str) -> dict[str, h5py.Dataset]:
-    """The arrays of an HDF5 file that a layer reads, all of which must lie in the file itself."""
+    """The arrays of an HDF5 file that a layer reads. They must lie in the file itself: links to other files are refused."""
     try:
         file = h5py.File(name)  # open until the process ends
         return {top: hdf5.array(file, top) for top in tops}

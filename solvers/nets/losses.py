@@ -1,4 +1,4 @@
-"""The loss layers of a net, C++ and Python seen alike: their parameters read, overridden, moved between the two."""
+"""The loss layers of a net, in C++ or in Python: read their parameters, override them, replace C++ layers by Python ones."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def losses(net: pb.NetParameter) -> Iterator[pb.LayerParameter]:
 
 
 def parameters(layer: pb.LayerParameter) -> dict:
-    """The parameters that the file gives one of our layers, by the names of param_str."""
+    """The parameters that the prototxt gives to one of our layers, with the names that param_str uses."""
     if layer.type == "Python":
         python = layer.python_param
         try:
@@ -54,7 +54,7 @@ def parameters(layer: pb.LayerParameter) -> dict:
 
 
 def row(layer: pb.LayerParameter) -> Row | None:
-    """The row of the table whose weighting one of our layers has; None where its file does not say."""
+    """The row of layers.table with the weighting of one of our layers; None if the prototxt names no weighting."""
     if kind(layer) == "UnifiedWeightLoss":
         return BY_NAME["DM"]
     if layer.type == "Python":
@@ -64,7 +64,7 @@ def row(layer: pb.LayerParameter) -> Row | None:
 
 
 def fields(of: Row | None) -> dict[str, str]:
-    """The fields of loss_param by the names of param_str: two rows may call different fields alike, as DM and SCE do beta."""
+    """The field of loss_param for each name in param_str. It depends on the row: DM and SCE have different fields for beta."""
     found = {name: name for name in (*OWN, "ignore_label")}
     for parameter in (*(of.parameters if of else ()), *(parameter for each in ROWS for parameter in each.parameters)):
         found.setdefault(parameter.name, parameter.field or parameter.name)
@@ -77,7 +77,7 @@ def check(layer: pb.LayerParameter) -> None:
     Raises
     ------
     SolverError
-        If a name, a type or a value is wrong, or a loss has not its three bottoms.
+        If a name, a type or a value is wrong, or a loss does not have three bottoms.
     """
     parameters(layer)
     if kind(layer) not in LOSSES:
@@ -106,7 +106,7 @@ def weighting_of(layer: pb.LayerParameter) -> Weighting:
 
 
 def takes(layer: pb.LayerParameter, name: str) -> bool:
-    """Whether a parameter means anything to this loss."""
+    """Whether this loss has the parameter `name`."""
     if name == "weighting":
         return kind(layer) == "WeightedSoftmaxWithLoss"
     of = row(layer)
@@ -116,21 +116,21 @@ def takes(layer: pb.LayerParameter, name: str) -> bool:
 def override(net: pb.NetParameter, options: dict) -> dict:
     """Write the options into every loss of `net` that takes them.
 
-    A WeightedSoftmaxWithLoss that neither file nor option gives a weighting gets it from CAFFE_WEIGHTING, in writing:
-    the net then says all that it computes.
+    A WeightedSoftmaxWithLoss without a weighting in the file or in the options takes that of the environment variable
+    CAFFE_WEIGHTING. It is written into the net, so that the net alone determines what is computed.
 
     Parameters
     ----------
     net : caffe_pb2.NetParameter
         Changed in place.
     options : dict
-        From `options.of_loss`: ``weighting``, ``formula``, ``emphasis``, the parameters with options of their own, None where
-        not given, and under ``set`` those of any weighting.
+        From `options.of_loss`: ``weighting``, ``formula``, ``emphasis`` and the parameters that have their own options, each
+        None if not given; under ``set`` the parameters given with --set.
 
     Returns
     -------
     dict
-        Those values, given or from the environment, that differ from the file.
+        The values, from options or the environment, that differ from the file's.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def _change(layer: pb.LayerParameter, name: str, value: float | str, changed: di
         return
     _set(layer, name, value)
     changed[name] = value
-    for other in OWN:  # one of them at most, and none without CUSTOM
+    for other in OWN:  # formula or emphasis, never both, and only with CUSTOM
         if name == "weighting" and BY_NAME[value].name != CUSTOM or name in OWN and other != name:
             _clear(layer, other)
 
@@ -200,9 +200,10 @@ def weighting_from_environment(layer: pb.LayerParameter) -> str:
 
 
 def in_use(net: pb.NetParameter) -> dict:
-    """What the net's first loss computes with: the weighting, unless its layer's type says it, and its parameters.
+    """The weighting and the parameters of the net's first loss.
 
-    None for those with options of their own that do not apply; the others are there where they do.
+    The weighting is None if the layer's type determines it. A parameter with its own option (--beta) that the loss does not
+    have is None; a parameter without one is present only if the loss has it.
     """
     nothing = dict.fromkeys(("weighting", *OPTIONS))
     layer = next(losses(net), None)
@@ -225,9 +226,9 @@ def to_python(net: pb.NetParameter) -> None:
         raise SolverError(f"--layers python: this net has none of the layers {', '.join(LAYERS)}")
     for layer in native:
         if layer.type in LOSSES and not layer.loss_weight:
-            # A C++ loss layer weighs its first top 1 unless told otherwise, a Python layer 0.
+            # Without loss_weight, a C++ loss layer weighs its first top with 1, a Python layer with 0.
             layer.loss_weight[:] = [1.0] + [0.0] * (len(layer.top) - 1)
-        # The C++ layers ignore what they have no use for, e.g. the q of a UnifiedWeightLoss; the Python layers do not.
+        # The C++ layers ignore parameters of other losses, e.g. q in a UnifiedWeightLoss; the Python layers refuse them.
         known = getattr(layers, layer.type).PARAMETERS
         given = {name: value for name, value in parameters(layer).items() if name in known}
         layer.python_param.CopyFrom(

@@ -1,4 +1,4 @@
-"""What a command may touch: the files that nets may read, the modules that may run, and what the kernel is told of both."""
+"""The files that nets may read and the modules that may run, and how the kernel is told to enforce both."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 
-MANY = 4  # files of one folder that are asked for one by one
+MANY = 4  # more refused files than this in one folder: the error names the folder instead
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Permissions:
     modules : tuple of str
         Python modules, besides our own layers, from which layers may come.
     folders : tuple of Path
-        Files and folders below which layers may read.
+        Files that layers may read, and folders in which they may read everything.
     unconfined : bool
-        Whether the kernel is left out of it.
+        Whether the process runs without the kernel's confinement.
     """
 
     modules: tuple[str, ...] = ()
@@ -60,21 +60,29 @@ class Permissions:
 
     def confine(self, read: Iterable[Path] = (), write: Iterable[Path] = (), emptied: Iterable[Path] = (), gpus: bool = False,
                 processes: bool = False, network: bool = False, signals: bool = False) -> None:
-        """Let the kernel hold this process to `folders`, the installation and what is named here; a line says where it cannot.
+        """Let the kernel restrict this process to `folders`, the installation and what the parameters allow.
+
+        Where the kernel cannot enforce a part of this, a line on stderr says so.
 
         Parameters
         ----------
         read, write : iterable of Path
-            Folders that may be written are made if need be.
+            Further files and folders that may be read; folders that may be written, which are made if they are missing.
         emptied : iterable of Path
             Folders in which empty folders may be removed.
         gpus : bool
-            Whether GPUs are used: their devices are open then, and so is what several of them talk through.
+            Whether GPUs are used: their device files may then be opened, and network connections between them are allowed.
         processes : bool
-            Whether processes of our own are still to be started; they are confined as this one.
+            Whether this process will start Python processes of ours. They inherit the confinement.
         network : bool
+            Whether network connections may be opened.
         signals : bool
-            Whether processes of our own that are there may still be ended.
+            Whether this process may still signal processes that it started before, to end them.
+
+        Raises
+        ------
+        SolverError
+            If a folder of `write` cannot be made.
         """
         if self.unconfined:
             return
@@ -92,12 +100,12 @@ class Permissions:
             print(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
     def check_paths(self, nets: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
-        """Check what all layers of nets, of any phase, and a solver's `weights` would read.
+        """Raise SolverError if layers of any phase, or a solver's `weights`, would read outside the allowed folders.
 
-        The kernel would refuse it too; this names all files at once, with the options that allow them.
+        The kernel would refuse this too; the error names all files at once, with the options that allow them.
         """
         _real_folder.cache_clear()  # links may have changed
-        refused: dict[str, list[str]] = {}  # paths, by who would read them
+        refused: dict[str, list[str]] = {}  # the paths that each layer, or the solver, would read
         for layer in (layer for net in nets for layer in net.layer):
             for path in (*data_layers.paths(layer), *data_layers.listed(layer)):
                 if not self._allows(path):
@@ -109,7 +117,7 @@ class Permissions:
             raise SolverError(_refusal({who: _few(paths) for who, paths in refused.items()}))
 
     def folders_read(self, nets: Iterable[pb.NetParameter]) -> list[Path]:
-        """Those of `folders` that layers of these nets read in."""
+        """The `folders` that layers of these nets read from."""
         paths = [_real_path(path) for net in nets for layer in net.layer
                  for path in (*data_layers.paths(layer), *data_layers.listed(layer))]
         return [folder for folder in self.folders if any(path.is_relative_to(folder) for path in paths)]
@@ -123,12 +131,12 @@ NO_PERMISSIONS = Permissions()
 
 
 def nearest(path: Path) -> Path:
-    """A folder, or the one in which a file or a missing folder is looked for."""
+    """`path` itself if it is a folder, else the folder that contains it or would contain it."""
     return path if path.is_dir() else path.absolute().parent
 
 
 def _refusal(refused: dict[str, list[str]]) -> str:
-    """What is said of paths, by who would read them."""
+    """The error message about refused paths, given for each layer (or "the solver") that would read them."""
     who = ", ".join(f"{reader} would read {' and '.join(paths)}" for reader, paths in refused.items())
     paths = list(dict.fromkeys(path for paths in refused.values() for path in paths))
     options = " ".join(f"--allow-path {shlex.quote(path)}" for path in paths)
@@ -137,14 +145,14 @@ def _refusal(refused: dict[str, list[str]]) -> str:
 
 
 def _few(paths: list[str]) -> list[str]:
-    """Paths without those inside others of them (of a database); many of one folder are replaced by the folder."""
+    """The paths, shortened: a folder in place of more than MANY of its files, and no file beside its listed folder."""
     folders, named = Counter(map(os.path.dirname, paths)), set(paths)
     outer = [(path, os.path.dirname(path)) for path in paths if os.path.dirname(path) not in named]
     return list(dict.fromkeys(folder if folder and folders[folder] > MANY else path for path, folder in outer))
 
 
 def _real_path(path: str) -> Path:
-    """Where a path leads, links followed; the links of a folder are looked up once for a million images in it."""
+    """The path with its links resolved. Each folder is resolved only once: a list may name a million images in it."""
     folder, name = os.path.split(os.path.join(os.getcwd(), path))
     inside = _real_folder(folder) / name
     return inside.resolve() if name in ("", "..") or inside.is_symlink() else inside

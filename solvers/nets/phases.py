@@ -1,4 +1,4 @@
-"""Which layers of a net take part in a phase: the include and exclude rules of a prototxt, as Caffe applies them."""
+"""Which layers of a net take part in a phase: the include and exclude rules of a prototxt, applied as Caffe does."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ pb = caffe.proto.caffe_pb2
 
 
 def train_state(net: pb.NetParameter, solver: pb.SolverParameter) -> pb.NetState:
-    """The state in which a solver builds its train net: phase TRAIN, then what net and solver say."""
+    """The state in which a solver builds its train net: phase TRAIN, level and stages from the net, then from the solver."""
     state = pb.NetState(phase=pb.TRAIN)
     state.MergeFrom(net.state)
     state.MergeFrom(solver.train_state)
@@ -38,16 +38,16 @@ def _meets(state: pb.NetState, rule: pb.NetStateRule) -> bool:
 
 
 def nets_of(net: pb.NetParameter, solver: pb.SolverParameter, shared: bool) -> list[pb.NetParameter]:
-    """The nets that a solver makes, in Caffe's order and each with its state: the one it trains, then those it tests.
+    """The nets that a solver builds, each with its state, in Caffe's order: the train net, then the test nets.
 
     Parameters
     ----------
     net : caffe_pb2.NetParameter
-        What it trains.
+        The net that is trained.
     solver : caffe_pb2.SolverParameter
-        Its test nets are in ``test_net_param``.
+        With its test nets in ``test_net_param``.
     shared : bool
-        Whether `net` makes those test nets too for which the solver has a test_iter but no net.
+        Whether `net` also serves as the test net for each test_iter that has no net of its own.
     """
     described = [net, *solver.test_net_param]
     described += [net] * (len(solver.test_iter) - len(solver.test_net_param) if shared else 0)

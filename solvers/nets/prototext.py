@@ -24,7 +24,7 @@ def read(path: Path, message: M) -> M:
     Raises
     ------
     SolverError
-        If the file cannot be read, or does not parse: Caffe itself would abort the process.
+        If the file cannot be read or parsed. (Caffe's own parser would end the process.)
     """
     content = read_text(path)
     try:
@@ -34,7 +34,7 @@ def read(path: Path, message: M) -> M:
         raise SolverError(f"{path}:{error.GetLine()}: {reason}{_suggestion(reason, message)}") from error
     except RecursionError as error:
         raise SolverError(f"{path} is nested too deeply for a net") from error
-    except (ValueError, OverflowError) as error:  # of a number, in some versions of protobuf
+    except (ValueError, OverflowError) as error:  # some versions of protobuf raise these for a bad number
         raise SolverError(f"{path}: {error}") from error
     if missing := message.FindInitializationErrors():
         raise SolverError(f"{path} lacks {', '.join(missing)}")
@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
 
 @contextmanager
 def in_memory(message: Message) -> Iterator[str]:
-    """The name of a file with the message as prototxt, in memory: Caffe reads nets and solvers from files only."""
+    """Write the message as prototxt to a file in memory and yield its name: Caffe reads nets and solvers from files only."""
     with open(os.memfd_create("prototxt"), "w") as file:
         file.write(text(message))
         file.flush()

@@ -1,6 +1,7 @@
-"""Caffe itself: imported quietly, and told to compute on the CPU or on GPUs.
+"""Caffe itself: imported without its log, and told to compute on the CPU or on GPUs.
 
-Import ``caffe`` from here, for what is said where it is missing. solvers/__init__.py has set the environment that it reads.
+Import ``caffe`` from here: if it is missing, the error says how to build it. solvers/__init__.py sets the environment
+variables that Caffe reads when it is loaded.
 """
 
 import json
@@ -17,7 +18,7 @@ except ImportError as missing:
 
 
 def _build() -> dict:
-    """What the build says of itself in build.json; nothing without that file."""
+    """The content of build.json, which the build writes beside Caffe; an empty dict without that file."""
     about = Path(caffe.__file__).parent / "build.json"
     return json.loads(about.read_text()) if about.is_file() else {}
 
@@ -28,7 +29,7 @@ def has_cuda() -> bool:
 
 
 def use_devices(gpus: list[int], rank: int = 0) -> None:
-    """Tell Caffe which GPU this process computes on, and which of how many it is; without any, the CPU."""
+    """Let this process compute on the GPU `gpus[rank]`, as one of `len(gpus)` solvers; on the CPU if `gpus` is empty."""
     if not gpus:
         caffe.set_mode_cpu()
         return
@@ -41,28 +42,29 @@ def use_devices(gpus: list[int], rank: int = 0) -> None:
 
 
 def why_slow() -> str:
-    """Why this Caffe, or its convolutions on this processor, are slower than they can be, in words; "" where they are not."""
+    """Why this Caffe, or its convolutions on this processor, is slower than it could be, in words; "" if it is not."""
     if json.loads(_build().get("options", "{}")).get("CMAKE_BUILD_TYPE") == "Debug":
         return "this Caffe was built for gdb (CAFFE_BUILD=debug), many times slower; make setup goes back to the usual one"
     return caffe._caffe.why_slow()
 
 
 def count_weights(net: caffe.Net) -> int:
-    """How many numbers the parameters of a net are."""
+    """The number of values in all parameters of a net."""
     return sum(blob.count for blobs in net.params.values() for blob in blobs)
 
 
 def seed_layers(seed: int, iteration: int, rank: int = 0) -> None:
-    """Seed what layers draw in a step (Dropout): from seed and step alone, as the batch, so that a resumed run repeats it."""
+    """Seed the random numbers that layers draw in a step (Dropout), from seed and step alone: a resume repeats them."""
     sequence = np.random.SeedSequence([seed, iteration, *([rank] if rank else [])])
     caffe.set_random_seed(int(sequence.generate_state(1)[0]))
 
 
 @contextmanager
 def last_words(text: str) -> Iterator[None]:
-    """Within, where Caffe ends the process, `text` follows its reason in place of a stack trace; the exit code is then 2.
+    """While the context is open: if Caffe ends the process, it prints its reason, then `text`, and exits with code 2.
 
-    After a crash, such as SIGSEGV, `text` is printed too, and the process then ends by that signal. Must not be nested.
+    Without this, Caffe prints a stack trace and aborts. After a crash such as SIGSEGV, `text` is printed too, and the process
+    then ends by that signal. Contexts must not be nested.
     """
     caffe._caffe.set_last_words(text)
     try:

@@ -1,4 +1,4 @@
-"""Make nets in a process that may die of it: Caffe's checks end the process, and no check of ours foresees all."""
+"""Build nets for a trial in a separate process: Caffe's own checks end the process, and ours do not find every mistake."""
 
 import re
 import signal
@@ -17,32 +17,33 @@ from solvers.nets.pycaffe import caffe, count_weights
 pb = caffe.proto.caffe_pb2
 
 FLOAT = 4  # bytes
-SHARING = ("Split", "Flatten", "Reshape", "Input")  # their tops take no memory of their own, or are fed
+SHARING = ("Split", "Flatten", "Reshape", "Input")  # their tops are not counted: they share memory, or are inputs
 
 
 def rehearse(name: Path, nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None = None,
              devices: Sequence[int] = ()) -> None:
-    """Make nets once, the first of them as `solver` makes them, and let their data layers read a batch; see `admission.admit`.
+    """Build nets in a separate process, the first of them with `solver`, and let their data layers read one batch.
 
-    On the CPU, they get no more memory than there is.
+    On the CPU, that process can use only the available memory. For the parameters see `admission.admit`.
 
     Raises
     ------
     SolverError
-        With Caffe's reason if it ends the process over them; if a label that was read is none of a net's outputs, or the net
-        needs more memory than there is.
+        If Caffe ends the process, with its reason; if a label is not the number of an output of its net; if the nets need
+        more memory than is available; if the net to train has no loss.
     """
     available = None if devices else available_memory()
     apart(name, partial(_make, nets, solver, available, tuple(devices)[:1]), available, bool(devices))
 
 
 def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | None, gpus: bool = False) -> bytes:
-    """What `work` gives back, which lets Caffe make nets, from a process of its own; see `isolation.run`.
+    """Run `work`, which lets Caffe build nets, in a separate process and return its result; see `isolation.run`.
 
     Raises
     ------
     SolverError
-        With what `work` says is wrong, or with Caffe's reason if it ends the process over `name`.
+        With the text of the DataError that `work` raises, or with Caffe's reason if Caffe ends the process. The message then
+        names the setting or net, `name`.
     """
     ended = isolation.run(work, None, memory, fresh=gpus, gpus=gpus)
     if ended.code == isolation.REFUSED:
@@ -56,8 +57,8 @@ def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | 
 
 def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, available: int | None,
           devices: Sequence[int]) -> dict:
-    """In the process: what is wrong is a DataError."""
-    caffe.init_log(0, True)  # all that it says: the layer that it was at
+    """The work of the separate process. It raises DataError for what is wrong with the nets."""
+    caffe.init_log(0, True)  # log everything: `reason` finds the failing layer in it
     try:
         for layer in (layer for net in nets for layer in net.layer if layer.type == "HDF5Data"):
             for file in data_layers.listed(layer):
@@ -78,25 +79,25 @@ def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, av
             raise SolverError(f"the net needs at least {needed >> 20} MB of memory, and {available >> 20} MB are available: "
                               "make the batch or the layers smaller")
         if solver is not None and not any(made[0].blob_loss_weights.values()):
-            raise SolverError("the net has no loss, so that nothing would be trained: a Python layer is one where it has a "
-                              "loss_weight")
+            raise SolverError("the net has no loss, so that nothing would be trained: a Python layer counts as a loss if it "
+                              "has a loss_weight")
     except SolverError as error:
         if not isinstance(error.__cause__, SystemError):
             raise DataError(str(error)) from error
-    except Exception:  # of a Python layer, as the SystemError above: it comes again in the parent, where it is seen
+    except Exception:  # raised by a Python layer, as the SystemError above: the parent raises it again and reports it
         pass
     return {}
 
 
 def least_memory(net: caffe.Net, param: pb.NetParameter) -> int:
-    """Bytes that training a net takes at the very least: weights, their gradients and momentum, and what its layers make."""
+    """The least memory, in bytes, that training takes: weights, their gradients and momentum, and the blobs of the layers."""
     shared = {top for layer in param.layer if layer.type in SHARING for top in layer.top}
     made = (blob.count for name, blob in net.blobs.items() if name not in shared and "_split_" not in name)
     return FLOAT * (3 * count_weights(net) + sum(made))
 
 
 def reason(output: str) -> str:
-    """What Caffe's log says of a failed check, and the layer it was at; "" if it says nothing."""
+    """The failed check in Caffe's log and the layer that was being built; "" if the log has none."""
     fatal = re.findall(r"^F\d+ .*?\] (?:Check failed: )?(.*)", output, re.MULTILINE)
     at = re.findall(r"\] Creating Layer (.*)|\] (Network initialization done)", output)
     return (f"layer '{at[-1][0]}': " if at and at[-1][0] else "") + fatal[-1].strip() if fatal else ""
@@ -104,11 +105,11 @@ def reason(output: str) -> str:
 
 def crash(number: int) -> str:
     known = number in signal.valid_signals()
-    return (f"it crashes on it ({signal.Signals(number).name if known else number}): is a file that its layers read damaged?")
+    return (f"it crashes ({signal.Signals(number).name if known else number}): is a file that the net's layers read damaged?")
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take, in a container too; None where the system does not tell."""
+    """The memory, in bytes, that is still available to this process, also in a container; None if the system does not say."""
     found = []
     try:
         found.append(1024 * int(re.search(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text())[1]))

@@ -1,4 +1,4 @@
-"""A setting: a folder with a solver and the net that it names, found and read without changing a byte of either."""
+"""A setting: a folder with a solver file and the net that it names. Both are read and never changed."""
 
 import dataclasses
 from pathlib import Path
@@ -16,8 +16,8 @@ from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
 
-SETTINGS = Path(__file__).resolve().parents[2] / "prototxt"  # those that come with this code
-# Where a solver may say its train net; exactly one of them.
+SETTINGS = Path(__file__).resolve().parents[2] / "prototxt"  # the settings of this repository
+# The fields in which a solver may name its train net. It must use exactly one.
 NET_FIELDS = ("net", "train_net", "net_param", "train_net_param")
 
 
@@ -28,17 +28,19 @@ class Setting:
     Attributes
     ----------
     name : str
-        The folder's name; with the file's, where that is not solver.prototxt.
+        The folder's name, followed by the solver file's name unless that is solver.prototxt.
     folder : Path
     solver : caffe_pb2.SolverParameter
-        Its weights are the files found; its train net is in `net` instead, its test nets are in ``test_net_param``.
+        Without its train net, which is in `net`. Its ``weights`` are paths of existing files; all its test nets are in
+        ``test_net_param``.
     net : caffe_pb2.NetParameter
+        The train net.
     net_file : Path
-        Where the net was read: the file that the solver names, or the solver's own.
+        The file that contains the net: the one that the solver names, or the solver file itself.
     shared_net : bool
-        Whether the solver's test nets are made from `net` too (Caffe's ``net`` as against ``train_net``).
+        Whether the solver's test nets are built from `net` too (the solver has ``net`` and not ``train_net``).
     test_net : caffe_pb2.NetParameter or None
-        In the folder's test.prototxt, from images to probabilities.
+        The net of the folder's test.prototxt, from images to probabilities; None without that file.
     """
 
     name: str
@@ -51,7 +53,7 @@ class Setting:
 
 
 def load(path: Path) -> Setting:
-    """Read the setting in a folder, or of a solver file.
+    """Read a setting, given by its folder or by its solver file.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def load(path: Path) -> Setting:
 
 
 def describe_net(setting: Setting) -> str:
-    """Which file the net of a setting comes from, seen from the working directory, where it lies below it."""
+    """A line that names the file of the setting's net, relative to the working directory if it lies below that."""
     file, beside = setting.net_file, setting.folder / "train.prototxt"
     shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
     unused = f"; the solver names this one, not the {beside.name} beside it" if file.parent != setting.folder else ""
@@ -94,7 +96,7 @@ def describe_net(setting: Setting) -> str:
 
 
 def find_solver(path: Path) -> Path:
-    """The solver file that `path` is, or that lies in the folder `path`."""
+    """The solver file: `path` itself, or solver.prototxt or the only solver in the folder `path`."""
     if path.is_file():
         return path
     if not path.is_dir():
@@ -110,7 +112,7 @@ def find_solver(path: Path) -> Path:
 
 
 def _nearest_folder(path: Path) -> str:
-    """Which folder beside `path`, or which of our settings, may have been meant; "" if none is near."""
+    """A suggestion for a missing folder: a similar name beside `path` or among our settings; "" if there is none."""
     folder = SETTINGS.relative_to(Path.cwd()) if SETTINGS.is_relative_to(Path.cwd()) else SETTINGS
     ours = did_you_mean(path.name, [p.name for p in SETTINGS.glob("res*")]).replace('"', f'"{folder}/', 1)
     if (SETTINGS / path.name).is_dir():
@@ -120,9 +122,9 @@ def _nearest_folder(path: Path) -> str:
 
 
 def find_file(name: str, folder: Path, named_in: Path) -> str:
-    """The path of a file that a solver names: in its own folder, else in the working directory, where Caffe looks.
+    """The path of a file that a solver names: in the solver's folder, else in the working directory, where Caffe looks.
 
-    The own folder comes first: the working directory may hold a file of the same name that has nothing to do with it.
+    The solver's folder comes first because the working directory may contain an unrelated file of the same name.
     """
     for place in (folder / name, Path(name)):
         if place.is_file():
@@ -136,8 +138,13 @@ def find_file(name: str, folder: Path, named_in: Path) -> str:
 def read_net(file: Path) -> pb.NetParameter:
     """Read a net.
 
-    A net for another Caffe may have layer types that ours does not know, with fields that ours does not know. The error
-    then names the layer type, although the parser stumbles over the field first.
+    A net for another version of Caffe may have layer types, and fields for them, that ours does not know. The error then
+    names the unknown layer type, although the parser finds the unknown field first.
+
+    Raises
+    ------
+    SolverError
+        If the file cannot be read or parsed, or has an unknown layer type.
     """
     try:
         return upgraded(prototext.read(file, pb.NetParameter()), file)
@@ -151,7 +158,7 @@ def read_net(file: Path) -> pb.NetParameter:
 
 
 def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
-    """A net with `layers` of Caffe's formats before 2014 in today's, by Caffe's own code; others as they are."""
+    """A net in Caffe's format before 2014 (with `layers`), converted to today's by Caffe's own code; other nets unchanged."""
     if not net.layers:
         return net
     try:
@@ -163,7 +170,7 @@ def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
 
 
 def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
-    """Put the test nets that a solver file names into the solver, after those in it already: Caffe's order."""
+    """Read the test nets that a solver file names and append them to those in its test_net_param, as Caffe orders them."""
     nets = [upgraded(net, file) for net in solver.test_net_param]
     nets += [read_net(Path(find_file(name, file.resolve().parent, file))) for name in solver.test_net]
     for field in "test_net", "test_net_param":

@@ -1,4 +1,4 @@
-"""A solver's parameters as the driver runs them: what is filled in, what is left to the driver, what stays on resume."""
+"""A solver's parameters for a run: which are filled in, which are cleared because our driver does that job itself."""
 
 from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import Setting
@@ -7,7 +7,7 @@ pb = caffe.proto.caffe_pb2
 
 
 def for_caffe(setting: Setting, solver: pb.SolverParameter, snapshot_prefix: str = "") -> pb.SolverParameter:
-    """The solver with its net in it; the driver tests, loads weights and names checkpoints, not Caffe."""
+    """The solver with its train net inside. Its tests and ``weights`` are switched off: our driver does both itself."""
     whole = pb.SolverParameter()
     whole.CopyFrom(solver)
     getattr(whole, "net_param" if setting.shared_net else "train_net_param").CopyFrom(setting.net)
@@ -20,9 +20,9 @@ def for_caffe(setting: Setting, solver: pb.SolverParameter, snapshot_prefix: str
 
 def resolved(given: pb.SolverParameter, seed: int | None, max_iter: int | None,
                    gpus: list[int]) -> pb.SolverParameter:
-    """A solver as the driver runs it: seed, last step and device filled in, snapshots left to the driver.
+    """The solver of a run: seed, last step and device filled in; snapshots cleared, since our driver writes the checkpoints.
 
-    The seed is here because Caffe takes the file's over the driver's; max_iter because lr_policy poly divides by it.
+    The seed must be in it because Caffe prefers it to a seed set before; max_iter because lr_policy poly divides by it.
     """
     solver = pb.SolverParameter()
     solver.CopyFrom(given)
@@ -38,7 +38,7 @@ def resolved(given: pb.SolverParameter, seed: int | None, max_iter: int | None,
 
 
 def lasting(solver: pb.SolverParameter) -> pb.SolverParameter:
-    """The part of a solver that stays the same on resume: a run may be moved, prolonged, or go to another device."""
+    """The part of a solver that must be equal on resume. Folder, device, tests and (but for poly) max_iter may change."""
     same = pb.SolverParameter()
     same.CopyFrom(solver)
     fields = ["net", "train_net", "snapshot_prefix", "solver_mode", "device_id", "test_interval", "test_initialization"]

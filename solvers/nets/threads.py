@@ -1,4 +1,4 @@
-"""How many threads Caffe computes with, and whether other processes leave them the processor."""
+"""How many threads Caffe computes with, and whether other processes keep the processors busy."""
 
 import argparse
 import ctypes
@@ -12,7 +12,7 @@ from solvers import BLAS_THREADS
 from solvers.errors import SolverError
 from solvers.nets.pycaffe import caffe
 
-# What Caffe was linked with is found through it: OpenMP for its layers, OpenBLAS (some other BLAS has other names).
+# Caffe's library gives access to the libraries it is linked with: OpenMP, and OpenBLAS unless another BLAS is used.
 _LIBRARIES = ctypes.CDLL(caffe._caffe.__file__)
 MOST = 1024
 
@@ -23,14 +23,14 @@ def count() -> int:
 
 
 def use(number: int | None) -> int:
-    """Compute with this many threads from now on, or, without a number, with as many as there are; return how many.
+    """Let Caffe compute with `number` threads from now on; return the number in use. Call it before nets are built.
 
-    As many as there are: OMP_NUM_THREADS, else all processors that this process may use. To be called before nets are made.
+    None stands for OMP_NUM_THREADS, or all processors that this process may use.
 
     Raises
     ------
     SolverError
-        If OMP_NUM_THREADS is more than MOST, of which OpenMP would die.
+        If OMP_NUM_THREADS is more than MOST: OpenMP would end the process.
     """
     if number is not None:
         _LIBRARIES.omp_set_num_threads(number)
@@ -39,7 +39,7 @@ def use(number: int | None) -> int:
     if hasattr(_LIBRARIES, "openblas_set_num_threads"):
         given = BLAS_THREADS if number is None and (BLAS_THREADS or "").isdecimal() else count()
         _LIBRARIES.openblas_set_num_threads(min(max(1, int(given)), MOST))
-    if BLAS_THREADS is None:  # for processes that are started from now on
+    if BLAS_THREADS is None:  # the environment of processes that are started later
         os.environ.pop("OPENBLAS_NUM_THREADS", None)
     else:
         os.environ["OPENBLAS_NUM_THREADS"] = BLAS_THREADS
@@ -58,7 +58,7 @@ def _number(text: str) -> int:
 
 
 class _Used(NamedTuple):
-    """Seconds until now: on the clock, of our processors by anybody at normal priority, and of any processor by us."""
+    """Seconds: on the clock; used of our processors by processes of normal priority; used of any processor by this process."""
 
     clock: float
     all: float
@@ -66,12 +66,12 @@ class _Used(NamedTuple):
 
 
 def _used() -> _Used | None:
-    """None where the system does not tell."""
+    """The seconds until now; None where the system does not report them."""
     ours = os.times()
     try:
         lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
         names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-        # cpuN user nice system idle iowait irq softirq steal; nice work gives way to ours
+        # Columns: cpuN user nice system idle iowait irq softirq steal. Without nice: such processes do not slow ours.
         ticks = sum(int(line[column]) for line in lines if line[0] in names for column in (1, 3, 6, 7, 8))
     except (OSError, AttributeError, ValueError, IndexError):
         return None
@@ -82,7 +82,7 @@ _BEGAN = _used()
 
 
 def busy_with_others() -> float:
-    """How many of our processors other processes have kept busy since this one began; 0 where that cannot be told."""
+    """How many of our processors other processes kept busy, on average, since this process began; 0 if unknown."""
     now = _used()
     if _BEGAN is None or now is None or now.clock - _BEGAN.clock < 0.5:  # a tick is 10 ms
         return 0.0
@@ -91,7 +91,7 @@ def busy_with_others() -> float:
 
 
 def why_slow(busy: float, processors: int, threads: int) -> str:
-    """Why a machine with so many of its processors busy is slow for so many threads; "" where it is not."""
+    """A note that other processes slow this one down, where `busy` of `processors` are taken; "" where they do not."""
     if busy < 0.5 or busy + threads <= processors + 0.5:
         return ""
     fewer = max(1, round(processors - busy))
@@ -101,7 +101,7 @@ def why_slow(busy: float, processors: int, threads: int) -> str:
 
 
 def note_if_busy() -> None:
-    """Say on stderr, in one line, if other processes have much of the machine."""
+    """Print the note of `why_slow` on stderr, if there is one."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if reason := why_slow(busy_with_others(), processors, count()):
         print(f"note: {reason}", file=sys.stderr, flush=True)

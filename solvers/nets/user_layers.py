@@ -1,4 +1,4 @@
-"""Python layers of a user's own: found before Caffe looks for them, and blamed by file and line for what they raise."""
+"""A user's own Python layers: import them before Caffe does, and report their errors with file and line."""
 
 import importlib
 import sysconfig
@@ -15,18 +15,18 @@ pb = caffe.proto.caffe_pb2
 
 
 def check(net: pb.NetParameter, folder: Path) -> None:
-    """Import the modules of a net's Python layers; they must be allowed. Caffe itself would only print a stack trace.
+    """Import the modules of a net's Python layers, which must be allowed, so that errors are reported in one line.
 
     Parameters
     ----------
     net : caffe_pb2.NetParameter
     folder : Path
-        Of the setting, where a module may lie that Python does not find.
+        The setting's folder. If a missing module lies there, the error suggests it for PYTHONPATH.
 
     Raises
     ------
     SolverError
-        If a module is not found or raises an error, or has no such class; it says where, and how to make it found.
+        If a module is not found, raises an error, or does not have the layer's class.
     """
     for layer in net.layer:
         if layer.type == "Python":
@@ -41,7 +41,7 @@ def _imported(name: str, folder: Path, where: str) -> object:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name.partition(".")[0]:  # the module is there, but not what it imports
+        if error.name != name.partition(".")[0]:  # the module exists, but one that it imports does not
             raise SolverError(f"{where}: {name} needs the module {error.name!r}, which is not installed: "
                               f"{_line(error)}") from error
         beside = folder if list(folder.glob(f"{error.name}.py")) or (folder / error.name).is_dir() else Path("FOLDER")
@@ -53,7 +53,7 @@ def _imported(name: str, folder: Path, where: str) -> object:
 
 @contextmanager
 def blamed(net: pb.NetParameter | None = None) -> Iterator[None]:
-    """Within, what a Python layer raises becomes a SolverError with its name in `net`, its method, file and line."""
+    """While the context is open, an exception in a Python layer becomes a SolverError with layer, method, file and line."""
     try:
         yield
     except Exception as error:

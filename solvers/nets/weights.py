@@ -1,4 +1,4 @@
-"""A net with the weights of a caffemodel, which may be damaged, or of another net. Caffe itself never reads such a file."""
+"""Read weights from caffemodels, which may be damaged or belong to another net. Caffe itself never reads these files."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ MAX_MANIFEST = 1 << 20
 
 
 def build(net: pb.NetParameter) -> caffe.Net:
-    """The net in its TEST phase, at the level and stages of its ``state``.
+    """Let Caffe build the net in its TEST phase, with the level and stages of its ``state``.
 
     Raises
     ------
     SolverError
-        If a Python layer of it cannot be made.
+        If one of its Python layers raises an error.
     """
     with prototext.in_memory(net) as file:
         try:
@@ -35,17 +35,17 @@ def build(net: pb.NetParameter) -> caffe.Net:
 
 
 def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
-    """The solver of a message with its nets in it, from `solver_param.for_caffe`.
+    """Let Caffe build a solver and its nets from a message of `solver_param.for_caffe`.
 
     Raises
     ------
     SolverError
-        If a Python layer of them cannot be made.
+        If a Python layer of the nets raises an error.
     """
     whole = pb.SolverParameter()
     whole.CopyFrom(param)
     for net in (whole.net_param, whole.train_net_param, *whole.test_net_param):
-        if net.ByteSize():  # of a net in a file of its own, Caffe does so itself
+        if net.ByteSize():  # Caffe upgrades nets that are files, but not these
             net.ParseFromString(caffe._caffe.upgrade_net(net.SerializeToString()))
     with prototext.in_memory(whole) as file:
         try:
@@ -62,12 +62,12 @@ def load(net: caffe.Net, file: Path) -> None:
 
 
 def read(file: Path, net: caffe.Net) -> dict[str, list[NDArray[np.float32]]]:
-    """The weights of all layers of a net, in a caffemodel: whole, as its manifest says, of the net's shapes, and finite.
+    """The weights of a net's layers from a caffemodel, by layer: float32 arrays in the shapes of the net, all values finite.
 
     Raises
     ------
     SolverError
-        If the file has not got them; it names the layer.
+        If the file is damaged or differs from its manifest, lacks a layer, or has other shapes or values that are not finite.
     """
     found = layers_of(file)
     if missing := [name for name in net.params if name not in found]:
@@ -77,12 +77,12 @@ def read(file: Path, net: caffe.Net) -> dict[str, list[NDArray[np.float32]]]:
 
 
 def begin_with(net: caffe.Net, names: str) -> None:
-    """Load what a solver's ``weights`` names, files with commas between them, into those layers that are in both.
+    """Load a solver's ``weights`` (caffemodels, separated by commas) into the layers that have the same names.
 
     Raises
     ------
     SolverError
-        Also if a file and the net have no layer in common.
+        As `read`, but missing layers are allowed; if a file and the net have no layer in common.
     """
     for file in map(Path, names.split(",")):
         found = layers_of(file)
@@ -97,7 +97,7 @@ def begin_with(net: caffe.Net, names: str) -> None:
 
 
 def layers_of(file: Path) -> dict[str, Sequence[pb.BlobProto]]:
-    """The weights in a caffemodel, by layer, of whatever shapes."""
+    """The weights in a caffemodel, by layer. Their shapes are not checked."""
     return {layer.name: layer.blobs for layer in parse(file, pb.NetParameter()).layer if layer.blobs}
 
 
@@ -111,14 +111,14 @@ def parse(file: Path, message: Message) -> Message:
 
 
 def content(file: Path) -> bytes:
-    """A file of a checkpoint, checked against the manifest beside it, where there is one.
+    """The bytes of a checkpoint's file, checked against the manifest beside it, if there is one.
 
-    The folder of the checkpoints must lie in that of the run, not behind a link.
+    The checkpoint folder must be a real folder in the run folder, not a link.
 
     Raises
     ------
     SolverError
-        If it cannot be read, or is not what the manifest says.
+        If the file cannot be read, or its size or SHA-256 differs from the manifest.
     """
     folder, manifest = file.parent.parent, file.with_suffix(".json")
     try:
@@ -137,12 +137,20 @@ def content(file: Path) -> bytes:
 
 
 def arrays_of(blobs: Sequence[pb.BlobProto], shapes: Sequence[tuple[int, ...]], what: str) -> list[NDArray[np.float32]]:
-    """Blobs as arrays of the shapes that are wanted; `what` they are called in errors.
+    """Blobs of a caffemodel or solverstate as float32 arrays.
+
+    Parameters
+    ----------
+    blobs : sequence of caffe_pb2.BlobProto
+    shapes : sequence of tuple of int
+        The shapes that the arrays must have. Leading ones are ignored in the comparison.
+    what : str
+        The name of the blobs in error messages.
 
     Raises
     ------
     SolverError
-        If they have other shapes, or a number in them is not finite.
+        If a shape differs, or a value is not finite.
     """
     theirs = [_shape(blob) for blob in blobs]
     arrays = [np.array(blob.double_data or blob.data, np.float32) for blob in blobs]
@@ -156,12 +164,12 @@ def arrays_of(blobs: Sequence[pb.BlobProto], shapes: Sequence[tuple[int, ...]], 
 
 
 def _shape(blob: pb.BlobProto) -> tuple[int, ...]:
-    """As Caffe reads it: the old four fields, or any number of dimensions."""
+    """The shape of a blob: its field ``shape``, or the four fields of Caffe's old format."""
     if blob.HasField("shape"):
         return tuple(blob.shape.dim)
     return blob.num, blob.channels, blob.height, blob.width
 
 
 def _bare(shape: Sequence[int]) -> tuple[int, ...]:
-    """Without ones in front, which the old four fields have."""
+    """The shape without leading ones: the four fields of the old format pad smaller shapes with them."""
     return tuple(shape[next((place for place, size in enumerate(shape) if size != 1), len(shape)):])

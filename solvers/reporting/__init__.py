@@ -1,1 +1,1 @@
-"""Numbers of runs beside the published ones: tables, curves, charts."""
+"""Compare the results of runs with the published ones, in tables, curves and charts."""

@@ -1,4 +1,4 @@
-"""Test accuracies of a run's checkpoints: a curve, and accuracy.txt, where solvers.evaluate keeps it."""
+"""The curve of a run's test accuracies, and how it is read from the accuracy.txt that solvers.evaluate writes."""
 
 import re
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class Curve:
     iterations : list of int
         Solver steps done at each checkpoint, ascending.
     accuracies : list of float
-        Fraction of the test images classified correctly, 0 to 1.
+        The fraction of the test images that is classified correctly, 0 to 1.
     """
 
     iterations: list[int]
@@ -38,24 +38,24 @@ class Curve:
 
     @property
     def mean_last_five(self) -> float:
-        """Of fewer where there are fewer."""
+        """The mean of the last five accuracies, or of all if there are fewer."""
         return fmean(self.accuracies[-5:])
 
     def at(self, iterations: Iterable[int]) -> "Curve":
-        """The part of the curve at those of `iterations` that it has."""
+        """The part of the curve at `iterations`; those that it does not have are left out."""
         wanted = set(iterations)
         kept = [point for point in zip(self.iterations, self.accuracies, strict=True) if point[0] in wanted]
         return Curve([iteration for iteration, _ in kept], [accuracy for _, accuracy in kept])
 
 
 def read_accuracy(path: Path, run: Path | None = None) -> Curve:
-    """The curve that solvers.evaluate wrote of `run`, by default in its folder.
+    """The curve in an accuracy.txt of solvers.evaluate. `run` (default: its folder) is the run to evaluate, for errors.
 
     Raises
     ------
     SolverError
-        If there is none, or at the first line that is not `iter: %d, accuracy: %.4f` or goes back in iterations. More
-        results may follow the accuracy.
+        If the file is missing or empty, or at the first line that does not begin with `iter: %d, accuracy: %.4f`, or whose
+        iteration does not come after the one before.
     """
     try:
         lines = files.read(path).decode(errors="replace").splitlines() if path.is_file() else []

@@ -1,22 +1,22 @@
-"""The charts of a report, as Vega specifications without data: the page puts in what its reader chooses.
+"""The charts of a report, as Vega specifications without data: the page adds the data of the runs that its reader chooses.
 
-Colours are the names of variables of the page's style sheet, so that the charts follow its light and dark themes; runs
-are told apart by the shape of their marks too.
+Colours are names of variables in the page's style sheet, so that the charts follow its light and dark themes. Weightings
+differ in the shape of their marks as well.
 """
 
 import altair as alt
 import vl_convert
 
-# As many colours as the style sheet has; a shape for each further round of them.
+# The style sheet has eight colours. When all are used, the next weightings repeat them with other shapes.
 COLOURS = [f"var(--series-{number})" for number in range(8)]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right"]
 DASHES = {"solid": [1, 0], "dashed": [6, 4]}
-REFERENCE = {"strokeDash": [2, 3], "color": "currentColor", "opacity": 0.6}  # what curves are held against
+REFERENCE = {"strokeDash": [2, 3], "color": "currentColor", "opacity": 0.6}  # style of lines of reference
 HEIGHT = 240
 
 
 def looks(count: int) -> list[tuple[str, str]]:
-    """The colour and the shape of each of `count` weightings: no two have both before there are 65."""
+    """The colour and the shape of each of `count` weightings. Up to 64, no two have the same pair."""
     return [(COLOURS[i % len(COLOURS)], SHAPES[(i + i // len(COLOURS)) % len(SHAPES)]) for i in range(count)]
 
 
@@ -26,9 +26,9 @@ def curves(count: int, highest: float) -> dict:
     Parameters
     ----------
     count : int
-        How many weightings there are. The data name them by number, from 0, which decides their colour and shape.
+        The number of weightings. The data name them by number, from 0; the number determines colour and shape.
     highest : float
-        The end of the accuracy's axis, so that charts beside each other can be compared.
+        The end of the accuracy axis in %: the same for all charts, so that they can be compared.
     """
     y = alt.Y("accuracy:Q", title="test accuracy (%)", scale=alt.Scale(domain=[0, highest]))
     drops = alt.Chart(alt.NamedData("drops")).mark_rule(**REFERENCE).encode(x=_iterations())
@@ -39,9 +39,9 @@ def curves(count: int, highest: float) -> dict:
 
 
 def dynamics(count: int, title: str, highest: float) -> dict:
-    """A mean over training batches; solid for clean examples, dashed for noisy ones. Data: `dynamics`, `level`.
+    """A quantity of the learning dynamics; solid for clean examples, dashed for noisy ones. Data: `dynamics`, `level`.
 
-    `level` holds the share of the noisy examples, for a dotted line; none where it does not apply.
+    `level` holds the fraction of noisy examples, for a dotted line; it is empty in charts without that line.
     """
     dash = alt.StrokeDash("kind:N", legend=None, scale=alt.Scale(domain=["clean", "noisy"], range=list(DASHES.values())))
     tooltip = [alt.Tooltip("run:N"), alt.Tooltip("kind:N"), alt.Tooltip("iteration:Q", format=","),
@@ -52,7 +52,7 @@ def dynamics(count: int, title: str, highest: float) -> dict:
 
 
 def emphasis(count: int) -> dict:
-    """How much weight a loss gives an example, by p. Data: `emphasis`."""
+    """The normalised emphasis of each weighting, as a function of p. Data: `emphasis`."""
     x = alt.X("p:Q", title="p, the probability given to the label", scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("density:Q", title="normalised weight", scale=alt.Scale(zero=True))
     tooltip = [alt.Tooltip("loss:N"), alt.Tooltip("p:Q"), alt.Tooltip("density:Q", format=".2f")]
@@ -60,7 +60,7 @@ def emphasis(count: int) -> dict:
 
 
 def _series(data: str, count: int, tooltip: list[alt.Tooltip], **encoding: object) -> alt.LayerChart:
-    """A line for each run, with marks at those of its points that are `marked`."""
+    """A line for each run, with marks at the points whose field `marked` is true."""
     chart = alt.Chart(alt.NamedData(data))
     line = chart.mark_line(strokeWidth=2).encode(color=_colour(count), **encoding)
     marks = chart.transform_filter("datum.marked").mark_point(filled=True, size=45, opacity=1).encode(

@@ -28,7 +28,7 @@ def draw(title: str, ours: Curve, released: ReleasedRun | None, solver: pb.Solve
     released : ReleasedRun or None
         Drawn behind ours.
     solver : caffe_pb2.SolverParameter
-        Tells when the learning rate drops.
+        Its policy determines where the learning rate drops, which dotted lines show.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def draw(title: str, ours: Curve, released: ReleasedRun | None, solver: pb.Solve
 
 
 def draw_together(runs: list[tuple[str, Curve, ReleasedRun | None]]) -> Figure:
-    """Draw several runs, as far as they go, each with its released run dashed in the same colour.
+    """Draw several runs, each with its released run dashed in the same colour.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def draw_together(runs: list[tuple[str, Curve, ReleasedRun | None]]) -> Figure:
 
 
 def save(file: Path, figure: Figure) -> None:
-    """Write a figure as PNG, whole or not at all; raise DataError if that cannot be done."""
+    """Write a figure as PNG; raise DataError if that fails. The file is never left half written."""
     png = io.BytesIO()
     figure.savefig(png, format="png")
     write_atomically(file, png.getvalue())
@@ -98,7 +98,7 @@ def _plot(axes: Axes, curve: Curve, **style) -> None:
 
 def _finish(axes: Axes) -> None:
     axes.set_ylim(bottom=0)
-    # Below the axes, where it hides no curve, one name a line, so that none is cut; the figure grows with it.
+    # The legend is below the axes, with one name per line, so that it hides no curve; the figure grows with it.
     figure, entries = axes.figure, len(axes.get_legend_handles_labels()[1])
     figure.set_figheight(figure.get_figheight() + LEGEND_LINE * entries)
     figure.legend(loc="outside lower left", frameon=False)

@@ -1,4 +1,4 @@
-"""The 48 released runs, with what Table 1 of the paper (arXiv 1905.11233) says of each: the data of published/."""
+"""The 48 released runs, each with its result in Table 1 of the paper (arXiv 1905.11233): the data of published/."""
 
 import csv
 import re
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "published"
 DM_DEFAULTS = {"res44_usw": (6.0, 0.5), "res44_imae": (6.0, 1.0), "res44_uniform": (0.0, 1.0)}  # setting: beta, lambda
 GCE_Q = 0.7  # of every released GCE run
 
-# The parent folder tells lambda; the "_lambda1" in the names of the run folders is a leftover.
+# Lambda is in the name of the parent folder. The "_lambda1" in the names of the run folders has no meaning.
 LAMBDAS = {
     "CIFAR100_ResNet44_V03_ExpCCE_lambda0": 0.0,
     "CIFAR100_ResNet44_V03_lambda0_5": 0.5,
@@ -28,16 +28,16 @@ class ReleasedRun(Curve):
     Attributes
     ----------
     exp_folder, run_folder : str
-        What the authors called its folders.
+        The names of its folders in the authors' release.
     setting : str
-        The folder of prototxt/ that trains with this loss, given `beta` and `lam`.
+        The folder of prototxt/ with this loss; `beta` and `lam` may differ from the setting's own.
     noise : float
         Rate of the label noise, 0 to 1.
     beta, lam : float or None
         DM's beta and lambda; None for the other losses.
     table1 : float
-        What Table 1 of the paper says of this loss and noise, 0 to 1: the best of the 30 accuracies, rounded to 0.001
-        (three of the 48 differ: published/README.md).
+        The result in Table 1 of the paper for this loss and noise, 0 to 1. It is the best of the 30 accuracies, rounded to
+        0.001, except in three of the 48 runs (published/README.md).
     """
 
     exp_folder: str
@@ -63,7 +63,7 @@ def name_of(setting: str) -> str:
 
 @cache
 def load_runs() -> tuple[ReleasedRun, ...]:
-    """All 48, in the order of accuracy_curves.csv."""
+    """All 48 released runs, in the order of accuracy_curves.csv."""
     points: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for row in _rows("accuracy_curves.csv"):
         point = int(row["iter"]), float(row["test_accuracy"])
@@ -78,34 +78,35 @@ def load_runs() -> tuple[ReleasedRun, ...]:
 
 
 def find_released(setting: str, noise: float, beta: float | None = None, lam: float | None = None) -> ReleasedRun | None:
-    """The released run of just this experiment, or None.
+    """The released run with exactly this setting, noise, beta and lambda; None if there is none.
 
-    `beta` and `lam` default to the setting's own and mean nothing to the losses other than DM. For DM, they decide and
-    not the setting's name: res44_usw with lambda 1 is res44_imae, and with beta 0 every lambda is the same.
+    `beta` and `lam` default to the setting's own; losses other than DM ignore them. A DM experiment is determined by them and
+    not by the setting's name: res44_usw with lambda 1 is res44_imae. With beta 0, all lambdas are the same experiment.
     """
     wanted = _key(setting, noise, beta, lam)
     return next((run for run in load_runs() if _key(run.setting, run.noise, run.beta, run.lam) == wanted), None)
 
 
 def setting_name(name: str, folder: Path) -> str:
-    """`name`, after that of the parent folder in a tree of the released package: there it tells lambda."""
+    """The name of a setting; in a tree of the released package with the parent folder's name before it, which has lambda."""
     return f"{folder.parent.name}/{name}" if folder.parent.name in LAMBDAS else name
 
 
 def is_released(setting: str) -> bool:
-    """Whether the net and solver of a setting, by its name in config.json, are those of the released runs."""
+    """Whether a setting, given by its name in config.json, has the net and the solver of the released runs."""
     return setting.partition("/")[0] in LAMBDAS or setting in {run.setting for run in load_runs()}
 
 
 def match(config: dict) -> ReleasedRun | None:
-    """The released run to hold against a run of ours, or None.
+    """The released run to compare one of our runs with, or None.
 
-    DM was released with one beta for each lambda and noise: that run it is, even where its beta is not the run's own.
+    DM was released with one beta for each lambda and noise. A DM run with another beta is compared with that run.
 
     Parameters
     ----------
     config : dict
-        A run's config.json: "setting", and where they apply "noise", "noise_type", "beta", "lambda", "q", "weighting".
+        The content of a run's config.json: "setting", and where they apply "noise", "noise_type", "beta", "lambda", "q",
+        "weighting".
     """
     setting, noise, beta, lam = (config.get(key) for key in ("setting", "noise", "beta", "lambda"))
     if not is_released(setting) or noise is None:
@@ -114,7 +115,7 @@ def match(config: dict) -> ReleasedRun | None:
         return None
     if config.get("q") not in (None, GCE_Q):
         return None
-    if weighting := config.get("weighting"):  # which may have been chosen for the run, against its setting
+    if weighting := config.get("weighting"):  # it may have been changed by --weighting
         setting = "res44_usw" if weighting == "DM" else f"res44_{weighting.lower()}"
     elif "/" in setting:  # of the released package itself
         setting = "res44_cce" if beta is None else "res44_usw"
@@ -147,7 +148,7 @@ def _table1() -> dict[tuple, float]:
 
 
 def _key(setting: str, noise: float, beta: float | None, lam: float | None) -> tuple:
-    """What tells one experiment from another."""
+    """A key that is equal for equal experiments, and only for these."""
     if setting not in DM_DEFAULTS:
         return setting, noise
     own_beta, own_lambda = DM_DEFAULTS[setting]

@@ -1,4 +1,4 @@
-"""What a report shows of runs besides their accuracies: learning dynamics, emphasis, and each run's particulars."""
+"""The data of a report besides accuracies: learning dynamics, emphasis, and the details of each run."""
 
 import json
 import math
@@ -21,12 +21,12 @@ from solvers.runs.logs import Step, read_last, read_log
 
 pb = caffe.proto.caffe_pb2
 
-DYNAMICS_POINTS = 60  # of a run's curve
+DYNAMICS_POINTS = 60  # the most points in a run's curve
 EMPHASIS_AT = np.linspace(0, 1, 101)
 
 
 def data_of(noises: list[str], rows: list[Row], dynamics: dict[Path, dict | None]) -> dict:
-    """All that the charts draw, as JSON; runs and released runs name their row and column by number."""
+    """The data of all charts, for JSON. Runs and released runs refer to their row and column of the table by number."""
     runs, released, emphasis = [], {}, {}
     for number, row in enumerate(rows):
         for column, noise in enumerate(noises):
@@ -55,7 +55,7 @@ def _percents(accuracies: list[float]) -> list[float]:
 
 
 def weighting_of(result: Result) -> Weighting | None:
-    """How a run's loss weighs examples; None if that cannot be told."""
+    """The weighting of a run's loss; None if it is unknown."""
     about = result.config
     given = {name: about[name] for name in (*PARAMETERS, *OWN) if about.get(name) is not None}
     try:
@@ -71,7 +71,7 @@ def weighting_of(result: Result) -> Weighting | None:
 
 
 def drops_of(result: Result) -> list[int]:
-    """The iterations at which the learning rate drops; those of its setting where a run does not bring its solver along."""
+    """The iterations at which the learning rate drops. They come from the run's solver, or from its setting without one."""
     last = result.released.iterations[-1] if result.released else result.steps
     setting = result.config["setting"]
     for folder in (result.run, *([SETTINGS / setting] if released_runs.is_released(setting) else [])):
@@ -84,7 +84,7 @@ def drops_of(result: Result) -> list[int]:
 
 
 def read_dynamics(result: Result) -> dict[str, object] | None:
-    """A run's learning dynamics as means over parts of it, and the share of noisy labels; None if there are none."""
+    """A run's learning dynamics, averaged to DYNAMICS_POINTS points, and the fraction of noisy labels; None without any."""
     try:
         values = np.array(read_log(result.run / DYNAMICS_FILE, Dynamics), float)
     except (SolverError, OverflowError):
@@ -101,7 +101,7 @@ def read_dynamics(result: Result) -> dict[str, object] | None:
 
 
 def particulars(result: Result, dynamics: dict | None) -> list[tuple[str, str]]:
-    """What there is to know about a run besides its accuracies: names and texts."""
+    """The details of a run for the page, as pairs of name and text."""
     about = dict(result.config)
     versions = about.pop("versions", None)
     found = [("folder", str(result.run)), ("label noise", _noise_facts(about, dynamics)), ("steps", f"{result.steps:,}")]
@@ -124,7 +124,7 @@ def _noise_facts(about: dict, dynamics: dict | None) -> str:
 
 
 def _time(result: Result) -> str | None:
-    """How long the training took, from its log or as config.json says ("seconds")."""
+    """How long the training took: from its log, or from "seconds" in config.json."""
     try:
         last = read_last(result.run / "log.csv", Step)
     except SolverError:

@@ -1,6 +1,6 @@
-"""The numbers of runs: test accuracies beside those of the released runs, one run at a time and over seeds.
+"""Compute the results of runs: test accuracies beside those of the released runs, for single runs and over seeds.
 
-solvers.compare prints them and solvers.report shows them; they are computed here alone.
+solvers.compare prints these numbers and solvers.report shows them; both take them from here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ MEASURES = {"best": "best", "final": "final", "mean of last five": "mean_last_fi
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a run beside that of its released run: accuracies as fractions of 1.
+    """An accuracy of a run beside that of its released run, both as fractions of 1.
 
     Attributes
     ----------
@@ -27,11 +27,11 @@ class Measure:
         One of MEASURES.
     ours : float
     released : float or None
-        None where there is no released run, or no checkpoint in common.
+        None if there is no released run, or no checkpoint that both have.
     table1 : float or None
-        What Table 1 of the paper says; only of the best accuracy.
+        The result in Table 1 of the paper, which gives only the best accuracy.
     complete : bool
-        Whether the run has all the checkpoints that Table 1 is about.
+        Whether the run has all checkpoints of the released run, which Table 1 is computed from.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Result:
     measures : tuple of Measure
         In the order of MEASURES.
     notes : tuple of str
-        What a reader of the numbers has to know.
+        Remarks for the reader of the numbers.
     """
 
     run: Path
@@ -84,12 +84,12 @@ class Result:
 
     @property
     def loss(self) -> str:
-        """The loss as the paper calls it, with all its parameters; of another net than the released ones, with the setting."""
+        """The paper's name of the loss, with its parameters. If the net is not the released one, the setting comes first."""
         return self.family + (f", beta {self.beta:g}" if self.beta else "")
 
     @property
     def family(self) -> str:
-        """The loss but for DM's beta: Table 1 has one beta a noise rate."""
+        """The name of the loss without DM's beta: a row of Table 1 has another beta for each noise rate."""
         setting, weighting, lam = (self.config.get(key) for key in ("setting", "weighting", "lambda"))
         beta, original = self._dm_beta, released_runs.is_released(setting)
         if beta is not None:
@@ -104,16 +104,16 @@ class Result:
 
     @property
     def beta(self) -> float | None:
-        """DM's beta; None for other losses, and where it is 0, which makes a family of its own."""
+        """DM's beta; None for other losses, and for beta 0, which is a family of its own."""
         return self._dm_beta or None
 
     @property
     def _dm_beta(self) -> float | None:
-        """The beta of the config where it is DM's: another weighting has one, too."""
+        """The config's beta if it is DM's: other weightings have a parameter of this name, too."""
         return self.config.get("beta") if self.config.get("weighting") in (None, "DM") else None
 
     def _parameters(self, weighting: str) -> Iterator[str]:
-        """What a weighting's name leaves open: parameters other than by default, and formulas."""
+        """What to add to a weighting's name: parameters that differ from their defaults, and formulas."""
         for parameter in BY_NAME[weighting].parameters if weighting in BY_NAME else ():
             if (value := self.config.get(parameter.name)) not in (None, parameter.default):
                 yield f", {parameter.name} {value:g}"
@@ -121,7 +121,7 @@ class Result:
 
     @property
     def noise(self) -> str:
-        """Rate of the label noise, after its type unless that is symmetric; or the file with the labels."""
+        """The label noise: its type, unless symmetric, and its rate; or the name of the file with the labels."""
         rate, kind, file = (self.config.get(key) for key in ("noise", "noise_type", "train_data"))
         if file:
             return Path(file).name
@@ -136,14 +136,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Summary:
-    """A measure over the runs of one experiment with several seeds: means, and the deviation of ours.
+    """A measure over the runs of an experiment that differ only in their seeds: fractions of 1.
 
     Attributes
     ----------
     ours, released, difference : float or None
-        Means over the runs; of the released, at the checkpoints that each has.
+        Means over the runs. Each run is compared with the released one at the checkpoints that both have.
     deviation : float or None
-        The sample standard deviation; None of one run.
+        The sample standard deviation of `ours`; None if there is only one run.
     """
 
     ours: float
@@ -153,7 +153,7 @@ class Summary:
 
 
 def read(run: Path) -> Result:
-    """A run folder's numbers.
+    """The results in a run folder.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def read(run: Path) -> Result:
 
 
 def summarise(results: Iterable[Result], measure: str) -> Summary:
-    """One measure over runs that differ in their seeds."""
+    """Summarise one measure over runs that differ in their seeds."""
     measures = [found for result in results for found in result.measures if found.name == measure]
     ours, released, differences = ([value for value in values if value is not None] for values in zip(
         *((found.ours, found.released, found.difference) for found in measures), strict=True))

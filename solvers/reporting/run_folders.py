@@ -1,4 +1,4 @@
-"""The runs that compare and report are about: from folders and globs to the numbers of the run folders in and below them."""
+"""Find the run folders that solvers.compare and solvers.report are called with, by folder or glob, and read their results."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ from solvers.runs import config
 
 
 def expanded(named: Iterable[str]) -> list[Path]:
-    """The folders that are meant: for where no shell has expanded globs.
+    """The folders that arguments name. Globs are expanded here for callers without a shell.
 
     Parameters
     ----------
@@ -35,14 +35,14 @@ def folders_below(tops: Iterable[Path]) -> Iterator[Path]:
         for path, folders_in, files in os.walk(top):
             folders_in.sort()
             if config.FILE in files:
-                folders_in.clear()  # what is in a run belongs to it
+                folders_in.clear()  # a run folder contains no other runs
                 if (real := os.path.realpath(path)) not in seen:
                     seen.add(real)
                     yield Path(path)
 
 
 def _folders(name: str) -> list[Path]:
-    """Of that name, or that it matches."""
+    """The folder with that name, or the folders that match it as a glob."""
     path = Path(name)
     if path.is_dir():
         return [path]
@@ -55,7 +55,7 @@ def _folders(name: str) -> list[Path]:
 
 
 def read(runs: Iterable[Path]) -> tuple[list[Result], list[SolverError]]:
-    """The numbers of runs, and why some have none."""
+    """The results of runs, and the errors of those that have none."""
     shown, refused = [], []
     for run in runs:
         try:
@@ -66,7 +66,7 @@ def read(runs: Iterable[Path]) -> tuple[list[Result], list[SolverError]]:
 
 
 def distinct(found: Iterable[Result]) -> tuple[list[Result], list[str]]:
-    """Of each loss, noise and seed the run that went farthest, and a line on each other one."""
+    """For each loss, noise and seed the run with the most steps, and a remark on each other run."""
     kept, remarks = {}, []
     for result in found:
         key = (result.loss, result.noise, result.seed)

@@ -1,4 +1,4 @@
-"""Tables of results in the form of the paper's Table 1: rows are weightings, columns rates of label noise, runs are seeds."""
+"""Tables of results like the paper's Table 1: a row for each weighting, a column for each noise, a mean over seeds in each."""
 
 import csv
 import io
@@ -17,9 +17,9 @@ class Row(NamedTuple):
 
 
 def tabulate(shown: list[Result]) -> tuple[list[str], list[Row]]:
-    """The columns, which are noise rates, and the rows.
+    """The columns (noise rates) and the rows (weightings).
 
-    A family of DM is one row, as in the paper, as long as no noise rate has two betas.
+    Runs of DM with one lambda share a row, as in the paper, unless a noise rate has runs with different betas.
     """
     noises = sorted({result.noise for result in shown}, key=_in_order)
     shown = sorted(shown, key=lambda result: (result.beta or 0, str(result.seed)))
@@ -35,7 +35,7 @@ def tabulate(shown: list[Result]) -> tuple[list[str], list[Row]]:
 
 
 def cell(row: Row, noise: str, measure: str) -> dict[str, object] | None:
-    """What the table says of the runs of a weighting at a noise rate; None if there are none."""
+    """A cell of the table: the summary of a weighting's runs at a noise rate, as texts; None if there are none."""
     runs = row.cells[noise]
     if not runs:
         return None
@@ -51,7 +51,7 @@ def cell(row: Row, noise: str, measure: str) -> dict[str, object] | None:
 
 
 def as_csv(noises: list[str], rows: list[Row]) -> str:
-    """All tables, a line each number."""
+    """All tables as CSV, with one line for each cell."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["weighting", "noise", "measure", "seeds", "ours", "deviation", "published", "difference"])
@@ -87,7 +87,7 @@ def _latex(text: str) -> str:
 
 
 def _in_order(noise: str) -> tuple[bool, float, str]:
-    """Rates by their size, then whatever else there is, by name."""
+    """A key to sort by: noise rates by value, then other texts by name."""
     try:
         rate = float(noise)
     except ValueError:

@@ -1,10 +1,11 @@
-"""Checkpoints: Caffe's own two files an iteration with a manifest, complete or absent, wherever the run folder is moved.
+"""Checkpoints: the two files that Caffe writes for an iteration, and a manifest. A checkpoint is complete or not there.
 
     checkpoints1/checkpoints_iter_1000.caffemodel     weights and BatchNorm statistics; all those on schedule are kept
     checkpoints1/checkpoints_iter_1000.solverstate    momentum and iteration; the newest two are kept
     checkpoints1/checkpoints_iter_1000.json           sizes and SHA-256 of both, and of what the run is made from
 
-There is no more state: the batch of a step, and what layers draw in it, follow from seed and step alone.
+Nothing else has to be saved: the batch of a step, and the random numbers that layers draw in it, depend on seed and step
+alone. A run folder may be moved: the path of the weights in a .solverstate is ignored on resume.
 """
 
 import hashlib
@@ -41,8 +42,8 @@ class Checkpoints:
     run : Path
         The run folder.
     interval : int
-        Iterations between two checkpoints on schedule. Others (made when a run is stopped, or at its end) give way to
-        the next checkpoint, so that a resumed run leaves the files of one that was never stopped.
+        Iterations from one scheduled checkpoint to the next. Other checkpoints, made when a run is stopped or ends, are
+        deleted by the next checkpoint, so that a resumed run leaves the same files as one that was never stopped.
     """
 
     def __init__(self, run: Path, interval: int = INTERVAL):
@@ -59,11 +60,11 @@ class Checkpoints:
         return self.folder / f"checkpoints_iter_{iteration}.json"
 
     def models(self) -> list[int]:
-        """The iterations whose weights are here, ascending."""
+        """The iterations whose weights are in the folder, ascending."""
         return self._iterations("caffemodel")
 
     def newest(self) -> int | None:
-        """The last iteration that training can go on from; says on stderr which later ones are damaged, and how."""
+        """The last undamaged iteration, from which training can go on; warns on stderr of each damaged one after it."""
         for iteration in sorted(set(self._iterations("solverstate")) & set(self.models()), reverse=True):
             damage = self.damage(self.state(iteration)) or self.damage(self.model(iteration))
             if not damage:
@@ -72,7 +73,7 @@ class Checkpoints:
         return None
 
     def damage(self, file: Path) -> str | None:
-        """What is wrong with a file of a checkpoint; None if nothing is. Files of before manifests must parse."""
+        """What is wrong with a file of a checkpoint; None if nothing is. Old files without a manifest only have to parse."""
         try:
             if file.suffix == ".caffemodel":
                 weights.parse(file, pb.NetParameter())
@@ -83,26 +84,26 @@ class Checkpoints:
         return None
 
     def snapshot_prefix(self) -> str:
-        """Where Caffe is to write: beside the checkpoints, to be renamed once the files are complete."""
+        """The path prefix under which Caffe writes unfinished files; they are renamed when they are complete."""
         return str(self.folder / _UNFINISHED)
 
     def check_space(self, solver: caffe.SGDSolver) -> None:
-        """Raise SolverError unless there is room for a checkpoint: Caffe would end the process half way through one."""
+        """Raise SolverError unless the disk has room for a checkpoint: Caffe would end the process while it writes one."""
         values = count_weights(solver.net)
-        needed = 2 * (2 * 4 * values + (1 << 20))  # weights and momentum in float32, and as much again for others
+        needed = 2 * (2 * 4 * values + (1 << 20))  # bytes: weights and momentum in float32, doubled as a reserve
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise SolverError(f"{self.folder}: {free >> 20} MB are free, but a checkpoint needs {needed >> 20}: make room, "
                               "then go on with --resume")
 
     def save(self, solver: caffe.SGDSolver) -> None:
-        """Write the solver's weights and state, then drop what the new checkpoint replaces.
+        """Write the solver's weights and state, then delete the older files that the new checkpoint replaces.
 
         Raises
         ------
         SolverError
-            If there is no room, a weight is not finite, or what is on the disk then is not what was written. The
-            checkpoints before stay.
+            If the disk has no room, a weight is not finite, or the files, read again, differ from what was written. The
+            older checkpoints then stay.
         """
         self.check_space(solver)
         for name, blobs in solver.net.params.items():
@@ -114,7 +115,7 @@ class Checkpoints:
         iteration = solver.iter
         new = Path(f"{self.snapshot_prefix()}_iter_{iteration}.caffemodel")
         state = read_state(new.with_suffix(".solverstate"))
-        # Caffe noted the name under which it wrote the weights; `caffe train --snapshot` would look there.
+        # The state names the file with the weights, under the unfinished name; `caffe train --snapshot` would look there.
         state.learned_net = str(self.model(iteration))
         with open(files.open_in(self.folder, new.with_suffix(".solverstate").name, os.O_WRONLY | os.O_TRUNC), "wb") as file:
             file.write(state.SerializeToString())
@@ -127,7 +128,7 @@ class Checkpoints:
             content = files.read(new.with_suffix(suffix))
             written[self.model(iteration).with_suffix(suffix).name] = {
                 "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        # The manifest first, the weights last: where they are, all is.
+        # The manifest is renamed first, the weights last: where the weights exist, the other two files do as well.
         files.write_atomically(self.manifest(iteration), json.dumps(
             {"iteration": iteration, "files": written, "run": config.fingerprints(self.run)}, indent=1) + "\n")
         for suffix in SUFFIXES:
@@ -140,7 +141,7 @@ class Checkpoints:
         Raises
         ------
         SolverError
-            If they are not those of its net, or of another iteration.
+            If the files do not belong to the solver's net, or to `iteration`.
         """
         self._remove_unfinished()
         file = self.state(iteration)
@@ -165,7 +166,7 @@ class Checkpoints:
         return sorted(int(name[1]) for name in self._files(rf"checkpoints_iter_(0|[1-9][0-9]{{0,9}})\.{suffix}"))
 
     def _files(self, pattern: str) -> Iterator[re.Match]:
-        """The names in the folder that match; one at a time, for a long run has thousands."""
+        """The file names in the folder that match. A generator, since a long run has thousands of files."""
         try:
             with files.opened_in(self.run, FOLDER) as folder, os.scandir(folder) as entries:
                 yield from filter(None, (re.fullmatch(pattern, entry.name) for entry in entries))
@@ -175,7 +176,7 @@ class Checkpoints:
             raise SolverError(f"cannot open the folder {self.folder}: {error.strerror or error}") from error
 
     def prune(self, newest: int) -> None:
-        """Drop what the checkpoint `newest` replaces."""
+        """Delete the files that the checkpoint `newest` makes superfluous."""
         for iteration in self.models():
             if iteration < newest and iteration % self.interval:
                 self.state(iteration).unlink(missing_ok=True)
@@ -187,17 +188,17 @@ class Checkpoints:
             self.manifest(iteration).unlink()
 
     def _remove_unfinished(self) -> None:
-        """What Caffe, or we, were writing when the process was killed."""
+        """Delete files that were still being written when a process was killed."""
         for name in list(self._files(r"\.new_iter_[0-9]+\.(caffemodel|solverstate)")):
             (self.folder / name[0]).unlink()
         files.remove_unfinished(self.folder)
 
 
 def read_state(file: Path) -> pb.SolverState:
-    """The state in a file; see `weights.parse` for errors."""
+    """The solver's state in a .solverstate file; see `weights.parse` for errors."""
     return weights.parse(file, pb.SolverState())
 
 
 def distinct(arrays: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """Arrays without those that share the memory of one before them."""
+    """The arrays without those that share the memory of an earlier one."""
     return list({array.ctypes.data: array for array in reversed(list(arrays))}.values())[::-1]

@@ -1,4 +1,4 @@
-"""A run's config.json: written, and read where it may be damaged, or a stranger's."""
+"""Write and read a run's config.json, which may be damaged or come from people who are not trusted."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ from solvers.errors import SolverError
 
 FILE = "config.json"
 MAX_BYTES = 1 << 20
-# What must be the same for a run to go on, besides net and solver, which are compared by content.
+# The fields that must be equal for a run to go on. Net and solver are compared by content instead.
 SAME_ON_RESUME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha256")
-FINGERPRINTS = ("data_sha256", "net_sha256", "solver_sha256")  # of what a run is made from
-LARGEST = 1e12  # of the numbers: JSON has any size, and Python's has infinity and NaN too
-# The fields that others read. All but the first may be missing or null.
+FINGERPRINTS = ("data_sha256", "net_sha256", "solver_sha256")  # of data, net and solver
+LARGEST = 1e12  # limit of the numbers: JSON allows any size, and Python's parser also infinity and NaN
+# The fields that other modules use, with type and example. All but the first may be missing or null.
 FIELDS = {
     "setting": (str, 'a name such as "res44_usw"'),
     "noise": (float | int, "a rate such as 0.4"),
@@ -31,8 +31,8 @@ def read(run: Path) -> dict:
     Raises
     ------
     SolverError
-        If the run's folder has no config.json, or one that is no JSON, or has a field of another type or a number that is
-        not below LARGEST.
+        If the folder has no config.json, or the file is not JSON, has a field of a wrong type, or a number that is not finite
+        or not below LARGEST.
     """
     file = run / FILE
     try:
@@ -43,7 +43,7 @@ def read(run: Path) -> dict:
         raise SolverError(f"{file}: not JSON: {error}") from None
     for name, (kind, example) in FIELDS.items():
         value = config.get(name) if isinstance(config, dict) else None
-        fits = isinstance(value, kind) and (kind is str or abs(value) < LARGEST)  # NaN is not
+        fits = isinstance(value, kind) and (kind is str or abs(value) < LARGEST)  # False for NaN
         if not (fits or value is None and name != "setting"):
             raise SolverError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config
@@ -55,7 +55,7 @@ def write(run: Path, config: dict) -> None:
 
 
 def fingerprints(run: Path) -> dict[str, str | None]:
-    """Those of a run; none where its config.json cannot be read."""
+    """The FINGERPRINTS in a run's config.json, by name; None for each that is missing or cannot be read."""
     try:
         about = read(run)
     except SolverError:

@@ -1,4 +1,4 @@
-"""Learning dynamics: the probability that a net gives to clean and to noisy labels, and each side's share of the gradient."""
+"""Learning dynamics: the mean p of examples with clean and with noisy labels, and each group's share of the gradient."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -19,17 +19,18 @@ DYNAMICS_FILE = "dynamics.csv"
 
 
 class Dynamics(NamedTuple):
-    """What one training batch tells; NaN where it has no such examples.
+    """The learning dynamics of one training batch. A mean or a share is NaN where the batch has no such examples.
 
     Attributes
     ----------
     iteration : int
     clean, noisy : int
-        Examples whose label is the true one, and others.
+        Numbers of examples whose given label is the true one, and whose is not.
     clean_p, noisy_p : float
-        Mean p, the probability given to the label, true or not.
+        Mean p of these examples. p is the probability that the net gives to the given label, true or not.
     clean_share, noisy_share : float
-        Their part of the sum of the L1 norms of the examples' gradients with respect to the scores: 1 together.
+        Their share of the batch's sum of emphasis, the L1 norm of an example's gradient with respect to its scores. The two
+        shares sum to 1.
     """
 
     iteration: int
@@ -51,11 +52,11 @@ def measure(iteration: int, p: np.ndarray, noisy: np.ndarray, weighting: Weighti
     ----------
     iteration : int
     p : (B,) float32 or float64
-        The probabilities given to the labels.
+        The probabilities that the net gives to the examples' labels.
     noisy : (B,) bool
-        Which labels are not the true ones.
+        True where the label is not the true one.
     weighting : Weighting
-        Of the loss. Its normaliser is the same for all examples of a batch, so it does not matter here.
+        The weighting of the loss. Its normaliser cancels out, being the same for all examples of a batch.
     """
     emphasis = weighting.emphasis(p.astype(np.float64))
     total = emphasis.sum()
@@ -65,15 +66,16 @@ def measure(iteration: int, p: np.ndarray, noisy: np.ndarray, weighting: Weighti
 
 
 class Observer:
-    """Measures the batch that a net was just stepped on, from blobs that the step leaves anyway.
+    """Measures the batch of the last training step. It reads blobs that the step has computed and computes nothing else.
 
     Parameters
     ----------
     net : caffe.Net
+        The net that is trained.
     loss : caffe_pb2.LayerParameter
-        The loss layer to look at: one of ours, or SoftmaxWithLoss.
+        The loss layer to measure: one of ours, or SoftmaxWithLoss.
     data : Dataset
-        With true labels.
+        The training set. Its true labels must be known.
     interval : int
         Steps from one measurement to the next.
     """
@@ -83,17 +85,17 @@ class Observer:
         self.weighting = losses.weighting_of(loss)
         self.labels, self.noisy = data.labels, data.labels != data.true_labels
         self.ignored = losses.parameters(loss).get("ignore_label")
-        # Ours reads p of the labels from its third bottom.
+        # The third bottom of our losses, prob_groundtruth, holds p. SoftmaxWithLoss has none: p comes from the scores.
         self.scores, self.p = net.blobs[loss.bottom[0]], net.blobs[loss.bottom[2]] if len(loss.bottom) > 2 else None
 
     def __call__(self, iteration: int, indices: np.ndarray) -> Dynamics:
-        """Measure.
+        """Measure the last step.
 
         Parameters
         ----------
         iteration : int
         indices : (B,) int64
-            The batch's images in the data set.
+            The indices of the batch's images in the data set.
         """
         labels = self.labels[indices]
         if self.p is None:
@@ -105,10 +107,10 @@ class Observer:
 
 
 def observer(train_net: BuiltNet, data: Dataset, interval: int) -> Observer | None:
-    """An observer of the net's first loss layer; None where there is nothing to observe.
+    """An observer of the net's first softmax loss layer; None where its dynamics cannot be measured.
 
-    That is so where the true labels are unknown, the loss is neither one of ours nor SoftmaxWithLoss, or it does not
-    take one label and one vector of scores an image.
+    They cannot if the true labels are unknown, the net has no softmax loss, or the loss does not take exactly one label and
+    one vector of scores for each image.
     """
     if not train_net.losses or data.true_labels is None:
         return None
@@ -120,13 +122,13 @@ def observer(train_net: BuiltNet, data: Dataset, interval: int) -> Observer | No
 
 
 def is_whole(folder: Path, start: int, interval: int) -> bool:
-    """Whether a run's dynamics.csv has all rows up to step `start`; not so if the true labels were unknown for a while."""
+    """Whether a run's dynamics.csv has all rows up to step `start`. Rows are missing if the true labels were unknown then."""
     rows = [row.iteration for row in read_log(folder / DYNAMICS_FILE, Dynamics)]
     return rows[: start // interval] == list(range(interval, start + 1, interval))
 
 
 def means(values: np.ndarray, window: int) -> np.ndarray:
-    """The means of each `window` rows, the last of fewer; NaN counts nothing: (N, C) -> (ceil(N / window), C)."""
+    """The means over each `window` rows, without NaN: (N, C) -> (ceil(N / window), C). The last mean may be of fewer rows."""
     parts = np.split(values, range(window, len(values), window))
     with np.errstate(invalid="ignore"):
         sums = [np.nansum(part, axis=0) / (~np.isnan(part)).sum(axis=0) for part in parts]

@@ -1,4 +1,4 @@
-"""The folder of a run: where it lies, what lies in it, who may train in it, and from which step.
+"""The folder of a run: its path, its files, its lock, and the step at which training starts.
 
     runs/<setting>/noise_<rate>/seed_<seed>/       (noise_<type>_<rate> if not symmetric; data_<file> for --train-data)
         config.json  train.prototxt  solver.prototxt  test.prototxt    what it trains, as Caffe reads it
@@ -32,7 +32,7 @@ class RunFolder:
     ----------
     path : Path
     interval : int
-        Steps from one checkpoint on schedule to the next.
+        Steps from one scheduled checkpoint to the next.
     """
 
     path: Path
@@ -58,7 +58,13 @@ class RunFolder:
         return Checkpoints(self.path, self.interval)
 
     def make(self) -> list[Path]:
-        """Make it; return it and the folders above it, as far as they are new. SolverError if it cannot be written."""
+        """Make the folder; return those that are new, of it and of the folders above it.
+
+        Raises
+        ------
+        SolverError
+            If it cannot be made or written.
+        """
         new = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
             self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +78,7 @@ class RunFolder:
     def lock(self, wait: bool = False) -> Iterator[None]:
         """Keep other processes from training here. The kernel releases the lock when the process ends, however it ends.
 
-        Where another process has it, wait for that one's end, or raise SolverError.
+        If another process has the lock, wait for the end of that process (`wait`), or raise SolverError.
         """
         file = files.open_in(self.path, ".lock", os.O_RDWR | os.O_CREAT)
         try:
@@ -85,7 +91,7 @@ class RunFolder:
                         f"{self}: another process ({other}) trains there: wait for its end, or stop it") from None
                 print(f"{self}: waiting for the end of another process ({other}) that trains there", flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
-            files.remove_unfinished(self.path)  # a killed process was writing it
+            files.remove_unfinished(self.path)  # files that a killed process was writing
             os.ftruncate(file, 0)
             os.write(file, f"{os.getpid()} on {platform.node()}".encode())
             yield
@@ -93,7 +99,13 @@ class RunFolder:
             os.close(file)
 
     def starting_point(self, resume: bool) -> int:
-        """The steps already done; raise SolverError where a run must not be overwritten, or cannot go on."""
+        """The number of steps already done. With `resume`, it is that of the newest checkpoint.
+
+        Raises
+        ------
+        SolverError
+            If the folder holds a run and `resume` is not given, or if its checkpoints cannot be resumed.
+        """
         models = self.checkpoints.models()
         if models and not resume:
             raise SolverError(f"{self} holds a run that has reached iteration {models[-1]}: give --resume to go on with "
@@ -107,7 +119,7 @@ class RunFolder:
 
 @contextmanager
 def removed_if_refused(new: list[Path]) -> Iterator[None]:
-    """Where the block fails, remove the run's folder again, and those above it that are empty; only those in `new`."""
+    """If the block raises, remove the folders in `new` again: the run's own, and those above it that are empty."""
     try:
         yield
     except BaseException:
@@ -116,15 +128,15 @@ def removed_if_refused(new: list[Path]) -> Iterator[None]:
         for parent in new[1:]:
             try:
                 parent.rmdir()
-            except OSError:  # another run came into it
+            except OSError:  # another run has made a folder in it
                 break
         raise
 
 
 def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -> Path:
-    """The folder of a run; what `changed` in the setting becomes part of the setting's name: res44_usw_beta_8.
+    """The path of a run's folder. Options that change the setting (`changed`) extend its name: res44_usw_beta_8.
 
-    A formula's characters that no file name should have are written as in addresses: %2F for /.
+    Characters of a formula that a file name should not contain are percent-encoded: %2F for /.
     """
     changes = "".join(f"_{name}_{value:g}" if isinstance(value, float) else f"_{name}_{value}" if name not in OWN else
                       f"_{name}_{_file_name(value)}" for name, value in changed.items())
@@ -132,6 +144,6 @@ def folder_of(runs: Path, setting: str, changed: dict, labels: str, seed: int) -
 
 
 def _file_name(formula: str) -> str:
-    """A formula without its spaces as a part of a file's name; of a long one the beginning and a checksum."""
+    """A formula, without spaces, for a file name. A long one is cut to its beginning and a checksum."""
     name = quote(formula.replace(" ", ""), safe="()*+,")
     return name if len(name) <= 120 else f"{name[:100]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"

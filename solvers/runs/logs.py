@@ -1,4 +1,4 @@
-"""What a run tells while it trains: CSV rows and TensorBoard points, and how far it is on the terminal."""
+"""The logs of a run in training: rows of CSV files, TensorBoard points, and progress on the terminal."""
 
 import csv
 import io
@@ -23,11 +23,11 @@ from base.files import write_atomically
 from solvers.errors import SolverError
 
 Row = TypeVar("Row", bound=NamedTuple)
-TAIL = 1000  # bytes, in which the last row is found
+TAIL = 1000  # bytes read from the end of a file to find its last row
 
 
 class Step(NamedTuple):
-    """One step: number (from 1), loss of its batch, learning rate, seconds spent on training until its end."""
+    """A row of log.csv: step (from 1), loss of its batch, learning rate, seconds of training until the step's end."""
 
     iteration: int
     loss: float
@@ -35,21 +35,21 @@ class Step(NamedTuple):
     seconds: float
 
     TAGS = {"loss": "loss", "lr": "learning_rate"}
-    FORMATS = {"loss": ".9g", "lr": ".7g", "seconds": ".3f"}  # 9 digits tell any two float32 apart
+    FORMATS = {"loss": ".9g", "lr": ".7g", "seconds": ".3f"}  # 9 digits distinguish all float32 numbers
 
 
 class CsvLog(Generic[Row]):
-    """A CSV file of one row every few steps, cut back to the checkpoint on resume, so without gaps or doubles.
+    """A CSV file with a row every `interval` steps. On resume, rows after the checkpoint are deleted, so none is there twice.
 
     Parameters
     ----------
     file : Path
     start : int
-        Steps already done; later rows are dropped.
+        Steps already done; rows of later steps are deleted.
     kind : type
-        A NamedTuple like `Step`: first the iteration; FORMATS says how its other numbers are written.
+        The type of a row, a NamedTuple like `Step`: its first field is the iteration; FORMATS formats the others.
     interval : int or None
-        Steps from one row to the next; None if any steps may have one.
+        Steps from one row to the next; None if the rows are not regular.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class CsvLog(Generic[Row]):
         self._file.flush()
 
     def sync(self) -> None:
-        """Put the rows on the disk: before a checkpoint, which relies on them."""
+        """Write the rows to the disk. Called before each checkpoint, since a resume needs all rows up to it."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -85,12 +85,12 @@ class CsvLog(Generic[Row]):
 
 
 def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
-    """The complete rows of a CSV file of such a kind; none if there is no such file.
+    """The complete rows of a log, each of the type `kind`; an empty list if the file does not exist.
 
     Raises
     ------
     SolverError
-        If one of them is damaged.
+        If a row is damaged.
     """
     if not file.is_file():
         return []
@@ -104,12 +104,12 @@ def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
 
 
 def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
-    """The last complete row of such a file, without reading what is before it; None if there is none.
+    """The last complete row of a log, found without reading the whole file; None if there is none.
 
     Raises
     ------
     SolverError
-        If it is damaged.
+        If that row is damaged.
     """
     try:
         with open(file, "rb") as opened:
@@ -118,7 +118,7 @@ def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
             *lines, _torn = opened.read().decode("utf-8", "replace").split("\n")
     except FileNotFoundError:
         return None
-    if not lines or end <= TAIL and len(lines) < 2:  # nothing, or only the names of the columns
+    if not lines or end <= TAIL and len(lines) < 2:  # an empty file, or only the header
         return None
     types, values = get_type_hints(kind), lines[-1].split(",")
     try:
@@ -138,9 +138,9 @@ def _lines(rows: list[tuple]) -> str:
 
 
 class TensorBoard:
-    """What the rows' TAGS name as TensorBoard events; on resume, those after `start` are superseded.
+    """TensorBoard events for the fields of rows that TAGS names. On resume, TensorBoard discards events after `start`.
 
-    Written by the caller's thread: tensorboardX's own SummaryWriter has another, and waits for ever once the disk is full.
+    The caller's thread writes them. SummaryWriter of tensorboardX uses a second thread and hangs when the disk is full.
     """
 
     FLUSH_SECONDS = 120
@@ -150,7 +150,7 @@ class TensorBoard:
             shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(exist_ok=True)
-            with files.opened_in(folder.parent, folder.name):  # it is no link
+            with files.opened_in(folder.parent, folder.name):  # raises OSError if it is a link
                 pass
         except OSError as error:
             raise SolverError(f"cannot write into {folder}: {error.strerror}") from error
@@ -177,14 +177,14 @@ class TensorBoard:
 
 
 class Progress:
-    """Iteration, loss, learning rate, images a second, time left: a bar on a terminal, else a line every 10 seconds.
+    """Prints iteration, loss, learning rate, images/s and time left: a bar on a terminal, else a line every 10 seconds.
 
     Parameters
     ----------
     start, stop : int
         Steps already done, and the last step.
     images : int
-        Images a step.
+        Images per step.
     """
 
     SECONDS = 10
@@ -210,7 +210,7 @@ class Progress:
             print(f"iteration {step.iteration}/{self.stop}: {text}", flush=True)
 
     def say(self, text: str) -> None:
-        """Print a line that does not tear the bar."""
+        """Print a line above the bar."""
         tqdm.write(text) if self._bar is not None else print(text, flush=True)
 
     def close(self) -> None:

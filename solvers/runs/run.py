@@ -1,4 +1,4 @@
-"""What a run is made from, written into its folder, and whether the run that is there may go on."""
+"""All that a run is made from: written into its folder, and compared with it when the run is resumed."""
 
 import dataclasses
 import difflib
@@ -20,17 +20,17 @@ pb = caffe.proto.caffe_pb2
 
 @dataclasses.dataclass
 class Run:
-    """A run: its folder and all that it is made from.
+    """A run: its folder, setting, solver and configuration.
 
     Attributes
     ----------
     folder : RunFolder
     setting : Setting
-        With its overrides.
+        The setting, with the options of the command line applied.
     solver : caffe_pb2.SolverParameter
         From `solver_param.resolved`.
     config : dict
-        What config.json is to hold, but for fingerprints and versions of code.
+        The content of config.json, except the fingerprints of net and solver and the versions of packages.
     """
 
     folder: RunFolder
@@ -39,9 +39,9 @@ class Run:
     config: dict
 
     def check_resumable(self) -> None:
-        """Raise SolverError, with the difference, if the run in the folder was made from something else.
+        """Raise SolverError, naming the difference, if the folder's run was made from other data, net, solver or options.
 
-        Another number of threads only rounds differently: that is a warning on stderr.
+        A different number of threads is only a warning on stderr: it changes how sums are rounded.
         """
         try:
             before = config.read(self.folder.path)
@@ -49,14 +49,14 @@ class Run:
             raise SolverError(f"cannot resume {self.folder}: {error}") from error
         for name in config.SAME_ON_RESUME:
             now = self.config[name]
-            then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # runs of before did not say these
+            then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # older config.json files lack these
             if then != now:
                 advice = f": give --snapshot {then}" if name == "snapshot" else ""
                 raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}{advice}")
         then = prototext.read(self.folder.train_net, pb.NetParameter())
         self._same("train.prototxt", then, self.setting.net)
         then = prototext.read(self.folder.solver, pb.SolverParameter())
-        put_test_nets_in(then, self.folder.solver)  # runs of before named them
+        put_test_nets_in(then, self.folder.solver)  # older solver files name their test nets by path
         self._same("solver.prototxt", solver_param.lasting(then), solver_param.lasting(self.solver))
         then, now = before.get("threads"), self.config["threads"]
         if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
@@ -73,7 +73,7 @@ class Run:
             raise SolverError(f"cannot resume {self.folder}: its {name} differs (- then, + now): {shown}{more}")
 
     def write(self) -> None:
-        """Write into the folder what the run is made from."""
+        """Write config.json and the prototxt files into the folder."""
         solver = self.for_caffe()
         for field in "net_param", "train_net_param":
             if solver.HasField(field):
@@ -98,7 +98,7 @@ class Run:
         return solver_param.for_caffe(self.setting, self.solver, self.folder.checkpoints.snapshot_prefix())
 
     def make_solver(self) -> caffe.SGDSolver:
-        """The solver as Caffe makes it, with the weights that its file names; see `weights` for errors."""
+        """Let Caffe build the solver, and load the ``weights`` that its file names; see `weights` for errors."""
         solver = weights.make_solver(self.for_caffe())
         for names in self.solver.weights:
             weights.begin_with(solver.net, names)

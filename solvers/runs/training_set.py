@@ -1,4 +1,4 @@
-"""Which labels a run learns from: CIFAR-100's with label noise, or those of a file."""
+"""The training set of a run: CIFAR-100 with label noise, or the images and labels of a file."""
 
 import argparse
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from data_toolkit.dataset import Dataset
 from data_toolkit.noise import LabelNoise, name_of
 from solvers.errors import SolverError
 
-# The noisy labels are part of the data, like the images: --seed is about weights and batches.
+# The noisy labels have a fixed seed, since they are part of the data. --seed is for weights and batches only.
 NOISE_SEED = 123
 
 
@@ -22,10 +22,11 @@ class TrainingSet:
     noise_type : str or None
         As `LabelNoise.type`; None for a file.
     rate : float or None
-        Of the noise; of a file, what the user says of it.
+        The rate of the noise, 0 to 1. For a file, the rate that the user gives with --noise.
     file : Path or None
+        The file of --train-data.
     noise : LabelNoise or None
-        What makes it, where it may have to be made: for training, but not for measuring what was trained.
+        The noise from which `prepare` makes the set. None for a file, and from `from_config`: an evaluation never makes it.
     """
 
     noise_type: str | None
@@ -35,14 +36,14 @@ class TrainingSet:
 
     @classmethod
     def from_options(cls, args: argparse.Namespace) -> "TrainingSet":
-        """From --noise, --noise-type, --noise-matrix and --train-data.
+        """The training set that --noise, --noise-type, --noise-matrix and --train-data describe.
 
         Raises
         ------
         SolverError
-            If they contradict each other.
+            If two options exclude each other, or the file does not exist.
         base.errors.DataError
-            If one is impossible.
+            If the noise rate or the matrix is invalid.
         """
         exclusive = [f"--{name.replace('_', '-')}" for name in ("noise_type", "noise_matrix", "train_data")
                      if getattr(args, name) is not None]
@@ -60,7 +61,7 @@ class TrainingSet:
 
     @classmethod
     def from_config(cls, config: dict) -> "TrainingSet | None":
-        """From a run's config.json; None if its net read its own data."""
+        """The training set in a run's config.json; None if the run's net read its own data."""
         file, noise_type, rate = (config.get(name) for name in ("train_data", "noise_type", "noise"))
         if file:
             return cls(None, rate, Path(file))
@@ -72,11 +73,11 @@ class TrainingSet:
 
     @property
     def name(self) -> str:
-        """The part of a run's path: noise_0.4, noise_asymmetric_0.4, data_<name of the file>."""
+        """Its part of a run's path: noise_0.4, noise_asymmetric_0.4, data_<name of the file>."""
         return f"data_{self.file.stem}" if self.file else f"noise_{name_of(self.noise_type, self.rate)}"
 
     def prepare(self, folder: Path) -> Dataset:
-        """Read it from the folder of the data, made first if it is missing; say whether a file's true labels are known."""
+        """Read the set from the data folder, made first if it is missing. For a file, print if its true labels are known."""
         if self.file:
             data, said = self._read_file(folder)
             print(said, flush=True)
@@ -84,7 +85,7 @@ class TrainingSet:
         return prepare.prepare_and_load(self.noise, output=folder)[1] if self.noise else self.load(folder)
 
     def load(self, folder: Path) -> Dataset:
-        """Read it from the folder of the data.
+        """Read the set from the data folder, or from its file.
 
         Raises
         ------
@@ -96,7 +97,7 @@ class TrainingSet:
         return dataset.load(Path(folder) / dataset.train_name(self.noise_type, self.rate, NOISE_SEED))[0]
 
     def _read_file(self, folder: Path) -> tuple[Dataset, str]:
-        """The file's data, with the true labels where they are known, and what to say of those."""
+        """The file's data, with the true labels if they are known, and a line that says where these come from."""
         data = dataset.load_file(self.file)
         if data.true_labels is None:
             return true_labels.find_true_labels(data, folder)

@@ -1,12 +1,12 @@
 """Train and evaluate many runs: those of a sweep file, such as the 48 released ones.
 
     python -m solvers.sweep sweeps/table1.toml --dry-run     # which runs, how many are done, the time to come
-    python -m solvers.sweep sweeps/table1.toml               # do what is missing; the same again goes on
+    python -m solvers.sweep sweeps/table1.toml               # do what is missing; run it again to go on
     python -m solvers.sweep sweeps/table1.toml --scheduler tcp://192.0.2.7:8786
     python -m solvers.sweep sweeps/table1.toml --slurm partition=long,walltime=1-00:00:00
 
-All that is known of a run is in its folder, so the same command does what is missing, whatever happened before. Ctrl-C
-lets the runs save and end. docs/sweeps.md tells more.
+A sweep keeps no state of its own: it reads from the run folders what is done, and the same command does what is missing.
+After Ctrl-C the runs save a checkpoint and end. See docs/sweeps.md.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from solvers.sweep.progress import Progress, duration, time_to_come
 from solvers.sweep.work import Task
 from solvers.training import gpus, options
 
-THREADS = 2  # of a run, where cores allow: ResNet-44 makes 1.9 times as many steps on two as on one
-# Bytes: of a worker, of solvers.evaluate, and of each process that it starts, as measured with ResNet-44.
+THREADS = 2  # threads of a run, if there are enough cores: ResNet-44 is 1.9 times as fast on two as on one
+# Memory in bytes of a worker, of solvers.evaluate, and of each process that it starts; measured with ResNet-44.
 WORKER_MEMORY, EVALUATION, EVALUATION_PROCESS = 300 << 20, 200 << 20, 350 << 20
 
 
@@ -59,7 +59,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=options.steps, metavar="N",
                         help="runs at once (default: as many as cores, memory or --gpu allow; with --slurm all)")
     parser.add_argument("--threads", type=options.steps, metavar="N",
-                        help="that a run computes on (default: the cores, divided by the runs at once)")
+                        help="threads of each run (default: the cores, divided by the runs at once)")
     parser.add_argument("--gpu", metavar="IDS", help="GPUs, one for each run at once: 0, or 0,1, or all (default: the CPU)")
     parser.add_argument("--retries", type=lambda text: options.whole(text, 0, 1000), default=2, metavar="N",
                         help="how often a run that failed is tried again (default 2)")
@@ -81,11 +81,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def sweep(args: argparse.Namespace, argv: list[str]) -> int:
-    """Do as the arguments say; return the exit code."""
+    """Carry out the sweep that the arguments describe; return the exit code."""
     slurm = clusters.slurm_options(args.slurm) if args.slurm else None
     runs = planned.plan(runs_file.read(args.file), args.runs, args.data)
     missing = [run for run in runs if not run.done()]
-    if args.gpu and (args.scheduler or slurm):  # which this machine need not have
+    if args.gpu and (args.scheduler or slurm):  # GPUs of other machines: this one may have none
         devices = args.gpu.split(",")
     else:
         devices = list(map(str, gpus.choose(args.gpu)))
@@ -122,12 +122,12 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def finished(runs: Path) -> str:
-    """What is said where nothing is left to do."""
+    """The message when all runs are done."""
     return f"all runs are done; next: {command('solvers.compare', [runs])}"
 
 
 def measure(runs: list[PlannedRun], threads: int | None, steps: int) -> dict[str, Cost]:
-    """The cost of the runs, by `PlannedRun.shape`; what such a net cannot do is reported with where the file says it."""
+    """The cost of the runs, by `PlannedRun.shape`. If a net cannot be run, the error names the place in the sweep file."""
     costs: dict[str, Cost] = {}
     for run in runs:
         if run.shape not in costs:
@@ -140,9 +140,9 @@ def measure(runs: list[PlannedRun], threads: int | None, steps: int) -> dict[str
 
 def share(runs: list[PlannedRun], costs: dict[str, Cost], args: argparse.Namespace,
           devices: list[str]) -> tuple[int, int | None]:
-    """How many runs are made at once, and on how many threads each; with --scheduler both are its workers' to say (0, None).
+    """How many runs are made at once, and the threads of each. With --scheduler, its workers decide: 0 runs, --threads.
 
-    On this machine: a run for each GPU, or one for each THREADS cores, if there is memory for them; all cores are shared out.
+    On this machine: a run for each GPU, or one for each THREADS cores, fewer if memory is short. They share all cores.
     """
     if args.scheduler:
         return 0, args.threads
@@ -160,18 +160,18 @@ def share(runs: list[PlannedRun], costs: dict[str, Cost], args: argparse.Namespa
 
 
 def memory_of_run(costs: dict[str, Cost], threads: int) -> int:
-    """Bytes that a run takes at most, while it is trained or while it is evaluated."""
+    """The most memory, in bytes, that a run takes in training or in evaluation."""
     evaluation = EVALUATION + min(threads, MOST_PROCESSES) * EVALUATION_PROCESS
     return max(evaluation, *(cost.memory for cost in costs.values()))
 
 
 def memory_of_job(costs: dict[str, Cost], threads: int) -> int:
-    """Bytes that a job of Slurm asks for: those of a run, a quarter more, and its worker's."""
+    """The memory, in bytes, that a job of Slurm asks for: 1.25 times that of a run, and that of its worker."""
     return memory_of_run(costs, threads) * 5 // 4 + WORKER_MEMORY
 
 
 def listing(runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, threads: int | None, needed: int) -> str:
-    """What --dry-run prints."""
+    """The text that --dry-run prints."""
     width = max(len(run.name) for run in runs)
     lines, missing = [], []
     for run in runs:
@@ -188,7 +188,7 @@ def listing(runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, threads: 
 
 
 def prepare_data(runs: list[PlannedRun], folder: Path) -> None:
-    """Make the training sets of the runs that are missing, once: else each of the first runs would."""
+    """Make the training sets of the missing runs here, once: otherwise several runs would make the same set at a time."""
     sets = [run.plan.training_set for run in runs if run.plan.fed_blobs]
     for noise in {training_set.name: training_set.noise for training_set in sets if training_set.noise}.values():
         with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -199,7 +199,7 @@ def prepare_data(runs: list[PlannedRun], folder: Path) -> None:
 
 def carry_out(workers: AbstractContextManager[Client], progress: Progress, missing: list[PlannedRun],
               task: Callable[[PlannedRun, str], Task], retries: int, go_on: str) -> int:
-    """Let workers do the runs that are missing; return the exit code.
+    """Let workers do the missing runs; return the exit code.
 
     Parameters
     ----------
@@ -207,10 +207,11 @@ def carry_out(workers: AbstractContextManager[Client], progress: Progress, missi
     progress : Progress
     missing : list of PlannedRun
     task : function
-        What a worker gets, of a run and the sweep's own name.
+        Makes a worker's task from a run and the name of this sweep.
     retries : int
+        How often a run that failed is tried again.
     go_on : str
-        The command to go on with, for whoever stops it.
+        The command that continues the sweep, printed if the user stops it.
     """
     with workers as client:
         workers_now = sum(client.nthreads().values())

@@ -17,23 +17,23 @@ from solvers.errors import SolverError
 from solvers.sweep import work
 
 CONNECT_SECONDS = 10
-HERE = "127.0.0.1:0"  # dask's status pages: for this machine alone
+HERE = "127.0.0.1:0"  # address of dask's status pages: this machine only
 CONFIG = {
-    "distributed.scheduler.allowed-failures": 1_000_000,  # workers that die say nothing about the run: machines come and go
-    "distributed.scheduler.worker-saturation": 1.0,  # a run is given to a worker when that is free, not before
-    "distributed.scheduler.unknown-task-duration": "1d",  # so that each waiting run is worth a job of its own
+    "distributed.scheduler.allowed-failures": 1_000_000,  # a run is not to blame if its worker's machine goes away
+    "distributed.scheduler.worker-saturation": 1.0,  # give a run to a worker only when the worker is free
+    "distributed.scheduler.unknown-task-duration": "1d",  # long, so that dask starts a job for each waiting run
 }
 
 
 class SlurmOptions(NamedTuple):
-    """What --slurm says.
+    """The options given with --slurm.
 
     Attributes
     ----------
     walltime : int
-        Seconds.
+        The time limit of a job in seconds.
     directives : dict
-        All of it, by the names of sbatch's options.
+        All options, walltime included, by the names of sbatch's options.
     """
 
     walltime: int
@@ -41,11 +41,11 @@ class SlurmOptions(NamedTuple):
 
     @property
     def margin(self) -> int:
-        """Seconds before the limit at which a run saves and ends: a step, a checkpoint, and Slurm's own minute."""
+        """How many seconds before the limit a run must save and end: enough for a step, a checkpoint and Slurm itself."""
         return min(300, self.walltime // 4)
 
 
-# Those of sbatch's options that people are likely to give, for suggestions; others are passed on as well.
+# Common options of sbatch, for suggestions after a typing mistake. Other options are passed on as well.
 SBATCH = ("partition", "walltime", "account", "qos", "mem", "gres", "gpus", "constraint", "exclude", "nodelist", "reservation")
 OURS = ("array", "cpus-per-task", "job-name", "ntasks", "output", "error", "requeue", "signal", "time", "wrap")
 
@@ -56,7 +56,7 @@ def slurm_options(text: str) -> SlurmOptions:
     Raises
     ------
     SolverError
-        If it is not of this form, has no walltime, or sets what the sweep sets.
+        If the text is not of this form, has no walltime, or contains an option that the sweep sets itself.
     """
     found: dict[str, str] = {}
     for part in text.split(","):
@@ -64,7 +64,7 @@ def slurm_options(text: str) -> SlurmOptions:
         if not (re.fullmatch(r"[a-z][a-z-]*", name) and equals and re.fullmatch(r"[\w.:/+@&|*\[\]-]+", value)):
             raise SolverError(f"--slurm {text}: {part!r} is not of the form partition=long{did_you_mean(name, SBATCH)}")
         if name in OURS:
-            raise SolverError(f"--slurm {text}: {name} is the sweep's to say" + ("; give walltime=" if name == "time" else ""))
+            raise SolverError(f"--slurm {text}: {name} is set by the sweep" + ("; give walltime=" if name == "time" else ""))
         if name in found:
             raise SolverError(f"--slurm {text}: {name} is there twice")
         found[name] = value
@@ -79,7 +79,7 @@ def seconds(walltime: str) -> int:
     if not form:
         raise SolverError(f"--slurm: walltime={walltime} is not a time limit such as 08:00:00 or 1-00:00:00")
     days, first, second, third = (int(part or 0) for part in form.groups())
-    whole = form[1] is not None or form[4] is not None  # else minutes come first
+    whole = form[1] is not None or form[4] is not None  # hours come first, otherwise minutes
     hours, minutes, rest = (first, second, third) if whole else (0, first, second)
     total = ((24 * days + hours) * 60 + minutes) * 60 + rest
     if total < 60:
@@ -89,7 +89,7 @@ def seconds(walltime: str) -> int:
 
 @contextmanager
 def local(jobs: int) -> Iterator[Client]:
-    """Workers in this process: a run is a process of its own anyway, so they need neither ports nor memory."""
+    """Workers as threads of this process. Each run is a separate process anyway, so this needs neither ports nor memory."""
     with dask.config.set(CONFIG), LocalCluster(
             n_workers=jobs, threads_per_worker=1, processes=False, dashboard_address=HERE, worker_dashboard_address=HERE,
             memory_limit=0, silence_logs=logging.CRITICAL) as cluster, _client(cluster) as client:
@@ -110,21 +110,21 @@ def existing(address: str) -> Iterator[Client]:
 
 @contextmanager
 def slurm(options: SlurmOptions, jobs: int, threads: int, memory: int, logs: Path) -> Iterator[Client]:
-    """Workers in Slurm's jobs, one each; a job that nears its time limit ends in peace, and another takes its place.
+    """Workers in jobs of Slurm, one in each. A job close to its time limit lets its run save, ends, and is replaced.
 
     Parameters
     ----------
     options : SlurmOptions
     jobs : int
-        At most so many at once.
+        The largest number of jobs at once.
     threads : int
-        Cores of a job.
+        The cores of a job.
     memory : int
-        Bytes of a job, unless the options say mem.
+        The memory of a job in bytes, unless the options contain mem.
     logs : Path
-        Folder for what the jobs themselves print.
+        The folder for the output of the jobs themselves.
     """
-    from dask_jobqueue import SLURMCluster  # only here: it takes as long to import as the rest of dask
+    from dask_jobqueue import SLURMCluster  # imported only here: it takes as long as the rest of dask
     from distributed.security import Security
 
     if not shutil.which("sbatch"):
@@ -132,7 +132,8 @@ def slurm(options: SlurmOptions, jobs: int, threads: int, memory: int, logs: Pat
     given = dict(options.directives)
     known = {"queue": given.pop("partition", None), "account": given.pop("account", None), "walltime": given.pop("walltime"),
              "job_mem": given.pop("mem", f"{math.ceil(memory / 2**20)}M")}
-    # Whoever reaches a scheduler runs code as its user, and on a cluster many do: so it takes keys, made for this sweep alone.
+    # Anybody who can connect to a scheduler can run code as its user, and a cluster has many users. Therefore scheduler and
+    # workers use TLS with keys made for this sweep only.
     logs.mkdir(parents=True, exist_ok=True)
     with dask.config.set(CONFIG), SLURMCluster(
             cores=1, processes=1, memory="1GB", job_cpu=threads, job_name="sweep", log_directory=str(logs),
@@ -146,7 +147,7 @@ def slurm(options: SlurmOptions, jobs: int, threads: int, memory: int, logs: Pat
 
 
 def _client(where: object, **options: object) -> Client:
-    for name in "distributed", "tornado":  # what goes wrong with a connection is said by whoever needs it
+    for name in "distributed", "tornado":  # our own code reports failed connections
         logging.getLogger(name).setLevel(logging.CRITICAL)
     client = Client(where, set_as_default=False, **options)
     client.register_plugin(work.StopChildren())

@@ -1,4 +1,4 @@
-"""Hand the runs of a sweep to workers and follow them to their ends: what is done, what is tried again, what fails."""
+"""Give the runs of a sweep to workers, and wait for each to end: note it as done, try it again, or give it up."""
 
 import shlex
 import time
@@ -17,18 +17,18 @@ from solvers.sweep.progress import Progress
 from solvers.training.interrupt import Interrupt
 
 TICK = 0.5  # seconds between two looks at the runs
-STOP_AGAIN = 5.0  # seconds: a worker may have joined in the meantime
+STOP_AGAIN = 5.0  # seconds until workers are told to stop once more: one may have joined in the meantime
 
 
 class Failure(NamedTuple):
-    """A run that was given up, and its last words."""
+    """A run that was given up, and the last line that it printed."""
 
     run: PlannedRun
     words: str
 
 
 def mark(runs: Path) -> str:
-    """What the file that tells this folder of runs from others says; made if it is not there."""
+    """The text that identifies this folder of runs, from its file `work.MARK`, which is made if it is missing."""
     file = runs / work.MARK
     if not file.is_file():
         write_atomically(file, uuid.uuid4().hex)
@@ -42,9 +42,9 @@ class Follower:
     ----------
     client : distributed.Client
     make_task : function
-        The task of a run, given the sweep's own name.
+        Makes the task of a run, given the name of this sweep.
     retries : int
-        How often a run is tried again after a failure; one that has got on in the meantime is tried as often again.
+        How often a run is tried again after a failure. The count starts anew if the run has saved new steps since.
     progress : Progress
     """
 
@@ -58,12 +58,12 @@ class Follower:
         self.submitted = 0
 
     def follow(self, runs: list[PlannedRun]) -> tuple[list[Failure], int | None]:
-        """Bring the runs to their ends; return those that failed, and the signal that stopped the sweep, if one did.
+        """Wait until all runs have ended; return those that failed, and the signal that stopped the sweep, if one did.
 
         Raises
         ------
         SolverError
-            If the scheduler is gone, or a worker cannot do any of the runs.
+            If the connection to the scheduler is lost, or a worker is set up so that it cannot do any run.
         """
         self.client.subscribe_topic(self.name, self._heard)
         with Interrupt() as interrupt:
@@ -86,7 +86,7 @@ class Follower:
         self.futures[future] = run
 
     def _look(self) -> None:
-        """See to the runs that have ended."""
+        """Handle the runs that have ended since the last look."""
         if self.client.status != "running":
             raise SolverError("the scheduler is gone, and its workers with it: their runs save and end; the same command goes "
                               "on with them")
@@ -124,20 +124,20 @@ class Follower:
             self._submit(run)
 
     def _heard(self, event: tuple) -> None:
-        """A worker has begun with a run. Called in another thread."""
+        """Note that a worker has begun with a run. Called by dask in another thread."""
         _, message = event
         if message["action"] == work.STARTED:
             self.progress.started(message["run"], message["host"])
 
     def _stop(self, interrupt: Interrupt) -> None:
-        """Let what still runs save and end."""
+        """Let the runs in progress save and end, and cancel the others."""
         if self.futures and self.client.status == "running":
             self.progress.stopping(interrupt.signal)
         told = float("-inf")
         while self.futures and self.client.status == "running":
             if time.monotonic() - told >= STOP_AGAIN:
                 told = time.monotonic()
-                # Those that no worker has taken yet would wait for one.
+                # Runs that no worker has begun would otherwise wait for a free one.
                 taken = {key for keys in self.client.processing().values() for key in keys}
                 for future in [future for future in self.futures if future.key not in taken]:
                     future.cancel()
@@ -150,20 +150,20 @@ class Follower:
 
 def task_of(run: PlannedRun, sweep: str, mark: str, runs: Path, data: Path, threads: int | None,
             gpus: tuple[str, ...]) -> work.Task:
-    """A run as its worker gets it."""
+    """The task that a worker gets for a run."""
     return work.Task(sweep, run.name, str(work.ROOT), str(Path.cwd()), str(runs.resolve()), str(run.folder.resolve()), mark,
                      tuple(run.arguments), tuple(evaluate_arguments(run, data)), threads, gpus)
 
 
 def evaluate_arguments(run: PlannedRun, data: Path) -> list[str]:
-    """Of solvers.evaluate, for a run; what its net may do is as its training was told."""
+    """The arguments of solvers.evaluate for a run. Its net gets the same permissions as in training."""
     pairs = zip(run.arguments, run.arguments[1:], strict=False)
     allowed = [text for pair in pairs if pair[0] in ("--allow-module", "--allow-path") for text in pair]
     return [str(run.folder), "--data", str(data), *allowed]
 
 
 def report(failures: list[Failure], runs: int, retries: int) -> str:
-    """What is said of runs that failed."""
+    """The message about runs that failed."""
     often = f", each {retries + 1} times in a row" if retries else ""
     lines = [f"{len(failures)} of {runs} runs failed{often}:"]
     for run, words in failures:

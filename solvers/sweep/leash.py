@@ -1,10 +1,10 @@
-"""Run a command that is told to stop (SIGTERM, once) when whoever started it ends, however that is: by kill -9, too.
+"""Run a command, and send it SIGTERM once when the process that started it ends, even if that was killed with SIGKILL.
 
-    python -m solvers.sweep.leash PARENT COMMAND...     # PARENT: the process id of whoever starts this
+    python -m solvers.sweep.leash PARENT COMMAND...     # PARENT: the process id of the process that starts this
 
-solvers.train saves a checkpoint then; without this it would go on alone, where nobody looks after it. This process stays
-between the two because the kernel tells a child of each thread of its parent that ends, and SIGTERM ends solvers.train
-unsaved the second time.
+solvers.train then saves a checkpoint and ends; otherwise it would go on, and no worker would know of it. The signal comes
+from the kernel (PR_SET_PDEATHSIG), which sends one for each thread of the parent that ends. A second SIGTERM would end
+solvers.train before it has saved, so this process stands between the two and passes on only the first.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def follow(parent: int) -> None:
-    """Get SIGTERM when this process's parent ends; at once if it has ended before the kernel could be asked."""
+    """Ask the kernel to send this process SIGTERM when its parent ends. If the parent has already ended, send it at once."""
     if LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
@@ -27,13 +27,13 @@ def follow(parent: int) -> None:
 
 
 def main(parent: str, *command: str) -> int:
-    """Run the command; end as it ends, by the same signal if by one."""
+    """Run the command; end with its exit code, or by the signal that ended it."""
     here = os.getpid()
     follow(int(parent))  # until there is a handler, SIGTERM ends this process
     child = subprocess.Popen(command, preexec_fn=lambda: follow(here))
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # the first time only
+        signal.signal(number, signal.SIG_IGN)  # pass on only the first one
         os.kill(child.pid, number)
 
     signal.signal(signal.SIGTERM, pass_on)

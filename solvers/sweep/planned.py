@@ -1,4 +1,4 @@
-"""The runs of a sweep as they are to be made, and how far each is: all that is known of that is in the run folders."""
+"""The planned runs of a sweep, and how far each one is. Progress is read from the run folders and kept nowhere else."""
 
 import hashlib
 import shutil
@@ -21,8 +21,8 @@ from solvers.training.plan import Plan, from_environment, plan_of
 
 pb = caffe.proto.caffe_pb2
 
-LOG_BYTES = 170  # a step: rows of log.csv and dynamics.csv, points for TensorBoard; 150 were measured
-CHECKPOINT_BYTES = 100_000  # of a checkpoint besides its numbers: what describes the layers; 70,000 for a ResNet-44
+LOG_BYTES = 170  # per step, for rows of log.csv and dynamics.csv and for TensorBoard; measured: 150
+CHECKPOINT_BYTES = 100_000  # of a checkpoint besides its weights, for the description of the layers; ResNet-44: 70,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,11 @@ class PlannedRun:
     Attributes
     ----------
     name : str
-        Its folder below that of all runs.
+        The path of its folder, relative to the folder of all runs.
     where : str
-        Where the sweep file says it.
+        Its place in the sweep file, for error messages.
     arguments : list of str
-        Of solvers.train.
+        The arguments of solvers.train.
     plan : Plan
     """
 
@@ -51,7 +51,7 @@ class PlannedRun:
 
     @property
     def steps(self) -> int:
-        """The step that it ends with."""
+        """The number of its last step."""
         return self.plan.solver.max_iter
 
     @property
@@ -60,7 +60,7 @@ class PlannedRun:
 
     @cached_property
     def shape(self) -> str:
-        """The same for runs that cost the same: their nets differ in nothing but our losses."""
+        """A key that is equal for runs of equal cost: those whose nets differ only in our loss layers."""
         net = pb.NetParameter()
         net.CopyFrom(self.plan.setting.net)
         for layer in filter(losses.is_softmax_loss, net.layer):
@@ -68,11 +68,11 @@ class PlannedRun:
         return hashlib.sha256(f"{prototext.text(net)} {self.plan.solver.iter_size}".encode()).hexdigest()
 
     def saved(self) -> int:
-        """The steps that its newest checkpoint has."""
+        """The number of steps in its newest checkpoint."""
         return next(reversed(self.checkpoints.models()), 0)
 
     def accuracy(self) -> tuple[int, float] | None:
-        """The last test accuracy that was measured, and after which step."""
+        """The step of the last measured checkpoint, and its test accuracy as a fraction of 1; None if none was measured."""
         try:
             curve = read_accuracy(self.folder / "accuracy.txt")
         except (SolverError, OSError):
@@ -80,7 +80,7 @@ class PlannedRun:
         return curve.iterations[-1], curve.final
 
     def done(self) -> bool:
-        """Whether it has made all its steps, and each of its checkpoints is measured."""
+        """Whether it has made all its steps, and all its checkpoints are measured."""
         models = self.checkpoints.models()
         if not models or models[-1] < self.steps:
             return False
@@ -90,15 +90,15 @@ class PlannedRun:
             return False
 
     def bytes_to_come(self, weights: int) -> int:
-        """What it is still going to write.
+        """The number of bytes that it is still going to write.
 
         Parameters
         ----------
         weights : int
-            Parameters of its net.
+            The number of parameters of its net.
         """
         numbers = 4 * weights + CHECKPOINT_BYTES
-        kept = -(-self.steps // self.checkpoints.interval) + STATES_KEPT + 2  # two: one that is being written
+        kept = -(-self.steps // self.checkpoints.interval) + STATES_KEPT + 2  # 2: a checkpoint being written
         there = self.checkpoints.models()
         return max(0, kept - len(there)) * numbers + max(0, self.steps - self.saved()) * LOG_BYTES
 
@@ -116,7 +116,7 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
     Raises
     ------
     SolverError
-        If an input of a run is wrong, or two runs are the same; it names where the file says so.
+        If an input of a run is wrong, or two runs are the same. The message names the place in the sweep file.
     """
     planned: dict[Path, PlannedRun] = {}
     for where, arguments in entries:
@@ -135,20 +135,20 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
 
 
 def bytes_needed(missing: list[PlannedRun], weights: dict[str, int], runs: Path) -> int:
-    """The bytes that runs are still going to write.
+    """The number of bytes that runs are still going to write.
 
     Parameters
     ----------
     missing : list of PlannedRun
     weights : dict
-        Parameters of a net, by `PlannedRun.shape`.
+        The number of parameters of a net, by `PlannedRun.shape`.
     runs : Path
         Folder of all runs.
 
     Raises
     ------
     SolverError
-        If there is no room for them.
+        If the disk does not have so many bytes free.
     """
     needed = sum(run.bytes_to_come(weights[run.shape]) for run in missing)
     existing = next(folder for folder in (runs, *runs.resolve().parents) if folder.is_dir())

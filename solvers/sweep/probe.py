@@ -1,4 +1,4 @@
-"""What a run takes: a few of its steps are made in a process of its own, and measured.
+"""Measure the cost of a run: make a few of its steps in a separate process, and take their time and memory.
 
     python -m solvers.sweep.probe FOLDER STEPS     # the process: FOLDER has the run's solver.prototxt
 """
@@ -25,22 +25,22 @@ from solvers.runs.run import Run
 pb = caffe.proto.caffe_pb2
 
 STEPS = 2
-DATA = 400 << 20  # bytes: CIFAR-100 and the batches that are prepared ahead, which the probe does without
+DATA = 400 << 20  # bytes of CIFAR-100 and of the batches prepared ahead, which a run has and the probe does not
 
 
 class Cost(NamedTuple):
-    """What a run takes.
+    """The cost of a run.
 
     Attributes
     ----------
     weights : int
-        Parameters of the net.
+        The number of parameters of the net.
     images : int
-        In a batch.
+        Images in a batch.
     seconds : float or None
-        Of a step; None where none was made.
+        Seconds per step; None if no step was made.
     memory : int
-        Bytes.
+        Memory in bytes.
     """
 
     weights: int
@@ -50,7 +50,7 @@ class Cost(NamedTuple):
 
 
 def environment(threads: int | None) -> dict[str, str]:
-    """The environment of a process that computes on so many threads; None leaves that to the environment there is."""
+    """The environment for a process with a number of threads; with None, this process's environment unchanged."""
     if threads is None:
         return dict(os.environ)
     return os.environ | {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS")}
@@ -66,7 +66,7 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
         From `solver_param.resolved`.
     threads : int or None
     steps : int
-        To be timed, after one that allocates; with 0 no step is made, and the memory is that of the nets alone.
+        Steps to time, after a first one that allocates memory. With 0, no step is made, and `memory` is that of the nets only.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
 
 
 def main(folder: str, steps: str) -> None:
-    """The process: print the cost as JSON."""
+    """The main function of the separate process: print the cost as JSON."""
     solver = caffe.get_solver(str(Path(folder) / "solver.prototxt"))
     seconds = None
     if int(steps):

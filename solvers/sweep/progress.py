@@ -1,4 +1,4 @@
-"""How far a sweep is: one live table on a terminal, else a line where something happens and one every ten minutes."""
+"""Show how far a sweep is: a live table on a terminal; else a line at each event, and a summary every ten minutes."""
 
 import os
 import statistics
@@ -17,13 +17,13 @@ from rich.text import Text
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.probe import Cost
 
-TAIL = 4096  # bytes of a log: a hundred rows
-ENOUGH = 10  # steps that tell a pace: the first ones are slow
-QUIET = 600.0  # seconds between two lines about progress
+TAIL = 4096  # bytes read from the end of log.csv: about a hundred rows
+ENOUGH = 10  # the fewest steps for a pace: the first ones are slow
+QUIET = 600.0  # seconds between two summaries
 
 
 class Pace(NamedTuple):
-    """Where a run is: its step, and seconds a step (None where too few are known)."""
+    """The last step of a run, and its seconds per step (None if it has made too few)."""
 
     step: int
     seconds: float | None
@@ -45,12 +45,12 @@ def pace(run: PlannedRun) -> Pace:
 
 
 class Progress:
-    """What is known of the runs, and how it is shown: a context manager.
+    """Collects the state of all runs and shows it: a context manager.
 
     Parameters
     ----------
     runs : list of PlannedRun
-        All of the sweep.
+        All runs of the sweep.
     costs : dict
         Cost by `PlannedRun.shape`.
     jobs : int
@@ -82,7 +82,7 @@ class Progress:
         self.console.print(text, markup=False)
 
     def started(self, name: str, host: str) -> None:
-        """A worker has begun with a run, which may have ended since."""
+        """Note that a worker has begun with a run. This may be called after the run has ended."""
         with self.lock:
             if name in self.finished:
                 return
@@ -99,7 +99,7 @@ class Progress:
         self.say(f"{run.name}: done" + (f", test accuracy {100 * measured[1]:.2f} %" if measured else ""))
 
     def waits(self, run: PlannedRun) -> None:
-        """A run is not being made any more."""
+        """Note that a run was stopped and waits for a worker again."""
         with self.lock:
             self.running.pop(run.name, None)
 
@@ -114,10 +114,10 @@ class Progress:
 
     def stopping(self, signal: Signals | None) -> None:
         why = signal.name if signal else "error"
-        self.say(f"{why}: what runs finishes its step and saves; a second signal does not wait for that")
+        self.say(f"{why}: the runs in progress finish their step and save; a second signal does not wait for that")
 
     def show(self) -> None:
-        """Say how far all is, where it is time to."""
+        """Update the table, or print a summary if the last one is QUIET seconds old."""
         if self.live:
             self.live.update(self.table(), refresh=True)
         elif time.monotonic() - self.told >= QUIET:
@@ -125,7 +125,7 @@ class Progress:
             self.say(self.summary())
 
     def table(self) -> Table:
-        """The runs that are being made, and a line about all."""
+        """A table of the runs in progress, and a line about all runs."""
         table = Table(caption=self.summary(), caption_justify="left", box=None, pad_edge=False)
         table.add_column("run", overflow="ellipsis", no_wrap=True)
         for name in ("step", "images/s", "left", "test accuracy", "on"):
@@ -141,7 +141,7 @@ class Progress:
         return table
 
     def summary(self) -> str:
-        """One line: how many runs are where, and the time to come."""
+        """One line: how many runs are in which state, and the time left."""
         counts = {"done": len(self.finished), "running": len(self.running), "failed": len(self.given_up)}
         counts["waiting"] = len(self.runs) - sum(counts.values())
         said = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "done")
@@ -149,15 +149,15 @@ class Progress:
         return f"{len(self.runs)} runs: {said}" + (f"; {duration(to_come)} left" if to_come else "")
 
     def seconds_to_come(self) -> float | None:
-        """Until all that is not given up is trained; None where no step has been timed yet."""
+        """Seconds until all runs that have not failed are trained; None if no step has been timed yet."""
         left = [run for name, run in self.runs.items() if name not in self.finished | self.given_up]
         return time_to_come(left, self.costs, self.jobs)
 
 
 def time_to_come(left: Iterable[PlannedRun], costs: dict[str, Cost], jobs: int) -> float | None:
-    """Seconds that runs take, `jobs` of them at once; None where no step has been timed.
+    """Seconds until the runs are trained, `jobs` of them at once; None if no step has been timed.
 
-    A run whose log tells its pace goes on at it; the others at the pace of those with the same net, or of the probe.
+    The pace of a run is taken from its log. Without enough rows there, it is that of runs with the same net, or the probe's.
     """
     at = {run: pace(run) for run in left}
     known: dict[str, list[float]] = {}

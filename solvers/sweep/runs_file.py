@@ -1,4 +1,4 @@
-"""A sweep file: which runs belong to a sweep, as TOML.
+"""Read a sweep file: a TOML file with the runs of a sweep.
 
     max_iter = 20                         # for all runs
 
@@ -10,7 +10,7 @@
     [[runs]]
     released = ["CCE* 0.4", "GCE 0.4"]    # as --list-released prints them
 
-The keys are the options of solvers.train, with _ for -. docs/sweeps.md tells more.
+The keys are the options of solvers.train, with _ for -. See docs/sweeps.md.
 """
 
 import fnmatch
@@ -27,33 +27,33 @@ from solvers.errors import CommandLine, SolverError
 from solvers.reporting.released_runs import ReleasedRun, load_runs
 from solvers.training import options, released
 
-# Options of solvers.train about all runs of a sweep, or about one process: the command line says them.
+# Options of solvers.train that a sweep file must not contain: they belong to the command line, or to a single process.
 NOT_IN_FILES = ("list_released", "resume", "wait", "gpu", "runs", "data")
-TOGETHER = ("allow_module", "allow_path")  # options that one run may have several of: their lists are no grid
+TOGETHER = ("allow_module", "allow_path")  # one run may have several of these: a list is passed to each run whole
 
 
 class Entry(NamedTuple):
-    """A run of a sweep file: where the file says it, and what it says, as arguments of solvers.train."""
+    """A run of a sweep file: its place in the file, and the arguments of solvers.train."""
 
     where: str
     arguments: list[str]
 
 
 class _Parser(CommandLine):
-    """Raises what is wrong with an option."""
+    """A parser that raises SolverError for a wrong option."""
 
     def error(self, message: str) -> NoReturn:
         raise SolverError(message)
 
 
 def read(file: Path) -> list[Entry]:
-    """The runs of a sweep file, grid by grid; setting or name varies slowest, then the first list of the grid.
+    """The runs of a sweep file, grid by grid. Within a grid, the setting (or the released run) varies slowest.
 
     Raises
     ------
     SolverError
-        If the file cannot be read, is no TOML, or has a key, a type or a value that solvers.train does not take; it names
-        file, grid and key.
+        If the file cannot be read, is not TOML, or has a key, a type or a value that solvers.train does not take. The message
+        names file, grid and key.
     """
     common = _parse(file)
     grids = common.pop("runs", None)
@@ -81,7 +81,7 @@ def _parse(file: Path) -> dict:
 
 
 def _values(key: str, value: object, where: str) -> list[list[str]]:
-    """What a key may be in the runs of a grid: for each possibility the arguments of solvers.train."""
+    """The values of a key in a grid, each as arguments of solvers.train."""
     known = _known()
     if key in NOT_IN_FILES:
         raise SolverError(f"{where}: {key} does not belong in a sweep file: it is about all runs, or about one process")
@@ -102,11 +102,11 @@ def _values(key: str, value: object, where: str) -> list[list[str]]:
     if key == "released":
         found = [(released.command_name(run), str(run.noise)) for text in texts for run in _released(text, where)]
         return [[option, *run] for run in dict.fromkeys(found)]  # globs may overlap
-    return [[f"{option}={text}"] if text.startswith("-") else [option, text] for text in texts]  # -1e-3 looks like an option
+    return [[f"{option}={text}"] if text.startswith("-") else [option, text] for text in texts]  # else -1e-3 is an option
 
 
 def _settings(pattern: str, where: str) -> list[str]:
-    """The settings that a path or a glob names; a path as it is, for solvers.train to judge."""
+    """The settings that a path or a glob names. A path is not checked here: solvers.train does that."""
     if not glob.has_magic(pattern):
         return [pattern]
     found = [path for path in sorted(glob.glob(pattern)) if glob.glob(f"{glob.escape(path)}/*solver*.prototxt")]
@@ -132,7 +132,7 @@ def _released(pattern: str, where: str) -> list[ReleasedRun]:
 
 
 def _names(run: ReleasedRun) -> list[str]:
-    """What a glob is held against, in lower case: name and noise, the name being any of those that --released takes."""
+    """The texts that a glob can match, in lower case: each name that --released takes, followed by the noise."""
     return [f"{name} {run.noise}" for name in (*released.names(run), released.command_name(run).lower())]
 
 
@@ -153,7 +153,7 @@ def _expand(lists: dict[str, list[list[str]]], where: str) -> list[Entry]:
 
 
 def _keys(message: str) -> str:
-    """A message about options, about keys instead: "argument --noise-type: ..." becomes "noise_type: ..."."""
+    """An error message with keys in place of options: "argument --noise-type: ..." becomes "noise_type: ..."."""
     names = "|".join(sorted((name.replace("_", "-") for name in _known()), reverse=True))  # noise-type before noise
     message = re.sub(rf"(?:argument )?--({names})\b", lambda found: found[1].replace("-", "_"), message)
     if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
@@ -162,5 +162,5 @@ def _keys(message: str) -> str:
 
 
 def _known() -> list[str]:
-    """The options of solvers.train that are keys."""
+    """The options of solvers.train that a sweep file may have as keys."""
     return [name for name in vars(options.parse(["any"], "")) if name not in NOT_IN_FILES]

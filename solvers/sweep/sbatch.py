@@ -1,4 +1,4 @@
-"""A sweep as a plain job array of Slurm: for clusters where nothing may run beside the jobs."""
+"""A sweep as a job array of Slurm, for clusters on which no scheduler process may run beside the jobs."""
 
 import math
 import shlex
@@ -12,19 +12,19 @@ from solvers.sweep.planned import PlannedRun
 
 def script(options: SlurmOptions, runs: list[PlannedRun], jobs: int, threads: int, memory: int, gpus: tuple[str, ...],
            data: Path) -> str:
-    """The script, for sbatch.
+    """The text of the script for sbatch.
 
     Parameters
     ----------
     options : SlurmOptions
     runs : list of PlannedRun
-        An element of the array each.
+        Each becomes an element of the array.
     jobs : int
-        At most so many at once.
+        The largest number of jobs at once.
     threads, memory : int
-        Cores and bytes of a job; the options' mem has precedence.
+        Cores and bytes of memory of a job; mem in the options has precedence.
     gpus : tuple of str
-        The first is the one that a job computes on.
+        Each job computes on the first of these devices; on the CPU if there is none.
     data : Path
         Folder of the data.
     """
@@ -32,7 +32,7 @@ def script(options: SlurmOptions, runs: list[PlannedRun], jobs: int, threads: in
                   "cpus-per-task": str(threads), "mem": f"{math.ceil(memory / 2**20)}M", "output": "sweep-%A_%a.out",
                   "open-mode": "append", "requeue": None}
     directives |= {"time" if name == "walltime" else name: value for name, value in options.directives.items()}
-    # To the job's steps and not to this shell: they save, and the job is put into the queue again.
+    # Slurm signals the job's steps and not this shell: they save, and the shell puts the job into the queue again.
     directives["signal"] = f"TERM@{options.margin}"
     header = "\n".join(f"#SBATCH --{name}" + (f"={value}" if value else "") for name, value in directives.items())
     gpu = ["--gpu", gpus[0]] if gpus else []
@@ -41,8 +41,8 @@ def script(options: SlurmOptions, runs: list[PlannedRun], jobs: int, threads: in
         for number, run in enumerate(runs))
     return f"""#!/bin/bash
 {header}
-# {len(runs)} runs of solvers.sweep, one each. Submit it with sbatch; the sweep's command tells afterwards what is missing.
-# Prepare the data first (data_toolkit/prepare.py), or each of the first jobs does.
+# {len(runs)} runs of solvers.sweep, one each. Submit it with sbatch; afterwards the sweep's command shows what is missing.
+# Prepare the data first (data_toolkit/prepare.py); otherwise each of the first jobs does it.
 cd {shlex.quote(str(Path.cwd()))} || exit
 export OMP_NUM_THREADS={threads} OPENBLAS_NUM_THREADS={threads}
 step() {{

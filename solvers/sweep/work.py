@@ -1,4 +1,4 @@
-"""What a worker does: train a run in a process of its own, then evaluate it. It needs neither Caffe nor memory for that."""
+"""The work of a worker: train a run in a separate process, then evaluate it. The worker itself does not load Caffe."""
 
 import asyncio
 import os
@@ -15,30 +15,30 @@ from dask.system import CPU_COUNT
 from distributed import Worker, WorkerPlugin, get_worker
 
 ROOT = Path(__file__).resolve().parents[2]
-MARK = ".sweep"  # in the folder of all runs; who reads the same text in it sees the same folder
-OUTPUT = "output.log"  # in a run's folder: what its processes print
+MARK = ".sweep"  # a file in the folder of all runs: a machine that reads the same text in it sees the same folder
+OUTPUT = "output.log"  # a file in a run's folder: the output of its processes
 STARTED = "started"
 
 
 class Task(NamedTuple):
-    """A run as its worker gets it.
+    """The data that a worker gets to do a run.
 
     Attributes
     ----------
     sweep : str
-        Tells the tasks of one command from those of others.
+        The name of the sweep: unique for each call of the command.
     run : str
-        Its name.
+        The name of the run.
     root, cwd, runs, folder : str
-        Checkout, working directory, folder of all runs and of this one: absolute, and the same on all machines.
+        Checkout, working directory, folder of all runs and folder of this run: absolute, and the same on all machines.
     mark : str
-        What the file MARK in `runs` says.
+        The text of the file MARK in `runs`.
     train, evaluate : tuple of str
-        Arguments of these commands.
+        The arguments of these commands.
     threads : int or None
-        That it computes on; None for all that the worker has.
+        The threads of the run; None for all that the worker has.
     gpus : tuple of str
-        Of which the worker takes the one of its number.
+        Devices; the worker takes the one at its own number.
     """
 
     sweep: str
@@ -62,9 +62,9 @@ class Ended(NamedTuple):
     code : int
         0 if the run is trained and evaluated.
     words : str
-        The last that was printed, otherwise.
+        Otherwise the last line that was printed.
     stopped : bool
-        Whether somebody stopped it, so that it says nothing about the run.
+        Whether the task was stopped from outside, which is no failure of the run.
     misplaced : bool
         Whether this worker cannot do any run of the sweep.
     """
@@ -76,7 +76,7 @@ class Ended(NamedTuple):
 
 
 class Children:
-    """The processes that tasks of this worker wait for, and the sweeps that are to end."""
+    """The processes that this worker's tasks have started, and the sweeps that were told to end."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -90,7 +90,7 @@ class Children:
             with self.lock:
                 if sweep in self.ending:
                     return None
-                # A session of its own: Ctrl-C on the terminal, or Slurm, shall reach it once only, through this process.
+                # In a new session: a signal of the terminal or of Slurm must reach it only once, through this process.
                 process = subprocess.Popen(leash, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                                            start_new_session=True)
                 self.processes[process] = sweep
@@ -101,7 +101,7 @@ class Children:
                     del self.processes[process]
 
     def stop(self, sweep: str | None = None) -> None:
-        """Let the processes of a sweep, or all, save and end, and start no more of its tasks."""
+        """Tell the processes of a sweep, or of all sweeps, to save and end, and start no further tasks of it."""
         with self.lock:
             for process, its_sweep in self.processes.items():
                 if sweep in (its_sweep, None) and its_sweep not in self.ending:
@@ -113,7 +113,7 @@ children = Children()
 
 
 class StopChildren(WorkerPlugin):
-    """When a worker ends in peace (its lifetime is over, or its scheduler is gone), its processes save first."""
+    """Lets the processes of a worker save when the worker ends regularly: at the end of its lifetime, or of its scheduler."""
 
     name = "solvers.sweep"
 
@@ -124,12 +124,12 @@ class StopChildren(WorkerPlugin):
 
 
 def stop(sweep: str) -> None:
-    """Called on each worker to end a sweep."""
+    """Tell this worker to end a sweep. Called on each worker."""
     children.stop(sweep)
 
 
 def work(task: Task) -> Ended:
-    """Train and evaluate a run. Waits for the run's lock: a process whose worker was killed takes a moment to save."""
+    """Train and evaluate a run. Waits for its lock: if its former worker was killed, its old process may still be saving."""
     if where := misplaced(task):
         return Ended(2, where, misplaced=True)
     worker = get_worker()
@@ -164,12 +164,12 @@ def misplaced(task: Task) -> str:
 
 
 def number(name: object) -> int:
-    """The number of a worker; those of a LocalCluster are called 0, 1, ..."""
+    """The number of a worker, from its name. The workers of a LocalCluster are named 0, 1, ..."""
     return int(name) if str(name).isdecimal() else 0
 
 
 def last_words(output: Path, begin: int, module: str, code: int) -> str:
-    """What a process printed last, after `begin` bytes of the file, and how it ended."""
+    """The last line that a process printed, after byte `begin` of its output file, and how it ended."""
     with open(output, "rb") as file:
         file.seek(begin)
         lines = file.read().decode(errors="replace").replace("\r", "\n").strip().splitlines()

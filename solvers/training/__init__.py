@@ -1,1 +1,1 @@
-"""What only training needs: its options, labels, GPUs, tests between steps, divergence."""
+"""The parts that only training needs: options, the loop of steps, GPUs, tests between steps, the check for divergence."""

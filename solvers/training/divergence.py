@@ -1,4 +1,4 @@
-"""Whether a run has diverged: a loss that is no number or that of clamped probabilities, a gradient beyond its bound."""
+"""Whether a run has diverged: a loss not finite or that of probabilities clamped at 0, or a gradient above its bound."""
 
 import json
 import math
@@ -12,9 +12,9 @@ from solvers.nets import losses
 from solvers.nets.built_net import BuiltNet
 from solvers.runs.folder import RunFolder
 
-CLAMPED = -math.log(np.finfo(np.float32).tiny)  # 87.34, -log of the least p that Caffe's losses distinguish from 0
+CLAMPED = -math.log(np.finfo(np.float32).tiny)  # 87.34 = -log FLT_MIN: Caffe's losses clamp p there
 FILE = "diverged.json"
-ROUNDING = 1e-3  # of a float32 sum over a batch
+ROUNDING = 1e-3  # relative, of a float32 sum over a batch
 
 
 class LossCheck:
@@ -24,7 +24,7 @@ class LossCheck:
     ----------
     train_net : BuiltNet
     folder : RunFolder
-        Where the batch goes at which it diverges.
+        The run folder. If the run diverges, the batch is written into its diverged.json.
     """
 
     def __init__(self, train_net: BuiltNet, folder: RunFolder):
@@ -34,19 +34,19 @@ class LossCheck:
         self.bounds = dict(gradient_bounds(train_net))
 
     def __call__(self, iteration: int, indices: np.ndarray | None) -> float:
-        """The loss of the step just made, summed with the weights of the loss layers.
+        """The loss of the last step: the sum of the net's losses times their loss weights.
 
         Parameters
         ----------
         iteration : int
         indices : (B,) int64 or None
-            The batch's images in the data set.
+            The indices of the batch's images in the data set.
 
         Raises
         ------
         SolverError
-            If it is NaN or infinite, if a whole batch has the loss of clamped probabilities, or if the L1 norm of a loss's
-            gradient is more than its weights can make it; the batch is in the run folder's diverged.json then.
+            If a loss is NaN or infinite; if the probabilities of a whole batch are clamped at 0; or if the L1 norm of a
+            loss's gradient is above the bound of its weighting. The batch is then in the run folder's diverged.json.
         """
         values = {name: float(self.net.blobs[name].data.sum()) for name in self.loss_weights}
         if found := self._divergence(iteration, values):
@@ -54,7 +54,7 @@ class LossCheck:
         return sum(weight * values[name] for name, weight in self.loss_weights.items())
 
     def _divergence(self, iteration: int, values: dict[str, float]) -> tuple[str, float] | None:
-        """What has diverged, in words, and its value; None if nothing has."""
+        """What has diverged, as the beginning of a message, and its value; None if nothing has."""
         for name, value in values.items():
             clamped = name in self.logarithmic and value > 0.999 * CLAMPED
             if not math.isfinite(value) or clamped:
@@ -68,7 +68,7 @@ class LossCheck:
         return None
 
     def _report(self, what: str, value: float, iteration: int, indices: np.ndarray | None) -> str:
-        """Write the batch into the run folder; return the message."""
+        """Write the batch into diverged.json in the run folder; return the error message."""
         where = ""
         if indices is not None:
             file = self.folder.path / FILE
@@ -81,9 +81,9 @@ class LossCheck:
 
 
 def gradient_bounds(train_net: BuiltNet) -> Iterator[tuple[str, float]]:
-    """The blobs of scores that losses read, and what the L1 norm of the gradient there can be at most."""
+    """For each loss of the net: the blob with its scores, and the largest possible L1 norm of the gradient there."""
     for layer in train_net.losses:
         if layer.type == "SoftmaxWithLoss" and layer.HasField("loss_param"):
-            continue  # it may divide by something else
+            continue  # its loss_param may choose another normaliser
         loss_weight = train_net.net.blob_loss_weights[train_net.net.top_names[layer.name][0]]
         yield train_net.net.bottom_names[layer.name][0], abs(loss_weight) * losses.weighting_of(layer).gradient_bound()

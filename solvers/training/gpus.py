@@ -1,8 +1,8 @@
-"""Training on several GPUs: a process each, the same weights in all, gradients averaged over them by NCCL.
+"""Training on several GPUs: one process for each, with the same weights. NCCL averages their gradients.
 
-Each GPU takes batches of its own, 32 classes x 8 images as one GPU would: of n, the k-th takes at step s what one GPU
-would take at step (s - 1) n + k. The first, in the main process, writes the logs and the checkpoints, and tells the others
-when to step, so that all stop at the same step.
+Each GPU takes its own batches, of 32 classes x 8 images in the released settings: of n GPUs, the k-th takes at step s the
+batch that a single GPU would take at step (s - 1) n + k. The first GPU belongs to the main process, which writes logs and
+checkpoints and tells the other processes when to step, so that all stop at the same step.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ from solvers.training.interrupt import SIGNALS
 
 @dataclass(frozen=True)
 class Task:
-    """What a process needs to know to train along.
+    """What a process of another GPU needs to take part in the training.
 
     Attributes
     ----------
@@ -57,24 +57,24 @@ def count() -> int:
 
 
 def join(solver: caffe.SGDSolver, uid: bytes) -> None:
-    """Take the first process's weights, and average gradients with all others from now on; waits for them."""
+    """Copy the weights of the first process, and average gradients with all processes from now on. Waits until all join."""
     nccl = caffe.NCCL(solver, uid)
     nccl.bcast()
     solver.add_callback(nccl)
 
 
 def new_uid() -> bytes:
-    """What tells NCCL which processes belong together."""
+    """An identifier by which NCCL recognises the processes of one training."""
     return caffe.NCCL.new_uid()
 
 
 class OtherRanks:
-    """The processes beside the first: a context manager. Without any, all of it does nothing.
+    """The processes of all GPUs but the first: a context manager. With at most one GPU, its methods do nothing.
 
     Parameters
     ----------
     gpus : list of int
-        Device numbers, this process's first.
+        Device numbers; the first is that of this process.
     task : Task
     """
 
@@ -85,7 +85,7 @@ class OtherRanks:
 
     def __enter__(self) -> "OtherRanks":
         if len(self.gpus) > 1:
-            context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+            context = multiprocessing.get_context("spawn")  # CUDA cannot be used in a forked process
             self.uid = new_uid()
             self.processes = []
             for rank in range(1, len(self.gpus)):
@@ -99,12 +99,12 @@ class OtherRanks:
         return self
 
     def join(self, solver: caffe.SGDSolver) -> None:
-        """Wait until all are ready, with the weights of `solver`."""
+        """Send the weights of `solver` to the other processes and wait until all are ready."""
         if self.connections:
             join(solver, self.uid)
 
     def step(self) -> None:
-        """Let them make a step; the caller's own must follow, as they wait for its gradients."""
+        """Let the other processes make a step. The caller must then make its own: they wait for its gradients."""
         for connection in self.connections:
             connection.send("step")
 
@@ -118,7 +118,7 @@ class OtherRanks:
                 process.kill()
 
     def _watch(self) -> None:
-        """If one dies, the others would wait for its gradients for ever."""
+        """End the training if one of the processes ends: the others would wait for its gradients for ever."""
         sentinels = [process.sentinel for process in self.processes]
         ended = wait(sentinels)[0]
         if not self.ending.is_set():
@@ -129,8 +129,8 @@ class OtherRanks:
 
 
 def train_along(gpus: list[int], rank: int, uid: bytes, task: Task, connection: Connection) -> None:
-    """What a process beside the first does: step when told, end when the connection does."""
-    for number in SIGNALS:  # the first process decides
+    """The main function of another GPU's process: make a step at each message, end when the connection closes."""
+    for number in SIGNALS:  # the first process handles them
         signal.signal(number, signal.SIG_IGN)
     pycaffe.use_devices(gpus, rank)
     solver = task.run.make_solver()
@@ -144,7 +144,7 @@ def train_along(gpus: list[int], rank: int, uid: bytes, task: Task, connection: 
 
 
 def follow(solver: caffe.SGDSolver, batches, connection: Connection, seed: int, rank: int) -> None:
-    """Make a step at each message, until the connection ends; at once if that happens during a step."""
+    """Make a step at each message until the connection closes. If it closes during a step, end the process at once."""
     messages: list[str] = []
     arrived = threading.Semaphore(0)
 
@@ -165,13 +165,13 @@ def follow(solver: caffe.SGDSolver, batches, connection: Connection, seed: int, 
 
 
 def choose(text: str | None) -> list[int]:
-    """The device numbers of ``--gpu``; none where it is not given.
+    """The device numbers of ``--gpu``; an empty list if the option is not given.
 
     Raises
     ------
     SolverError
-        If it is neither numbers with commas between them nor "all", names a device twice or one that is not there, or
-        this Caffe knows no GPU (asked all the same, it would abort).
+        If the text is neither "all" nor numbers separated by commas, names a device twice or one that does not exist, or if
+        this Caffe was built without CUDA (it would end the process) or, for several devices, without NCCL.
     """
     if text is None:
         return []

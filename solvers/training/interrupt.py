@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and Slurm's SIGUSR1: finish the step first; a second one ends the process at once."""
+"""Ctrl-C, SIGTERM and Slurm's SIGUSR1: the first finishes the step, a second one ends the process at once."""
 
 import ctypes
 import signal
@@ -9,15 +9,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupt:
-    """Context in which SIGINT, SIGTERM and SIGUSR1 are noted instead of obeyed.
+    """Context in which SIGINT, SIGTERM and SIGUSR1 are recorded in `signal` and do not end the process.
 
     Attributes
     ----------
     signal : signal.Signals or None
-        The first that came.
+        The first signal that was delivered.
 
-    Python runs its handlers between two calls of C code, hence after the step. So that a second signal need not
-    wait for that, each handler is installed to be replaced by the default action as soon as the signal is delivered.
+    Python runs signal handlers between two calls of C code, that is, after the step. A second signal should not wait for
+    that: the kernel restores the default action of a signal when it delivers it once.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Interrupt:
 
 
 def _reset_when_delivered(number: int) -> None:
-    """Give the handler in place the flag SA_RESETHAND, which is what System V's signal() is about."""
+    """Set the flag SA_RESETHAND on the installed handler. glibc's sysv_signal() does that."""
     sysv_signal = getattr(ctypes.CDLL(None), "sysv_signal", None)
     if sysv_signal is None:  # not glibc: a second signal waits for the end of the step
         return

@@ -17,13 +17,13 @@ LOSS_OPTIONS = ("weighting", *OWN, *OPTIONS, "set")
 
 
 def parse(argv: list[str], description: str, parser_class: type[CommandLine] = CommandLine) -> argparse.Namespace:
-    """Parse the arguments of solvers.train; what is wrong with one is the parser's to report, by default with exit code 2."""
+    """Parse the arguments of solvers.train. The parser reports a wrong one; by default it exits with code 2."""
     parser = parser_class(prog="python -m solvers.train", description=description,
                           formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", type=Path, nargs="?", help="folder with solver.prototxt, or a solver file")
     parser.add_argument("--released", nargs="+", metavar=("RUN", "NOISE"),
                         help="one of the 48 released runs instead: setting, noise, beta and lambda as it had them")
-    parser.add_argument("--list-released", action="store_true", help="print these 48 with their accuracies, and end")
+    parser.add_argument("--list-released", action="store_true", help="print these 48 with their accuracies, and exit")
     parser.add_argument("--noise", type=rate, metavar="R", help="rate of label noise (default 0)")
     parser.add_argument("--noise-type", choices=list(NOISE_TYPES), metavar="TYPE",
                         help=f"{', '.join(NOISE_TYPES)} (default symmetric)")
@@ -62,7 +62,7 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
     Permissions.add_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     parser.add_argument("--inexact-resume", action="store_true",
-                        help="resume a net, too, that keeps from step to step what no checkpoint holds")
+                        help="also resume a net that may keep state between steps that no checkpoint saves")
     threads.add_option(parser)
     parser.add_argument("--wait", action="store_true",
                         help="wait for the end of another process that trains this run; an error otherwise")
@@ -132,7 +132,7 @@ def weighting(text: str) -> str:
 
 
 def in_range(parameter: Parameter) -> Callable[[str], float]:
-    """The type of an option that sets a parameter of a weighting."""
+    """An argparse type for an option that sets a parameter of a weighting: a number in the parameter's range."""
     def read(text: str) -> float:
         value = number(text)
         if not parameter.holds(value):
@@ -142,7 +142,7 @@ def in_range(parameter: Parameter) -> Callable[[str], float]:
 
 
 def assignments(text: str) -> dict[str, float]:
-    """Parameters of weightings by name; whether they fit is the weighting's to say."""
+    """Parse NAME=NUMBER,... into parameters of weightings. Whether the net's weighting has them is checked later."""
     values = {}
     for pair in text.split(","):
         name, sign, value = (part.strip() for part in pair.partition("="))
@@ -156,7 +156,7 @@ def assignments(text: str) -> dict[str, float]:
 
 
 def own(kind: str) -> Callable[[str], str]:
-    """The type of an option that takes a formula, of c(p) or of the emphasis."""
+    """An argparse type for an option that takes a formula, of c(p) or of the emphasis."""
     def read(text: str) -> str:
         try:
             return Weighting("CUSTOM", **{kind: text}).parameters[kind]
@@ -166,7 +166,7 @@ def own(kind: str) -> Callable[[str], str]:
 
 
 def of_loss(args: argparse.Namespace) -> dict:
-    """The options about losses, for `losses.override`: a formula given as the weighting is CUSTOM's."""
+    """The options about losses, for `losses.override`. A formula given to --weighting becomes the formula of CUSTOM."""
     given = {name: getattr(args, name) for name in LOSS_OPTIONS}
     given["set"] = {name: value for values in given["set"] or [] for name, value in values.items()}
     if given["weighting"]:

@@ -1,4 +1,4 @@
-"""Options that change a setting's net or solver: its depth, batch, learning rate and checkpoints. losses.py: its loss."""
+"""The options that change a setting's depth, batch, learning rate and checkpoints (losses.py: those that change its loss)."""
 
 import argparse
 
@@ -11,22 +11,22 @@ pb = caffe.proto.caffe_pb2
 
 
 def apply(setting: Setting, args: argparse.Namespace) -> None:
-    """Put --depth, --batch, --lr and --snapshot into a setting; each that changes how it trains becomes part of its name.
+    """Apply --depth, --batch, --lr and --snapshot to a setting. The first three extend its name if they change it.
 
-    So what it reaches is not held against the released runs of the setting.
+    The run is therefore not compared with the released runs of the setting.
 
     Raises
     ------
     SolverError
-        If the net has no such depth or batch.
+        If the net cannot have this depth or this batch.
     """
     changed = []
     if args.depth is not None and set_depth(setting.net, args.depth):
-        setting.test_net = None  # of the depth before; it is made from the train net
+        setting.test_net = None  # it has the old depth; the new one is derived from the train net
         changed.append(f"depth_{args.depth}")
     if args.batch is not None and set_batch(setting.net, args.batch):
         changed.append(f"batch_{args.batch}")
-    if args.lr is not None and pb.SolverParameter(base_lr=args.lr).base_lr != setting.solver.base_lr:  # both float32
+    if args.lr is not None and pb.SolverParameter(base_lr=args.lr).base_lr != setting.solver.base_lr:  # compared as float32
         setting.solver.base_lr = args.lr
         changed.append(f"lr_{args.lr:g}")
     if args.snapshot is not None:
@@ -35,9 +35,9 @@ def apply(setting: Setting, args: argparse.Namespace) -> None:
 
 
 def set_depth(net: pb.NetParameter, depth: int) -> bool:
-    """Replace the layers up to the probabilities by those of a ResNet of another depth; return whether that changed it."""
+    """Replace the layers up to the probabilities by those of a ResNet of another depth; return whether the net changed."""
     outputs = next((layer.inner_product_param.num_output for layer in net.layer if layer.type == "InnerProduct"), 0)
-    before = sum(layer.type == "Convolution" for layer in net.layer) - 1  # two are projections, and the classifier is none
+    before = sum(layer.type == "Convolution" for layer in net.layer) - 1  # less 2 projections, plus 1 classifier
     body = _body(before, outputs) if generate.is_depth(before) else None
     if body is None or list(net.layer[: len(body)]) != body:
         raise SolverError(f"--depth {depth}: this net is no ResNet as prototxt/generate.py writes them")
@@ -55,7 +55,7 @@ def _body(depth: int, outputs: int) -> list[pb.LayerParameter]:
 
 
 def set_batch(net: pb.NetParameter, size: int) -> bool:
-    """Give the net's inputs another number of images; return whether that changed it."""
+    """Set the number of images in the net's inputs; return whether it changed."""
     shapes = [shape for layer in net.layer if layer.type == "Input" for shape in layer.input_param.shape]
     dimensions = [shape.dim for shape in (*shapes, *net.input_shape) if shape.dim]
     if not dimensions and not net.input_dim:

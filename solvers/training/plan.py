@@ -1,4 +1,4 @@
-"""What the arguments of solvers.train mean: read and checked, before anything is written."""
+"""Turn the arguments of solvers.train into a plan of the run: all inputs are read and checked, and nothing is written."""
 
 import argparse
 from typing import NamedTuple
@@ -20,15 +20,15 @@ pb = caffe.proto.caffe_pb2
 
 
 class Plan(NamedTuple):
-    """What the arguments of a run mean.
+    """All that the arguments of solvers.train determine about a run.
 
     Attributes
     ----------
     training_set : TrainingSet
     setting : Setting
-        With the options about losses in its net.
+        The setting, with the options about losses applied to its net.
     changed : dict
-        Those of these options that differ from the setting's files.
+        The options that differ from the setting's files.
     solver : caffe_pb2.SolverParameter
         From `solver_param.resolved`.
     train_net : caffe_pb2.NetParameter
@@ -50,16 +50,16 @@ class Plan(NamedTuple):
     folder: RunFolder
 
     def run(self, layers: str, gpus: int, threads: int, data: Dataset | None) -> Run:
-        """The run, with what config.json says of it.
+        """The run, with the content of its config.json.
 
         Parameters
         ----------
         layers : str
-            In what the loss layers are written: "native" or "python".
+            The language of the loss layers: "native" (C++) or "python".
         gpus, threads : int
-            Processes, one a GPU; threads of each.
+            The number of processes, one for each GPU, and of threads in each.
         data : Dataset or None
-            What it is fed.
+            The training set; None for a net that reads its own data.
         """
         return Run(self.folder, self.setting, self.solver, {
             "setting": self.setting.name, **self.training_set.config, "seed": self.solver.random_seed,
@@ -68,7 +68,7 @@ class Plan(NamedTuple):
 
 
 def plan_of(args: argparse.Namespace, devices: list[int], rehearse: bool = True) -> Plan:
-    """Read and check what a run is to be made from; nothing is written. `rehearse`: see `admission.admit`.
+    """Read and check all inputs of a run; nothing is written. For `rehearse` see `admission.admit`.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def plan_of(args: argparse.Namespace, devices: list[int], rehearse: bool = True)
 
 
 def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
-    """Put the options about losses into `net`; return those that change what its file says."""
+    """Apply the options about losses to `net`; return those that change its losses."""
     changed = losses.override(net, options.of_loss(args))
     if args.layers == "python":
         losses.to_python(net)
@@ -108,5 +108,5 @@ def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
 
 
 def from_environment(args: argparse.Namespace, changed: dict) -> list[str]:
-    """The option that says what this run took from CAFFE_WEIGHTING, if it did."""
+    """The option --weighting with the value that this run took from CAFFE_WEIGHTING; empty if it took none."""
     return ["--weighting", changed["weighting"]] if "weighting" in changed and not options.of_loss(args)["weighting"] else []

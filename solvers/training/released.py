@@ -1,4 +1,4 @@
-"""The 48 released runs as commands: what `solvers.train --released` means, and the table of --list-released."""
+"""The 48 released runs as commands: the names that `solvers.train --released` takes, and the table of --list-released."""
 
 import argparse
 
@@ -16,15 +16,16 @@ def choose(args: argparse.Namespace) -> None:
 
 
 def run_of(name: str, noise: str | None = None) -> ReleasedRun:
-    """The released run of a name.
+    """The released run with a given name.
 
     Parameters
     ----------
     name : str
-        The run folder, e.g. train_Res44_CCE_sumW_0.4, or with `noise` what is between train_Res44_ and it (CCE_sumW),
-        the setting (res44_cce_dn) or the paper's name (CCE-DN). For DM, the parent folder tells lambda:
-        lambda0_5/train_Res44_USW_Beta08_lambda1_0.4, where the name alone does not.
+        Either the run folder, e.g. train_Res44_CCE_sumW_0.4; or, with `noise`, a short name of the folder (CCE_sumW), the
+        setting (res44_cce_dn) or the paper's name (CCE-DN). Where several DM runs have the same folder name, the parent folder
+        determines lambda: lambda0_5/train_Res44_USW_Beta08_lambda1_0.4.
     noise : str, optional
+        The noise rate, as 0.4.
 
     Raises
     ------
@@ -55,17 +56,17 @@ def run_of(name: str, noise: str | None = None) -> ReleasedRun:
 
 
 def names(run: ReleasedRun) -> list[str]:
-    """What a run may be called, in lower case."""
+    """The names that --released takes for a run, in lower case."""
     return [text.lower() for text in (run.run_folder, short_name(run), run.setting, run.name)]
 
 
 def short_name(run: ReleasedRun) -> str:
-    """The run folder's name without what all have, and without the noise: CCE_sumW, USW_Beta08_lambda1."""
+    """The run folder's name without its common prefix and without the noise: CCE_sumW, USW_Beta08_lambda1."""
     return run.run_folder.removeprefix("train_Res44_").rpartition("_")[0]
 
 
 def command_name(run: ReleasedRun) -> str:
-    """The shortest name that only this run has beside others of its noise."""
+    """The shortest name that no other run with the same noise has."""
     alone = sum(short_name(other) == short_name(run) and other.noise == run.noise for other in load_runs()) == 1
     return short_name(run) if alone else f"{run.exp_folder.rpartition('V03_')[2]}/{short_name(run)}"
 

@@ -1,4 +1,4 @@
-"""The loop of training: a batch, a step, what is written of it, and a checkpoint now and then."""
+"""The training loop: in each iteration a batch, a step, its logs, and at times a test and a checkpoint."""
 
 import signal
 import time
@@ -18,7 +18,7 @@ from solvers.training.interrupt import Interrupt
 
 
 class Record:
-    """What a run tells while it trains: log.csv, dynamics.csv, test.csv, TensorBoard and the terminal. A context manager.
+    """Writes log.csv, dynamics.csv, test.csv, TensorBoard events and lines on the terminal. A context manager.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Record:
     observer : dynamics.Observer or None
     tester : testing.Tester or None
     ranks : int
-        How many solvers step along, each with a batch of its own.
+        The number of solvers that train together, each with a batch of its own.
     """
 
     def __init__(self, run: Run, solver: caffe.SGDSolver, observer: dynamics.Observer | None, tester: testing.Tester | None,
@@ -55,20 +55,20 @@ class Record:
         self._opened.close()
 
     def step(self, iteration: int, loss: float, lr: float) -> None:
-        """Write a step."""
+        """Write the row of a step."""
         step = Step(iteration, loss, lr, time.perf_counter() - self._began)
         for follower in (self.log, self.board, self.progress):
             follower.write(step)
 
     def observe(self, iteration: int, indices: np.ndarray | None) -> None:
-        """Measure and write the learning dynamics, if it is time to; `indices`: see `dynamics.Observer`."""
+        """Measure and write the learning dynamics, if their interval is over. For `indices` see `dynamics.Observer`."""
         if self.observer and iteration % self.observer.interval == 0:
             row = self.observer(iteration, indices)
             self.observed.write(row)
             self.board.write(row)
 
     def test(self, iteration: int) -> None:
-        """Test the net and write what it reaches, if it is time to."""
+        """Test the net and write the results, if the test interval is over or this is the last step."""
         if self.tester and (iteration % self.tester.interval == 0 or iteration == self.stop):
             row = self.tester(iteration)
             self.tested.write(row)
@@ -80,7 +80,7 @@ class Record:
         self.progress.say(text)
 
     def sync(self) -> None:
-        """Put the rows on the disk: before a checkpoint, which relies on them."""
+        """Write the rows to the disk. Called before each checkpoint, since a resume needs all rows up to it."""
         for log in filter(None, (self.log, self.observed, self.tested)):
             log.sync()
 
@@ -95,11 +95,11 @@ def steps(run: Run, solver: caffe.SGDSolver, batches: Iterator[np.ndarray | None
     solver : caffe.SGDSolver
         At the iteration to start from.
     batches : generator
-        Each ``next()`` fills the net's inputs and says with which images.
+        From `inputs.fill`: each ``next()`` fills the net's inputs and returns the indices of the images.
     check_loss : LossCheck
     record : Record
     others : gpus.OtherRanks
-        The processes of other GPUs, which step along.
+        The processes of the other GPUs, which make each step too.
 
     Returns
     -------

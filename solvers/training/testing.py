@@ -1,8 +1,8 @@
-"""Tests of a net while it trains: on CIFAR-100's test images, or on what the test nets of its solver read.
+"""Tests of a net while it trains: on CIFAR-100's test images, or on the data that its solver's test nets read.
 
     test.csv    iteration, test_accuracy (a column for each output of the test nets that is one number)
 
-They leave no trace in the training: what a step draws follows from seed and step alone.
+Tests do not change the training: the random numbers of a step depend on seed and step alone.
 """
 
 import re
@@ -25,7 +25,7 @@ FILE = "test.csv"
 
 
 class Tester:
-    """Tests the weights that a solver has, in nets that share them.
+    """Tests the current weights of a solver, in test nets that share them.
 
     Parameters
     ----------
@@ -33,22 +33,23 @@ class Tester:
     interval : int
         Steps from one test to the next.
     nets : sequence of caffe.Net
-    measure : function
-        Returns what the nets reach, by name.
+        The test nets.
     names : sequence of str
-        Of these results.
+        The names of the results, such as "accuracy".
+    measure : function
+        Returns the results of the nets, by name.
 
     Attributes
     ----------
     reading : list of (caffe.Net, int)
-        Those nets that read their own data, and how many batches of it a test takes.
+        The test nets that read their own data, each with the number of batches in a test.
     kind : type
-        Of the rows of test.csv, for `logs.CsvLog`.
+        The type of a row of test.csv, for `logs.CsvLog`.
 
     Raises
     ------
     SolverError
-        If a net has other weights than the solver's.
+        If a test net has layers or shapes of weights that the trained net does not have.
     """
 
     def __init__(self, solver: caffe.SGDSolver, interval: int, nets: Sequence[caffe.Net], names: Sequence[str],
@@ -66,7 +67,7 @@ class Tester:
                     raise SolverError(f"the layer '{name}' of the test net has other weights than the net that is trained")
 
     def __call__(self, iteration: int) -> tuple:
-        """Test; return the row."""
+        """Test the net; return the row for test.csv."""
         for net in self.nets:
             net.share_with(self.solver.net)
         found = self.measure()
@@ -74,13 +75,13 @@ class Tester:
 
 
 def describe(row: tuple) -> str:
-    """A row in words."""
+    """A row of test.csv in words, for the terminal."""
     return ", ".join(f"{tag.replace('/', ' ')} {getattr(row, column):.4f}" for column, tag in row.TAGS.items())
 
 
 def tester_of(solver: caffe.SGDSolver, run: Path, data: Path, interval: int | None,
               given: pb.SolverParameter) -> Tester | None:
-    """A tester of a run; None if neither `interval` nor the solver's own test_interval asks for one.
+    """A tester for a run; None if neither `interval` nor the solver's test_interval asks for tests.
 
     Parameters
     ----------
@@ -90,15 +91,15 @@ def tester_of(solver: caffe.SGDSolver, run: Path, data: Path, interval: int | No
     data : Path
         The folder of the data, for nets that are fed.
     interval : int or None
-        The option.
+        The value of --test-interval.
     given : caffe_pb2.SolverParameter
-        The solver's file, with its test_interval.
+        The solver as in its file, with its test_interval.
 
     Raises
     ------
     SolverError, base.errors.DataError
-        If `interval` is given, but there is nothing to test, or the test images are missing. Where only the solver's file asks
-        for tests, a note says so instead.
+        If `interval` is given, but there is nothing to test, or the test images are missing. If only the solver's file asks
+        for tests, a printed note replaces the error.
     """
     if not (interval or given.test_interval):
         return None
@@ -114,7 +115,7 @@ def tester_of(solver: caffe.SGDSolver, run: Path, data: Path, interval: int | No
 
 
 def _fed(solver: caffe.SGDSolver, interval: int, described: list[test_nets.TestNet], data: Path) -> Tester:
-    """Of the net from images to probabilities."""
+    """The tester for a net from images to probabilities, which is fed with the test images."""
     test = dataset.load_test(data)
     net = weights.build(described[0].param)
 
@@ -127,7 +128,7 @@ def _fed(solver: caffe.SGDSolver, interval: int, described: list[test_nets.TestN
 
 
 def _unfed(solver: caffe.SGDSolver, interval: int, described: list[test_nets.TestNet], _: Path) -> Tester:
-    """Of the test nets that Caffe has made for the solver; as in Caffe, each test goes on where the one before stopped."""
+    """The tester for the solver's test nets, which read their own data. As in Caffe, each test goes on after the last one."""
     nets = list(solver.test_nets)
     if len(nets) != len(described):
         raise SolverError("the solver has no test_iter: add test_iter: N, the batches that are all images of a test net")

@@ -1,4 +1,4 @@
-"""Commands that are printed work when they are pasted, wherever the shell is."""
+"""Commands that are printed work when they are pasted into a shell, in any working directory."""
 
 import os
 import re
@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch):
-    """None of the variables that change what is printed."""
+    """Without any of the environment variables that change the printed commands."""
     for name in (*commands.ENVIRONMENT, commands.COMPOSE_RUN, commands.COMPOSE_TRAIN):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize("place", [ROOT, ROOT / "solvers", Path("/")])
 def test_pasted_into_a_shell_outside_venv(place, monkeypatch):
-    """Without .venv on the path, and without any variable set."""
+    """The shell has neither .venv on its path nor any of our environment variables."""
     monkeypatch.chdir(place)
     done = subprocess.run(["env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", command("data_toolkit.prepare", ["--help"])],
                           capture_output=True, text=True)
@@ -41,7 +41,7 @@ def test_short_where_the_interpreter_is_near(monkeypatch):
 
 
 def test_variables_that_were_set_for_one_command_alone(monkeypatch):
-    """The shell takes them as assignments, with whatever is in them."""
+    """They are printed as assignments, quoted so that the shell keeps any value."""
     monkeypatch.setenv("PYTHONPATH", "/my 'layers'")
     monkeypatch.setenv("CAFFE_ENGINE", "stock")
     code = "import os; print(os.environ['CAFFE_ENGINE'], os.environ['PYTHONPATH'])"

@@ -1,4 +1,4 @@
-"""Files in a stranger's folder: no link is followed, no pipe waited for, and only what is ours is removed."""
+"""Files in a folder that somebody else made: no link is followed, no pipe is waited for, only our own files are removed."""
 
 import fcntl
 import os

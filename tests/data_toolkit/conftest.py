@@ -11,7 +11,7 @@ from data_toolkit.dataset import Dataset
 
 @pytest.fixture(scope="session")
 def cifar_train(shared) -> Dataset:
-    """CIFAR-100's training set, decoded without the readers under test."""
+    """CIFAR-100's training set, decoded here without the readers that are tested."""
     with tarfile.open(shared / "data" / "cifar-100-binary.tar.xz") as archive:
         raw = archive.extractfile("cifar-100-binary/train.bin").read()
     records = np.frombuffer(raw, np.uint8).reshape(-1, 2 + 3 * 32 * 32)
@@ -22,5 +22,5 @@ def cifar_train(shared) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def unconfined(monkeypatch):
-    """prepare.main leaves this process as it is; what it starts is confined."""
+    """prepare.main must not confine the process of the tests; processes that it starts are confined."""
     monkeypatch.setattr(prepare, "confine", lambda args: None)

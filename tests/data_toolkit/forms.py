@@ -14,7 +14,7 @@ FOLDERS = {"binary": "cifar-100-binary", "python": "cifar-100-python", "matlab":
 
 
 def arrays(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N, 3072) planes, fine labels, coarse labels; all uint8."""
+    """Random planes (N, 3072), fine labels and coarse labels; all uint8."""
     rng = np.random.default_rng(COUNTS[split])
     count = COUNTS[split]
     return (rng.integers(0, 256, (count, 3072), np.uint8), rng.integers(0, 100, count, np.uint8),
@@ -27,7 +27,7 @@ def binary(split: str) -> bytes:
 
 
 def python(split: str) -> bytes:
-    """As Python 3 would pickle it again; see `python2` for the official kind."""
+    """Pickled by Python 3, as a user may do again; see `python2` for the official form."""
     planes, fine, coarse = arrays(split)
     return pickle.dumps({b"data": planes, b"fine_labels": fine.tolist(), b"coarse_labels": coarse.tolist()}, protocol=2)
 
@@ -62,7 +62,7 @@ def matlab(split: str) -> bytes:
 
 
 def files(form: str) -> dict[str, bytes]:
-    """Content by path, in the order of the official archives."""
+    """The contents of a form's files by path, in the order of the official archives."""
     write, suffix = {"binary": (binary, ".bin"), "python": (python, ""), "python2": (python2, ""),
                      "matlab": (matlab, ".mat")}[form]
     folder = FOLDERS[form.rstrip("2")]

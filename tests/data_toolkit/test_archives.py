@@ -1,4 +1,4 @@
-"""Every form of CIFAR-100 gives the same; whatever is damaged or unfit is refused in one sentence."""
+"""All forms of CIFAR-100 give the same arrays; a damaged or unsuitable source is refused with one sentence."""
 
 import gzip
 import io
@@ -39,7 +39,7 @@ def assert_is_ours(splits):
 @pytest.mark.parametrize("form", ["binary", "python", "python2", "matlab"])
 @pytest.mark.parametrize("compression", ["gz", "xz", ""])
 def test_archives(tmp_path, form, compression):
-    # In Docker, the archive is called /cifar-100, whatever it is.
+    # In Docker, the archive is always mounted as /cifar-100.
     assert_is_ours(read(forms.pack(tmp_path / "cifar-100", forms.files(form), compression)))
 
 
@@ -144,7 +144,7 @@ def test_longer_member(tmp_path):
 
 def test_huge_member_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_BYTES", 1000)
-    with pytest.raises(DataError, match="test.bin in it has 30740 bytes, which CIFAR-100 has not"):
+    with pytest.raises(DataError, match="test.bin in it has 30740 bytes; no file of CIFAR-100 is so large"):
         read(forms.pack(tmp_path / "x", forms.files("binary")))
 
 
@@ -218,24 +218,24 @@ def test_arrays_of_objects_are_no_images(tmp_path):
     content = forms.files("python")
     content["cifar-100-python/train"] = pickle.dumps(
         {"data": np.array([None] * 3), "fine_labels": [[1], [2, 3]], "coarse_labels": []}, 2)
-    with pytest.raises(DataError, match="an array of other things than whole numbers"):
+    with pytest.raises(DataError, match="an array of values that are not whole numbers"):
         read(forms.pack(tmp_path / "x", content))
 
 
 @pytest.mark.parametrize("kind", ["O", "V8", "U1", "f8", "c8"])
 def test_an_array_whose_type_is_changed(tmp_path, kind):
-    """Into pointers, which the pickle's bytes would be: no array is made while a pickle is read."""
+    """A type of pointers would turn the pickle's bytes into pointers. No array is made while a pickle is read."""
     head = b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
     state = (b"(K\x01(K\x02tcnumpy\ndtype\n(U%c%bK\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
              b"U\x10%btb")
     first, then = (state % (len(name), name.encode(), b"\x41" * 16) for name in ("u8", kind))
     assert unpickle.load(io.BytesIO(head + first + b"u."))["data"].tolist() == [0x4141414141414141] * 2
-    with pytest.raises(DataError, match="other things than whole numbers"):
+    with pytest.raises(DataError, match="that are not whole numbers"):
         unpickle.load(io.BytesIO(head + first + then + b"u."))
 
 
 def test_a_name_larger_than_the_memory(tmp_path, monkeypatch):
-    """A few kilobytes that unpack to a name of gigabytes, which tarfile reads as a whole."""
+    """An archive of kilobytes with a file name of gigabytes, which tarfile reads into memory."""
     monkeypatch.setattr("base.isolation.MAX_BYTES", 200 << 20)
     head = tarfile.TarInfo("././@LongLink")
     head.type, head.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
@@ -243,5 +243,5 @@ def test_a_name_larger_than_the_memory(tmp_path, monkeypatch):
         file.write(head.tobuf(tarfile.GNU_FORMAT))
         for _ in range(1 << 4):
             file.write(b"a" * (1 << 24))
-    with pytest.raises(DataError, match="/x: (is not CIFAR-100: it takes too much memory|is not a whole archive)"):
+    with pytest.raises(DataError, match="/x: (is not CIFAR-100: it needs too much memory|is not a whole archive)"):
         read(tmp_path / "x")

@@ -46,7 +46,7 @@ def test_fingerprint_sees_every_change(field):
 
 
 def test_missing_file_says_how_to_make_it(tmp_path, monkeypatch):
-    """With a command that makes just that file; one by a matrix needs the matrix."""
+    """The error gives the command that makes this file. For noise by a matrix, the user must name the matrix."""
     made = []
     monkeypatch.setattr(prepare, "prepare", lambda *given: made.append(given))
     for noise in LabelNoise(rate=0.4), LabelNoise("asymmetric_sl", 0.2, 5):
@@ -107,7 +107,7 @@ def test_noise_rate_and_classes():
 
 @given(kind=st.sampled_from(["u1", "i2", "i8", "f4", "f8"]), true=st.booleans(), column=st.booleans(), packed=st.booleans())
 def test_a_file_of_ones_own(tmp_path_factory, kind, true, column, packed):
-    """Without what we say about ours; labels of any numeric type, also as a column, beside arrays of no concern."""
+    """Our own description is missing; labels have any numeric type, also as a column; other arrays are ignored."""
     path, expected = tmp_path_factory.mktemp("own") / "mine.npz", make(coarse=False)
     labels = {"labels": expected.labels} | ({"true_labels": expected.true_labels} if true else {})
     labels = {name: values.astype(kind).reshape((-1, 1) if column else -1) for name, values in labels.items()}
@@ -132,7 +132,7 @@ def test_a_file_of_ones_own(tmp_path_factory, kind, true, column, packed):
     ({"images": np.array([print], object)}, "Object arrays cannot be loaded"),
 ])
 def test_a_file_of_ones_own_that_does_not_fit(tmp_path, change, message):
-    """Says what is needed, and never advises to delete it."""
+    """The error says what is needed. It never advises to delete the user's file."""
     path = tmp_path / "mine.npz"
     arrays = {"images": make().images, "labels": make().labels} | change
     np.savez(path, **{name: values for name, values in arrays.items() if values is not None})

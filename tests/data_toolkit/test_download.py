@@ -1,4 +1,4 @@
-"""Downloads from a server of our own that resumes, fails and lies."""
+"""Downloads from a test server that resumes, fails and sends wrong bytes."""
 
 import fcntl
 import hashlib
@@ -17,7 +17,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves CONTENT. Attributes change how: `plan` is a list of what the next requests get."""
+    """Serves CONTENT. Its attribute `plan` is a list of the answers to the next requests."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -108,7 +108,7 @@ def test_whole_part_is_taken(server, tmp_path):
 @pytest.mark.parametrize("plan", [["wrong"], ["cut", "wrong"]])
 def test_wrong_checksum(server, tmp_path, plan):
     server.plan = plan
-    with pytest.raises(DataError, match=f"has come with SHA-256 [0-9a-f]{{64}} instead of {SHA256} and was removed"):
+    with pytest.raises(DataError, match=f"was received with SHA-256 [0-9a-f]{{64}} instead of {SHA256} and removed"):
         download.fetch(server.url, SHA256, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 

@@ -16,7 +16,7 @@ planes = hnp.arrays(np.float32, st.tuples(st.just(2), st.integers(4, 20), st.int
 
 
 def by_pillow(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The same by another library, which has MATLAB's kernel but not its edges: those are mirrored first."""
+    """The same resize by Pillow. Its kernel is MATLAB's, but it does not mirror edges: this is done first."""
     pad = 16
     rows, columns = plane.shape
     top, left = pad * height // rows, pad * width // columns
@@ -64,7 +64,7 @@ def test_imresize_keeps_a_constant(value, size, target):
 @settings(max_examples=25, deadline=None)
 @given(planes, st.floats(0.3, 2))
 def test_imresize_by_a_factor_differs_from_its_rounded_up_size(x, scale):
-    """The centres of new pixels lie where the factor says, as the kernel's own sum over old pixels does."""
+    """The factor, not the rounded size, determines the centres of new pixels; `kernel` is summed pixel by pixel."""
     height, width = (math.ceil(side * scale) for side in x.shape[1:])
     resized = images.imresize(x, height, width, scale)
     row, column = height // 2, width - 1
@@ -76,7 +76,7 @@ def test_imresize_by_a_factor_differs_from_its_rounded_up_size(x, scale):
 
 
 def kernel(distance: float, scale: float) -> float:
-    """MATLAB's cubic, one number at a time, widened where the image shrinks."""
+    """MATLAB's cubic kernel of a single number, stretched where the image shrinks."""
     x = abs(distance) * min(scale, 1)
     if x <= 1:
         return (3 * x**3 - 5 * x**2 + 2) / 2

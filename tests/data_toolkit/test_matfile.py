@@ -37,7 +37,7 @@ def test_read_gives_what_was_written(path):
 
 
 def test_a_thousand_images(tmp_path):
-    """More than one node of HDF5's index."""
+    """So many need more than one node of HDF5's index."""
     images, labels = make(1000)
     matfile.write(tmp_path / "x.mat", images, labels)
     np.testing.assert_array_equal(matfile.read(tmp_path / "x.mat")[0], images)
@@ -83,7 +83,7 @@ def test_same_data_same_bytes(path, tmp_path):
 
 
 def test_chunked_compressed_and_row_vectors_are_read_too(tmp_path):
-    """As MATLAB itself writes, or a user with class_ids 1 x N."""
+    """MATLAB itself writes chunks; a user may write class_ids as 1 x N."""
     images, labels = make()
     with h5py.File(tmp_path / "x.mat", "w", userblock_size=512) as file:
         references = [file.create_dataset(f"#refs#/{i}", data=image.T, chunks=True, compression="gzip").ref
@@ -155,7 +155,7 @@ def as_cell(images):
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_version_5_files(tmp_path, compressed):
-    """MATLAB's save without -v7.3, and Octave's."""
+    """MATLAB without -v7.3, and Octave, write version 5."""
     images, labels = make()
     scipy.io.savemat(tmp_path / "x.mat", {"ImageDataCell": as_cell(images), "class_ids": labels[:, np.newaxis].astype(float)},
                      do_compression=compressed)
@@ -172,7 +172,7 @@ def test_version_5_files(tmp_path, compressed):
      r"ImageDataCell is not a cell array of 32 x 32 x 3 arrays of uint8, but uint8 \(7, 31, 32, 3\)"),
     ({"ImageDataCell": make()[0][0], "class_ids": np.zeros(7)}, "ImageDataCell is not a cell array"),
     ({"ImageDataCell": as_cell([*make()[0], np.zeros(3)]), "class_ids": np.zeros(8)},
-     r"ImageDataCell\{8\} is not an array as the first one"),
+     r"ImageDataCell\{8\} is not an array like the first one"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": np.full(7, 0.5)}, "not all whole numbers"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": np.zeros((7, 2))}, "class_ids is not an N x 1 array"),
     ({"ImageDataCell": as_cell(make()[0]), "class_ids": "text"}, "class_ids are not numbers"),
@@ -197,7 +197,7 @@ octave = pytest.mark.skipif(not shutil.which("octave-cli"), reason="GNU Octave i
 
 @octave
 def test_octave_reads_ours(tmp_path):
-    """Of a v7.3 file it can read the arrays, but no cell that refers to them, whoever wrote it."""
+    """Octave reads the arrays of a v7.3 file, but no cell array of references, even if MATLAB wrote it."""
     images, labels = make()
     matfile.write(tmp_path / "ours.mat", images, labels)
     script = (f"s = load('{tmp_path}/ours.mat'); class_ids = s.class_ids; image = s.__refs_._3; "
@@ -314,7 +314,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path):
 
 @pytest.mark.parametrize("kilobytes", [1, 100, 300])
 def test_full_disk(tmp_path, kilobytes):
-    """HDF5 itself would end the process."""
+    """HDF5 itself would end the process on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes << 10, hard))
     try:
@@ -327,7 +327,7 @@ def test_full_disk(tmp_path, kilobytes):
 
 @pytest.mark.parametrize("file", sorted((Path(__file__).parent / "corpus").iterdir()), ids=lambda file: file.name)
 def test_what_once_found_something(file):
-    """Mutations that raised other errors, or ended the process. Put new ones there."""
+    """Files, found by mutation, that once raised other errors or ended the process. Add new ones there."""
     read = {".mat": matfile.read, ".npy": noise.read_matrix}[file.suffix]
     with pytest.raises(DataError, match=file.name):
         read(file)

@@ -1,4 +1,4 @@
-"""Label noise as recipe.md has it."""
+"""Label noise as the released experiments and the papers define it."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_rate_and_classes_are_as_likely_as_they_should_be(rate):
 
 
 def test_draws_are_those_of_the_released_loop():
-    """Written out by another way: one number an image, and a second one for those below the rate."""
+    """The expected labels are drawn in a loop: one number for each image, and a second one if it is below the rate."""
     numbers = iter(np.random.RandomState(123).random_sample(200))
     expected = []
     for label in LABELS[:100]:
@@ -157,7 +157,7 @@ def test_any_matrix(tmp_path, name):
 
 
 def test_matrices_reduce_to_the_other_types(tmp_path):
-    """The identity changes nothing, a shift all; and names tell matrices apart."""
+    """The identity matrix changes no label, a shift changes all; names of different matrices differ."""
     shift = LabelNoise.from_matrix(write(tmp_path / "a.csv", np.roll(np.eye(100), 1, axis=1)))
     identity = LabelNoise.from_matrix(write(tmp_path / "b.csv", np.eye(100)))
     np.testing.assert_array_equal(identity.inject(LABELS), LABELS)

@@ -1,4 +1,4 @@
-"""The command that makes the data sets: what it writes, when it does nothing, and what it says when it cannot."""
+"""The command that makes the data sets: its files, when it does nothing, and its errors."""
 
 import os
 import subprocess
@@ -74,7 +74,7 @@ def test_another_rate_keeps_the_test_set(source, output):
 
 
 def test_another_seed_replaces_the_mat_file_of_the_first(source, output):
-    """The released names do not tell the seed, so the first seed's set counts as undone then."""
+    """The released names do not contain the seed, so the first seed's set must then be made again."""
     first = prepare.prepare(LabelNoise(rate=0.6, seed=1), source=source, output=output)
     other = prepare.prepare(LabelNoise(rate=0.6, seed=2), source=source, output=output)
     assert first.train_mat == other.train_mat and first.train_fast != other.train_fast

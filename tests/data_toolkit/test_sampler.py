@@ -1,4 +1,4 @@
-"""The class-balanced sampler, against the recipe's description of the released loop."""
+"""The class-balanced sampler, compared with the description of the released loop."""
 
 import numpy as np
 import pytest

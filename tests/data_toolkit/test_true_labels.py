@@ -1,4 +1,4 @@
-"""True labels of files that do not tell them."""
+"""True labels of files that do not contain them."""
 
 import h5py
 import numpy as np
@@ -21,7 +21,7 @@ def clean() -> Dataset:
 
 @pytest.fixture
 def noisy(clean) -> Dataset:
-    """What a file without true labels gives: 200 of those images in another order, two fifths with another label."""
+    """The data of a file without true labels: 200 of those images in another order, two fifths with a wrong label."""
     order = np.random.default_rng(1).permutation(300)[:200]
     return Dataset(clean.images[order], LabelNoise(rate=0.4).inject(clean.labels, clean.coarse_labels)[order])
 
@@ -64,7 +64,7 @@ def test_from_the_archive(clean, noisy, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_file_of_ours_and_the_archive(shared, tmp_path, monkeypatch):
-    """All of CIFAR-100, as the released experiments have it: a .mat without true labels, and the archive it was made from."""
+    """All of CIFAR-100: a .mat without true labels, like the released ones, and the archive from which it was made."""
     monkeypatch.setenv("CIFAR100_SOURCE", str(shared / "data" / "cifar-100-binary.tar.xz"))
     made = prepare.prepare(LabelNoise("asymmetric", 0.3), output=tmp_path)
     expected = dataset.load(made.train_fast)[0]

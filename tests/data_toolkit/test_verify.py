@@ -1,4 +1,4 @@
-"""What prepare.py --verify finds out about files that we and others made."""
+"""The noise that prepare.py --verify finds in files, our own and others."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from data_toolkit.noise import NOISE_TYPES, LabelNoise
 
 @pytest.fixture(scope="module")
 def clean() -> Dataset:
-    """5,000 images of 100 classes in 20 superclasses; some of them equal, with equal or other labels."""
+    """5,000 images of 100 classes in 20 superclasses; some images are equal, with equal or different labels."""
     random = np.random.default_rng(0)
     labels = np.arange(5000) % 100
     images = np.zeros((5000, 32, 32, 3), np.uint8)
@@ -42,7 +42,7 @@ def test_type_rate_and_seed_of_ours(clean, type, rate, seed):
 
 @pytest.mark.parametrize("type", NOISE_TYPES)
 def test_another_order_hides_only_the_seed(clean, type):
-    """As the authors' files, whose random numbers cannot be drawn again."""
+    """The authors' files have another order, so that their random numbers cannot be drawn again."""
     given = noisy(clean, LabelNoise(type, 0.4, 1))
     order = np.random.default_rng(1).permutation(len(given.labels))
     said = verify.describe(Dataset(given.images[order], given.labels[order]), clean)

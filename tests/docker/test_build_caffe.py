@@ -1,4 +1,4 @@
-"""The build script: its key, its work tree, its failures, and the Caffe that it made."""
+"""The build script: its key, its work tree, its errors, and the Caffe that it has built."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "docker" / "build_caffe.py"
 
 
-sys.path.insert(0, str(SCRIPT.parent))  # as a script has it, for cuda_toolkit
+sys.path.insert(0, str(SCRIPT.parent))  # Python does so for a script: it imports cuda_toolkit
 
 
 def load_script():
@@ -77,7 +77,7 @@ def test_the_compiler_is_part_of_the_key(build, monkeypatch):
 
 
 def test_a_debug_build_has_a_key_and_a_work_tree_of_its_own(build, monkeypatch):
-    """The work tree's name is a digest of the toolchain."""
+    """The name of the work tree is a digest of the toolchain, which includes the options."""
     monkeypatch.delenv("CAFFE_BUILD", raising=False)
     keys, toolchains = [build.inputs_digest()], [build.toolchain()]
     for name in "release", "debug":
@@ -109,7 +109,7 @@ def test_work_tree_becomes_equal_and_keeps_what_did_not_change(tmp_path_factory,
 
 @needs_compiler
 def test_two_checkouts_give_the_compiler_the_same_commands(tmp_path):
-    """Else a work tree that another checkout used would be compiled anew. They differ in where NumPy's headers are."""
+    """Otherwise all of a shared work tree would be compiled again. NumPy's headers lie elsewhere in each checkout."""
     targets = "".join(f"add_library({name} a.cpp)\n" for name in ("caffe", "caffeproto", "pycaffe", "test.testbin"))
     targets += "".join(f"target_include_directories({name} PRIVATE ${{NUMPY_INCLUDE_DIR}} include)\n"
                        for name in ("caffe", "pycaffe"))
@@ -292,7 +292,7 @@ layer { name: "probs" type: "Softmax" bottom: "scores" top: "probs" }
 
 @pytest.fixture
 def small(tmp_path) -> Path:
-    """A folder with a net, its weights and an image of another size than the net's."""
+    """A folder with a net, its weights, and an image whose size is not that of the net's input."""
     import caffe
     import numpy as np
     import skimage.io
@@ -305,7 +305,7 @@ def small(tmp_path) -> Path:
 
 
 def tool(name: str, *arguments: str, cwd: Path) -> None:
-    """Run a tool as its users do, without anything in the environment that may help it."""
+    """Run a tool as a user does, without environment variables that could help it."""
     done = subprocess.run([Path(sys.prefix) / "bin" / name, *arguments], cwd=cwd, capture_output=True, text=True,
                           env={"PATH": os.environ["PATH"]})
     assert done.returncode == 0, done.stderr
@@ -338,7 +338,7 @@ def test_every_program_of_caffe_is_on_the_path():
 
 
 def test_the_detector_crops_windows_with_their_context(small):
-    """A window of 30 x 30 and a pixel of context on each side fill the net's 32 x 32."""
+    """A window of 30 x 30 with a pixel of context on each side fills the net's 32 x 32."""
     import caffe
     import numpy as np
 

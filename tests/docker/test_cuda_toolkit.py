@@ -1,4 +1,4 @@
-"""Which toolkit CAFFE_CUDA means, and what the check of a CUDA build would find."""
+"""The toolkit that CAFFE_CUDA selects, and the errors that the check of a CUDA build can find."""
 
 import json
 import sys

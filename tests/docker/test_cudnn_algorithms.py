@@ -1,4 +1,4 @@
-"""Which of cuDNN's algorithms convolutions get: cudnn_algorithms.hpp over a cuDNN that says what a test wants."""
+"""The cuDNN algorithms that cudnn_algorithms.hpp chooses, with a replacement for cuDNN that answers as a test wants."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ NONE = -1
 
 @pytest.fixture(scope="module")
 def choose(tmp_path_factory) -> Callable:
-    """A function from cuDNN's ranking and the workspace of the algorithms that run to the choice, of all passes alike."""
+    """A function that takes cuDNN's ranking and the workspaces, and returns the algorithm chosen for all three passes."""
     program = tmp_path_factory.mktemp("cudnn") / "choose"
     subprocess.run(["c++", "-std=c++11", "-I", HERE, "-I", ADDITIONS, HERE / "choose.cpp", "-o", program], check=True)
 

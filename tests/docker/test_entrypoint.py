@@ -1,4 +1,4 @@
-"""The entrypoint: as whom a command runs, and that its exit code and arguments pass through."""
+"""The entrypoint: the user as whom a command runs; its exit code and arguments are passed on."""
 
 import os
 import shutil

@@ -32,7 +32,7 @@ def docker(*command: str, **options) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def image() -> dict:
-    """What the engine says of the image."""
+    """What the Docker engine reports about the image."""
     try:
         found = docker("image", "inspect", IMAGE)
     except FileNotFoundError:
@@ -43,7 +43,7 @@ def image() -> dict:
 
 
 class Project:
-    """A folder that compose.yaml's mounts lie in, with what a checkout has there."""
+    """A folder with the mounts of compose.yaml and the files that a checkout has there."""
 
     def __init__(self, folder: Path, source: Path, owner: int):
         self.folder, self.owner = folder, owner
@@ -68,7 +68,7 @@ class Project:
                               timeout=300, env=self.environment)
 
     def start(self, *arguments: object, **streams) -> subprocess.Popen:
-        """Training, once it has made two steps."""
+        """Start a training; return when it has made two steps."""
         options = () if streams else ("-T",)
         process = subprocess.Popen(self.command("train", *arguments, options=options), env=self.environment,
                                    **streams or {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True})
@@ -93,7 +93,7 @@ class Project:
 
 @pytest.fixture
 def project(image, shared, tmp_path):
-    """A new project; it belongs to somebody else than root where root runs the tests."""
+    """A new project. If the tests run as root, it belongs to another user."""
     owner = CALLER if os.geteuid() == 0 else os.getuid()
     project = Project(tmp_path / "checkout", shared / "data" / "cifar-100-binary.tar.xz", owner)
     yield project
@@ -102,7 +102,7 @@ def project(image, shared, tmp_path):
 
 @pytest.fixture(scope="module")
 def prepared(image, shared, tmp_path_factory):
-    """A project whose data are there; its runs are gone before every test."""
+    """A project with prepared data; its runs are removed before each test."""
     project = Project(tmp_path_factory.mktemp("prepared") / "checkout", shared / "data" / "cifar-100-binary.tar.xz",
                       CALLER if os.geteuid() == 0 else os.getuid())
     done = project.run("prepare")

@@ -113,7 +113,7 @@ LOSSES = [
 
 
 def spoil(message: Message, draw: random.Random) -> None:
-    """Change one thing somewhere in a message: a field, set or not, to what its type allows at its worst."""
+    """Change one field somewhere in a message, set or unset, to an extreme value of its type."""
     while True:
         inner = [
             value
@@ -161,7 +161,7 @@ def spoil(message: Message, draw: random.Random) -> None:
 
 
 def net_of(draw: random.Random) -> str:
-    """A net of some of LAYERS and one of LOSSES."""
+    """A net with some of LAYERS and one of LOSSES."""
     body, last = "", "data"
     for number in range(draw.randrange(4)):
         layer, name = draw.choice(LAYERS), f"l{number}"
@@ -173,7 +173,7 @@ def net_of(draw: random.Random) -> str:
 
 
 def spelled(text: str, draw: random.Random) -> bytes:
-    """A prototxt in a way in which two parsers may differ."""
+    """The text of a prototxt, written in a way that two parsers might read differently."""
     content = text.encode()
     place = draw.choice([0, len(content), max(0, content.find(b"\n", draw.randrange(len(content) + 1)) + 1)])
     odd = draw.choice(
@@ -251,7 +251,7 @@ def solver(folder: Path, draw: random.Random) -> list[str]:
 
 
 def lead_elsewhere(place: Path, draw: random.Random) -> None:
-    """Put something in the place of a file: a link, a pipe, a folder, nothing, other bytes."""
+    """Replace a file by a link, a pipe, a folder, nothing, or other bytes."""
     content = place.read_bytes() if place.is_file() else b""
     if place.is_dir():
         shutil.move(place, place.with_name("moved"))
@@ -367,7 +367,7 @@ def database(folder: Path, draw: random.Random) -> list[str]:
 
 
 def arrays(draw: random.Random) -> dict[str, np.ndarray]:
-    """Images and labels, one of them odd."""
+    """Arrays of images and labels, one of which is wrong in some way."""
     data = tiny.dataset(16)
     found = {"images": data.images, "labels": data.labels, "true_labels": data.labels}
     name = draw.choice(list(found))
@@ -512,7 +512,7 @@ def archive(folder: Path, draw: random.Random) -> list[str]:
 
 @cache
 def template() -> Path:
-    """A run that was trained and measured; made once a process."""
+    """A run that was trained and measured; it is made once in each process."""
     import atexit
     import tempfile
 
@@ -532,7 +532,7 @@ def template() -> Path:
 
 
 def spoil_json(value: object, draw: random.Random) -> object:
-    """One value somewhere in JSON, as another."""
+    """A JSON value in which one value somewhere is replaced."""
     if isinstance(value, dict | list) and value and draw.random() < 0.8:
         key = draw.choice(list(value) if isinstance(value, dict) else range(len(value)))
         value[key] = spoil_json(value[key], draw)

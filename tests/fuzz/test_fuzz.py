@@ -38,7 +38,7 @@ KEPT = [("solver", 105)]
 
 
 def run(kind: str, seeds: Iterable[int], folder: Path) -> list[str]:
-    """Run cases, as many at a time as there are processors; return what was found."""
+    """Run cases, as many at once as there are processors; return the failures."""
     found, running = [], {}
     for seed in itertools.chain(seeds, [None] * PROCESSES):
         if len(running) >= PROCESSES or seed is None:
@@ -65,7 +65,7 @@ def start(kind: str, seed: int, folder: Path) -> tuple[int, str, Path]:
 
 
 def finish(kind: str, child: int, command: str, folder: Path) -> Iterator[str]:
-    """Wait for a command; tell what is wrong with what it did."""
+    """Wait for a command to end; return what it did wrong."""
     handle, ended = os.pidfd_open(child), select.poll()
     ended.register(handle, select.POLLIN)
     if not ended.poll(1000 * SECONDS):
@@ -114,7 +114,7 @@ def _command(name: str, arguments: list[str], folder: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def whole():
-    """The run that others are made from, before the first fork."""
+    """Make the run that others are copied from, before the first fork."""
     hostile.template()
 
 
@@ -131,7 +131,7 @@ def test_many_hostile_inputs(kind, tmp_path):
 
 
 def test_a_case_can_fail(tmp_path, monkeypatch):
-    """What reads the secret, and what raises, is found."""
+    """A command that reads the secret, and one that raises an exception, are reported."""
     for function in (lambda arguments: print(SECRET) or 0, lambda arguments: 1 / 0, lambda arguments: os.abort(),
                      lambda arguments: print("\x1b[2J") or 2):
         monkeypatch.setitem(COMMANDS, "train", function)

@@ -30,7 +30,7 @@ def no_weighting_in_the_environment(monkeypatch):
 
 @pytest.fixture(scope="session", params=faces.FACES)
 def face(request) -> str:
-    """Each implementation in turn, as far as this Caffe has it."""
+    """Each implementation in turn, if this Caffe has it."""
     require(request.param)
     return request.param
 
@@ -52,20 +52,20 @@ def require(face: str) -> None:
 
 @pytest.fixture(scope="session")
 def net(tmp_path_factory) -> Callable:
-    """A function from a prototxt's text to its net."""
+    """A function that takes a prototxt's text and returns its net."""
     file = tmp_path_factory.mktemp("nets") / "net.prototxt"
     return lambda prototxt: faces.net(file, prototxt)
 
 
 @pytest.fixture(scope="session")
 def loss_net(net) -> Callable:
-    """A function from a loss layer's prototxt, and the shapes it starts with, to a net for faces.run."""
+    """A function that takes a loss layer's prototxt and initial shapes, and returns a net for faces.run."""
     return lambda loss, *shapes: net(faces.scores_and_labels(*shapes) + loss)
 
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory) -> Callable:
-    """A function from a C++ source to its program, linked with the Caffe that was built."""
+    """A function that compiles a C++ source, linked with the built Caffe, and returns the program."""
     caffe = pytest.importorskip("caffe", reason="there is no Caffe in this Python")
     built = Path(caffe.__file__).parents[2]
     if not shutil.which("g++"):
@@ -99,12 +99,12 @@ class GoldenCase:
 
     @property
     def parameters(self) -> dict:
-        """What WeightedSoftmaxWithLoss takes, by the names of param_str."""
+        """The parameters of WeightedSoftmaxWithLoss, by the names of param_str."""
         return {"weighting": self.weighting.name, **self.weighting.parameters, "ignore_label": self.ignore_label}
 
     @property
     def saturates(self) -> bool:
-        """Whether some scores are so far below their row's largest that float32 has no normal number for their exp."""
+        """Whether a score is so far below the largest of its row that its exp is below the normal float32 numbers."""
         return float(np.ptp(self.scores, axis=1).max()) > -np.log(np.finfo(np.float32).tiny)
 
     def check(self, value: float, gradient: np.ndarray) -> None:
@@ -149,7 +149,7 @@ class PublicCase:
 
     @property
     def reports_the_loss(self) -> bool:
-        """Whether our value is the mean loss, too: the released GCE reports 1 - p."""
+        """Whether our reported value is the mean loss, too; it is not for the released GCE, which reports 1 - p."""
         return self.weighting.name != "GCE"
 
     def check(self, value: float, gradient: np.ndarray, tolerance: float) -> None:

@@ -15,7 +15,7 @@ LOSS_BOTTOMS = ("scores", "label", "prob_groundtruth")
 
 def layer(face: str, kind: str, bottoms: tuple[str, ...], tops: tuple[str, ...], parameters: dict,
           rest: str = "") -> str:
-    """The prototxt of a layer named as its type. Parameters as in param_str; those that are None are left out."""
+    """The prototxt of a layer named like its type. Parameters as in param_str; those that are None are left out."""
     given = {key: value for key, value in parameters.items() if value is not None}
     if face == "native":
         axis = given.pop("axis", 1)
@@ -56,7 +56,7 @@ def net(file: Path, prototxt: str):
 
 
 def run_apart(file: Path, prototxt: str, label: float = 0) -> subprocess.CompletedProcess:
-    """Both passes in a process of their own, for nets that make Caffe abort: every label is `label`."""
+    """Run both passes in a separate process, for nets that make Caffe abort. Every label is `label`."""
     file.write_text(prototxt)
     code = ("import sys, caffe; net = caffe.Net(sys.argv[1], caffe.TRAIN); "
             "net.blobs['label'].data[...] = float(sys.argv[2]); net.forward(); net.backward()")
@@ -64,7 +64,7 @@ def run_apart(file: Path, prototxt: str, label: float = 0) -> subprocess.Complet
 
 
 def scores_and_labels(scores: tuple[int, ...] = (1, 2), labels: tuple[int, ...] = (1,)) -> str:
-    """The prototxt of a loss's bottoms. Caffe has gradients only of what depends on weights, so scores = input + 0."""
+    """The prototxt of a loss's bottoms. Caffe computes gradients only behind layers with weights, so scores = input + 0."""
     return (inputs(input=scores, label=labels, prob_groundtruth=labels)
             + "layer { name: 'zero' type: 'Bias' bottom: 'input' top: 'scores' bias_param { axis: 0 num_axes: 0 } }\n")
 

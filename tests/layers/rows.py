@@ -10,13 +10,13 @@ DM = {"lambda": 0.5, "beta": 6.0}  # as released, with a mode of its own
 
 
 def given(name: str) -> dict:
-    """What a weighting must be given, by the names of param_str; DM's as released, the others' by default."""
+    """The parameters that a weighting needs, by the names of param_str: DM's released ones, defaults for the others."""
     row = BY_NAME[name]
     return FORMULAS[0] if row.name == CUSTOM else DM if row.name == "DM" else {}
 
 
 def drawn(name: str, random: np.random.Generator) -> dict:
-    """Parameters from all of their ranges, or up to 6 above the least."""
+    """Random parameters from their whole ranges; from the least value to 6 above it where a range has no upper end."""
     row = BY_NAME[name]
     if row.name == CUSTOM:
         return FORMULAS[random.integers(2)]

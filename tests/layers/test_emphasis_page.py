@@ -1,4 +1,4 @@
-"""The page to try weightings in, in a browser: Chromium opens the file, without network.
+"""The page for trying out weightings, in a browser: Chromium opens the file, without network.
 
     apt-get install chromium        # make test skips these tests where it is missing; CI installs it (docker/apt-ci.txt)
 """
@@ -40,7 +40,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, file):
-    """The page, opened from its file; it must have asked for nothing else, and said nothing."""
+    """The page, opened from its file. At the end, it must have loaded nothing else and logged nothing."""
     opened = browser.new_page(viewport={"width": 1280, "height": 1200})
     requests, said = [], []
     opened.on("request", lambda request: requests.append(request.url))
@@ -54,7 +54,7 @@ def page(browser, file):
 
 
 def drawn(page, times: int) -> None:
-    """Wait until the page has drawn itself so often."""
+    """Wait until the page has drawn itself this many times."""
     page.wait_for_function(f"Number(document.documentElement.dataset.drawn) >= {times}", timeout=60_000)
 
 

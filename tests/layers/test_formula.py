@@ -1,4 +1,4 @@
-"""The language of formulas: what it means, what is said about mistakes, and that the C++ parser is the same."""
+"""The language of formulas: its values, its error messages, and that the C++ parser agrees with Python's."""
 
 import subprocess
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_any_text_is_a_formula_or_a_mistake(text):
 
 @pytest.fixture(scope="module")
 def probe(compiled):
-    """A function from formulas to what C++ says of each: a line."""
+    """A function that takes formulas and returns the C++ parser's answer for each, a line."""
     program = compiled(PROBE)
 
     def run(formulas: list[str]) -> list[str]:
@@ -137,7 +137,7 @@ class Random:
 
 
 def expectation(text: str) -> tuple[str, Weighting | None]:
-    """What Python says: a mistake without its suggestion, or the weighting."""
+    """Python's answer: an error message without its suggestion, or the weighting."""
     try:
         return "", Weighting(CUSTOM, formula=text)
     except formula.FormulaError as error:
@@ -148,7 +148,7 @@ def expectation(text: str) -> tuple[str, Weighting | None]:
 
 
 def check(lines: list[str], formulas: list[str]) -> None:
-    """The same mistakes, and values within 1e-6 wherever double precision has as many digits of them."""
+    """C++ and Python report the same mistakes, and values within 1e-6 where double precision has as many digits."""
     compared = accepted = 0
     for text, line in zip(formulas, lines, strict=True):
         wrong, weighting = expectation(text)

@@ -1,4 +1,4 @@
-"""Our layers on a GPU: the golden vectors, the CPU's results over odd shapes, and that equal runs give equal bits.
+"""Our layers on a GPU: the golden vectors, the CPU's results over odd shapes, and equal bits from equal runs.
 
 Run by `make test-gpu`; skipped where this Caffe or this machine knows no GPU.
 """
@@ -43,7 +43,7 @@ def test_golden_losses(golden, loss_net):
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @pytest.mark.parametrize("shape", [(256, 100), (7, 33), (1, 1), (3, 5, 7, 3), (70, 2, 9, 9), (40000, 3)])
 def test_losses_equal_the_cpus_and_repeat(loss_net, weighting, shape):
-    """40,000 positions are summed in two stages."""
+    """With 40,000 positions, the sums are made in two stages."""
     random = np.random.default_rng(0)
     scores = random.normal(0, 4, shape).astype(np.float32)
     labels = random.integers(0, shape[1], (shape[0], 1, *shape[2:]))
@@ -98,7 +98,7 @@ def test_a_wrong_label_makes_the_accuracy_nan(net, top):
 
 @pytest.mark.parametrize("shape", [(8, 64, 16, 16), (4, 3, 32, 32)])
 def test_convolutions_keep_float32(net, shape):
-    """TF32 would be off by about 3e-4 of the norm."""
+    """With TF32, the error would be about 3e-4 of the norm."""
     convolution = net("force_backward: true\n" + faces.inputs(data=shape) + faces.layer(
         "native", "Convolution", ("data",), ("top",), {}, "convolution_param { num_output: 64 kernel_size: 3 pad: 1 "
         "weight_filler { type: 'msra' } }"))

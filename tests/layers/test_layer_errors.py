@@ -1,4 +1,4 @@
-"""What must not run: native layers abort the process, Python layers raise a ValueError, and both say why."""
+"""Layers with wrong parameters or inputs: native layers abort the process, Python layers raise a ValueError; both say why."""
 
 import signal
 
@@ -10,14 +10,14 @@ NAN, INT_MIN = float("nan"), -2**31  # which NaN becomes on x86 where it is made
 
 
 def loss_case(name, native, python, kind=LOSS, parameters=(), label=0, scores=(1, 2), labels=(1,), **layer):
-    """A wrong loss, what its C++ and what its Python message contain."""
+    """A wrong loss layer, and parts of its C++ and of its Python error message."""
     def prototxt(face: str) -> str:
         return faces.scores_and_labels(scores, labels) + faces.loss(face, kind, dict(parameters), **layer)
     return pytest.param(prototxt, label, {"native": native, "python": python}, id=name)
 
 
 def extract_prob(face: str) -> str:
-    """ExtractProb asked for a gradient."""
+    """An ExtractProb layer that is asked for a gradient."""
     return (faces.scores_and_labels() + "layer { name: 'probs' type: 'Softmax' bottom: 'scores' top: 'probs' }\n"
             + faces.layer(face, "ExtractProb", ("probs", "label"), ("p",), {}, "loss_weight: 1"))
 
@@ -96,7 +96,7 @@ def test_force_backward_asks_python_for_too_much(net):
 
 
 def expect(face: str, net, tmp_path, prototxt: str, label: float, message: str) -> None:
-    """Both passes of this net fail with this message."""
+    """Check that a run of this net fails with this message."""
     if face == "native":
         result = faces.run_apart(tmp_path / "net.prototxt", prototxt, label)
         assert result.returncode == -signal.SIGABRT

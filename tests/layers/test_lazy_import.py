@@ -1,4 +1,4 @@
-"""The formulas must work where there is no Caffe."""
+"""The formulas must work without Caffe."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The layers in nets: each rule for native and Python alike, and the two against each other."""
+"""The loss layers in nets: each rule for C++ and Python alike, and the two compared with each other."""
 
 import faces
 import numpy as np
@@ -15,19 +15,19 @@ DM = {"lambda": 0.5, "beta": 6}
 
 
 def batch(*shape: int, axis: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Random float32 scores of this shape, and as many labels as it has positions."""
+    """Random float32 scores of this shape, and a label for each position."""
     rng = np.random.default_rng(seed)
     label_shape = [1 if i == axis % len(shape) else size for i, size in enumerate(shape)]
     return rng.normal(scale=2, size=shape).astype("f"), rng.integers(shape[axis], size=label_shape).astype("f")
 
 
 def close(actual: np.ndarray, expected: np.ndarray) -> None:
-    """Equal within 1e-5 of the largest: what float32 keeps of 1 - p where p is near 1 differs between softmaxes."""
+    """Equal within 1e-5 of the largest value: for p near 1, the float32 rounding of 1 - p differs between softmaxes."""
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max(initial=1e-30))
 
 
 def check(result: tuple[float, np.ndarray], scores, labels, weighting, loss_weight=1, **rules) -> None:
-    """Value and gradient against float64."""
+    """Value and gradient equal those computed in float64."""
     expected = SoftmaxLoss(scores.astype(np.float64), labels, weighting, **rules)
     value, gradient = result
     assert value == pytest.approx(expected.value, rel=1e-5)
@@ -230,7 +230,7 @@ def test_the_largest_of_what_is_no_number_is_none(face, net, wrong):
 
 
 def test_extract_prob_of_ignored_labels(face, net):
-    """An ignore_label that is one of the classes still has a probability; another has 0."""
+    """If the ignore_label is one of the classes, p is its probability; otherwise p is 0."""
     for ignore_label, expected in ((1, 0.75), (255, 0)):
         extract = net(faces.inputs(probs=(1, 2), label=(1,)) + faces.layer(
             face, "ExtractProb", ("probs", "label"), ("p",), {"ignore_label": ignore_label}))

@@ -1,4 +1,4 @@
-"""Upstream's layers given NaN, infinities or nothing at all: they stay within their blobs, and a NaN does not disappear."""
+"""Upstream's layers with NaN, infinities or empty inputs: they stay within their blobs, and NaN stays NaN."""
 
 import subprocess
 import sys
@@ -13,13 +13,13 @@ LEAST = -np.finfo(np.float32).max
 
 @pytest.fixture(params=["onednn", "stock"])
 def make(request, net, monkeypatch):
-    """A function from a prototxt to its net, by each engine; gradients reach the net's inputs."""
+    """A function that builds a prototxt's net with each engine; gradients reach the net's inputs."""
     monkeypatch.setenv("CAFFE_ENGINE", request.param)
     return lambda prototxt: net("force_backward: true\n" + prototxt)
 
 
 def windows(size: int, kernel: int, stride: int, pad: int) -> list[range]:
-    """The indices of each of Caffe's windows along an axis."""
+    """The indices of each of Caffe's pooling windows along an axis."""
     count = -(-(size + 2 * pad - kernel) // stride) + 1
     if pad and (count - 1) * stride >= size + pad:
         count -= 1
@@ -28,7 +28,7 @@ def windows(size: int, kernel: int, stride: int, pad: int) -> list[range]:
 
 def max_pooling(plane: np.ndarray, gradients: np.ndarray, rows: list[range], columns: list[range]
                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, indices and the gradient of a plane: the last NaN of a window wins, else its first maximum."""
+    """Values, indices and the gradient of a plane. In a window, the last NaN wins, else the first maximum."""
     values, indices = np.full(gradients.shape, LEAST), np.full(gradients.shape, -1)
     diff = np.zeros(plane.shape, np.float32)
     for (i, rs), (j, cs) in ((r, c) for r in enumerate(rows) for c in enumerate(columns)):
@@ -88,7 +88,7 @@ assert not net.blobs["x"].diff.any()
 
 
 def test_a_filter_that_selects_nothing(tmp_path: Path):
-    """In a process of its own: it was ended by a division by zero."""
+    """In a separate process: a division by zero used to end it."""
     file = tmp_path / "net.prototxt"
     file.write_text(
         faces.inputs(data=(3, 2), select=(3,)) + faces.layer("native", "Bias", ("data",), ("x",), {}) + faces.layer(

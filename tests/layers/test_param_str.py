@@ -1,4 +1,4 @@
-"""Python layers' parameters: what is read, and an error for everything else."""
+"""Parameters of Python layers: what is accepted, and an error for everything else."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_read(text, expected):
     ('{"scale": 6}', 'unknown key "scale"; did you mean "beta"?'),
     ('{"T": 8}', 'unknown key "T"; did you mean "beta"?'),
     ('{"colour": 1}', 'unknown key "colour" (known: "weighting", "q", "lambda"'),
-    ('{"beta": 1, "beta": 2}', 'says a key twice: "beta", "beta"'),
+    ('{"beta": 1, "beta": 2}', 'has a key twice: "beta", "beta"'),
     ('{"beta": "6"}', '"beta" must be a finite number, not "6"'),
     ('{"beta": true}', '"beta" must be a finite number, not true'),
     ('{"beta": NaN}', '"beta" must be a finite number, not NaN'),

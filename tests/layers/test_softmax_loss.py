@@ -88,13 +88,13 @@ def test_properties(data, weighting, shape, seed, spread, loss_weight):
     assert loss.probabilities.shape == gradient.shape == shape
     np.testing.assert_allclose(loss.probabilities.sum(axis), 1)
     np.testing.assert_allclose(gradient.sum(axis), 0, atol=1e-9 * loss_weight / min(1, loss.normaliser))
-    # At most loss_weight, but for CCE, whose weight reaches 2, and GCE with a small q.
+    # The bound is loss_weight, except for CCE, whose emphasis reaches 2, and GCE with a small q.
     assert np.abs(gradient).sum() <= loss_weight * weighting.gradient_bound() * (1 + 1e-9)
     rows = np.moveaxis(gradient, axis, 0).reshape(shape[axis], -1)
     ignored = labels.ravel() == ignore_label
     assert (rows[:, ignored] == 0).all()
 
-    # The rows that count, alone, as an (N, C) batch: neither the ignored ones nor the layout may matter.
+    # Expected: only the rows that are not ignored, as an (N, C) batch. Ignored rows and the layout must not matter.
     flat = np.moveaxis(scores, axis, -1).reshape(-1, shape[axis])[~ignored]
     alone = SoftmaxLoss(flat, labels.ravel()[~ignored], weighting)
     assert loss.value == pytest.approx(alone.value, rel=1e-12)

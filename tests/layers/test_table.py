@@ -1,4 +1,4 @@
-"""One table: what is derived from it is what is used, and a row that is added to it is everywhere."""
+"""The code uses exactly what is derived from the table, and a row that is added appears everywhere."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ NEW = {"CUBIC": lambda p, s: s * p**2 * (1.5 - p) + np.where(p > 0.9, 0, 1e-3)}
 
 
 def test_released_numbers_never_change():
-    """Caffemodels hold them; new rows come after the old ones."""
+    """Caffemodels contain these numbers, so new rows must come after the old ones."""
     assert WEIGHTINGS[:13] == (*RELEASED, "CUSTOM", "CUSTOM_DN", "RCE", "RCE_DN")
     assert list(generated_code.fields().items())[:7] == [
         ("lamda_p", 5), ("scale", 6), ("q", 8), ("formula", 9), ("emphasis", 10), ("alpha", 11), ("beta", 12)]
@@ -56,7 +56,7 @@ def test_a_row_is_complete(row):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """A copy of the project whose table has one row more, after `make table`, as far as that writes into the checkout."""
+    """A copy of the project with one more row in its table, after the steps of `make table` that write into the checkout."""
     folder = tmp_path_factory.mktemp("copy")
     for name in "base", "layers", "solvers", "data_toolkit", "prototxt", "docs", "published":
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "res44_*", "*.png"))
@@ -129,7 +129,7 @@ int main() {
 
 @pytest.mark.skipif(not (shutil.which("g++") and shutil.which("protoc")), reason="needs g++ and protoc")
 def test_an_added_row_computes_the_same_in_cpp_and_a_weighting_without_a_row_does_not_compile(copy, tmp_path):
-    """Compiled with warnings of switches as errors: each has a case for every weighting."""
+    """Warnings about switches are errors here: each switch must have a case for every weighting."""
     proto, headers = tmp_path / "caffe/proto", tmp_path / "caffe/layers"
     proto.mkdir(parents=True)
     shutil.copytree(copy / "layers/native", headers)

@@ -1,4 +1,4 @@
-"""The formulas of p: the table's rows as the specification has them, reductions, modes, densities, edges."""
+"""The formulas of p: the table's rows equal the specification; reductions, modes, densities, edge cases."""
 
 import math
 
@@ -23,7 +23,7 @@ def minus_log(p: np.ndarray) -> np.ndarray:
 
 
 def js(p: np.ndarray, w: float) -> np.ndarray:
-    """The Jensen-Shannon divergence of the label and P, whose classes other than the label's share 1 - p."""
+    """The Jensen-Shannon divergence between the label and P; the other classes share 1 - p equally."""
     m = w + (1 - w) * p
     of_label = -np.log(m)
     of_p = p * np.log(np.where(p > 0, p, 1) / m) - (1 - p) * np.log(1 - w)
@@ -82,7 +82,7 @@ DISTANCE = {"MSE": L["MAE"], "GCE": lambda p, q: 1 - p, "DM": lambda p, **_: min
 
 
 def table(w: Weighting, p: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """c, S and V as the specification has them."""
+    """c, S and V as in the specification."""
     row, parameters = w.row.name, w.parameters
     c = C[row](p, **parameters)
     emphasis = np.exp(parameters["beta"] * p ** parameters["lambda"] * (1 - p)) if row == "DM" else 2 * (1 - p) * c
@@ -113,7 +113,7 @@ def test_table(weighting, p):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("row", L)
 def test_the_multiplier_is_the_derivative_of_the_loss(row, seed):
-    """By central differences: c(p) = -p l'(p), but where the loss has a kink."""
+    """c(p) = -p l'(p), by central differences, except at kinks of the loss."""
     parameters = rows.drawn(row, np.random.default_rng(seed)) if seed else {}
     weighting = Weighting(row, **parameters)
     p, h = np.linspace(0.02, 0.98, 97), 1e-5
@@ -240,7 +240,7 @@ def test_mode_is_where_the_emphasis_is_largest(name, seed):
 
 @pytest.mark.parametrize(("weighting", "psi"), MODES)
 def test_gradient_bound(weighting, psi):
-    """Of batches of one example, which reach it at psi, or everywhere."""
+    """Batches of one example reach the bound: at psi, or everywhere if derivative normalised."""
     norms = weighting.emphasis(P) / (1e-8 + weighting.weight(P))
     assert norms.max() == pytest.approx(weighting.gradient_bound(), rel=1e-6)
 
@@ -317,7 +317,7 @@ def test_no_examples(name):
     ("TAYLOR:t=6", 0.116),
     ("GCE", 0.079), ("MSE", 0.039), ("TAYLOR", 0.039), ("AGCE", 0.024), ("MAE", 0.020), ("AEL", 0.0079)])
 def test_the_emphasis_that_an_untrained_net_gets(name, emphasis):
-    """At p = .01: the specification's column."""
+    """At p = 0.01, as in the specification."""
     name, _, pair = name.partition(":")
     weighting = Weighting(name, **{pair.split("=")[0]: float(pair.split("=")[1])} if pair else {})
     assert float(weighting.emphasis(np.array([0.01]))[0]) == pytest.approx(emphasis, rel=0.03)

@@ -1,4 +1,4 @@
-"""The generator: it gives the committed text, and nets of any depth 6n + 2."""
+"""The generator: it writes the committed text, and nets of any depth 6n + 2."""
 
 from collections import Counter
 
@@ -53,7 +53,7 @@ def test_other_depths_are_refused(depth):
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_a_setting_of_ones_own(tmp_path, capsys, weighting):
-    """The same net as ours but for depth, classes and batch; the released solver; nothing is overwritten."""
+    """Our net but for depth, classes and batch, with the released solver. Existing files are not overwritten."""
     arguments = ["--depth", "20", "--classes", "10", "--batch", "64", "--weighting", weighting, "-o", str(tmp_path / "mine")]
     assert generate.main(arguments) == 0
     assert capsys.readouterr().out == f"wrote {tmp_path}/mine; train it: {command('solvers.train', [tmp_path / 'mine'])}\n"

@@ -1,4 +1,4 @@
-"""A seed gives the same initial weights on the engine as on upstream's layers, and they are distributed as msra says."""
+"""A seed gives equal initial weights with the engine and with upstream's layers, distributed as the msra filler defines."""
 
 import os
 import subprocess

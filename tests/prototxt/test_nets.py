@@ -1,4 +1,4 @@
-"""The committed nets and solvers against the facts of the released experiments, stated here without the generator."""
+"""The committed nets and solvers have the properties of the released experiments, written out here without the generator."""
 
 from collections import Counter
 from functools import cache

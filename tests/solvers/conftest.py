@@ -35,13 +35,13 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def as_if_idle(monkeypatch):
-    """Whether other processes have the machine is not told: a note of that on stderr would come as it likes."""
+    """The tests do not see whether other processes use the machine: otherwise a note could appear on stderr at any time."""
     monkeypatch.setattr(threads, "_used", lambda: None)
 
 
 @pytest.fixture(autouse=True)
 def threads_as_before():
-    """Afterwards as many threads compute as before the test."""
+    """After the test, restore the number of threads."""
     number = threads.count()
     yield
     threads.use(number)
@@ -49,8 +49,8 @@ def threads_as_before():
 
 @pytest.fixture(autouse=True, scope="module")  # before what a module's own fixtures call
 def unconfined():
-    """Commands that are called in this process leave it as it is; those in a process of their own are confined."""
-    def confine(*_, **__):  # of the same name, by which a process that is started finds the real one
+    """Commands called in the process of the tests must not confine it; separate processes are confined."""
+    def confine(*_, **__):  # this name: a new process unpickles it as the real one
         pass
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""What the tests of figures ask: which numbers the curves have, and which picture a file holds."""
+"""Helpers for tests of figures: the numbers of the curves, and the picture in a file."""
 
 import io
 from pathlib import Path
@@ -11,13 +11,13 @@ from matplotlib.image import imread
 
 
 def lines(axes: Axes) -> dict[str, tuple[list, list]]:
-    """The x and y of each line that the legend names."""
+    """The x and y values of each line in the legend."""
     return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
             if not line.get_label().startswith("_")}
 
 
 def assert_shows(file: Path, figure: Figure) -> None:
-    """The file is a picture, pixel by pixel that of the figure, and the colours of the figure's curves are in it."""
+    """The file is a picture that equals the figure in each pixel, and contains the colours of the figure's curves."""
     shown = imread(file)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")

@@ -1,4 +1,4 @@
-"""Run folders for the 48 released runs, a little off their accuracies, with all that a report reads."""
+"""Make run folders for the 48 released runs, with slightly different accuracies, and with all files that a report reads."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ DM = ("res44_usw", "res44_imae", "res44_uniform")
 
 
 def config_of(released: released_runs.ReleasedRun, seed: int = 123) -> dict:
-    """As solvers.train writes it."""
+    """A config.json as solvers.train writes it."""
     weighting = None if released.setting in (*DM, "res44_cce") else released.setting.removeprefix("res44_").upper()
     return {"setting": released.setting, "noise": released.noise, "noise_type": "symmetric", "train_data": None, "seed": seed,
             "weighting": weighting, "beta": released.beta, "lambda": released.lam,

@@ -1,4 +1,4 @@
-"""Train on two ranks on the CPU, where there is neither GPU nor NCCL: production code but for what this file replaces.
+"""Train with two ranks on the CPU, without GPU and NCCL: production code, except for the parts that this file replaces.
 
 Run as a script, it trains the tiny setting on two ranks, of which the second does what RANK_1 in the environment says.
 """
@@ -22,7 +22,7 @@ fill = inputs.fill
 
 
 def noted_batches(net, blobs, data, seed, start, rank=0, ranks=1):
-    """As inputs.fill; notes the images of each batch in the run folder."""
+    """As inputs.fill, but write the images of each batch into the run folder."""
     for indices in fill(net, blobs, data, seed, start, rank, ranks):
         with open(run_folder() / "rank_1.txt", "a") as file:
             print(*indices, file=file)
@@ -30,13 +30,13 @@ def noted_batches(net, blobs, data, seed, start, rank=0, ranks=1):
 
 
 def run_folder() -> Path:
-    """Of the one run below the folder of runs."""
+    """The only run folder below the folder of runs."""
     [file] = RUNS.rglob("solver.prototxt")
     return file.parent
 
 
 def wait_for_the_second(solver, uid):
-    """The first rank's join: wait at each step for the second, as the exchange of gradients does."""
+    """Replaces the first rank's join: wait at each step for the second rank, as the exchange of gradients does."""
     batches, start = run_folder() / "rank_1.txt", solver.iter
 
     def wait():
@@ -47,7 +47,7 @@ def wait_for_the_second(solver, uid):
 
 
 def note_beginning(solver, uid):
-    """The second rank's join: note what it begins with, before NCCL would give it the weights of the first."""
+    """Replaces the second rank's join: record its state before NCCL would give it the weights of the first rank."""
     if os.environ.get("RANK_1") == "dies":
         os._exit(7)
     weights = {name: [blob.data.ravel().tolist() for blob in blobs] for name, blobs in solver.net.params.items()}
@@ -55,7 +55,7 @@ def note_beginning(solver, uid):
 
 
 def on_the_cpu(join) -> None:
-    """Put in what both processes need: the CPU for each GPU, the tiny data set for CIFAR-100, `join` for NCCL."""
+    """Replace in both processes: GPUs by the CPU, CIFAR-100 by the tiny data set, `join` by one without NCCL."""
     gpus.choose, pycaffe.use_devices = lambda text: [0, 1], lambda devices, rank=0: caffe.set_mode_cpu()
     rehearse = rehearsal.rehearse
     rehearsal.rehearse = lambda name, nets, solver, devices: rehearse(name, nets, solver)

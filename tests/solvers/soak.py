@@ -1,4 +1,4 @@
-"""Train a small net for hours, with kills: memory, files and log must stay in order. Not a test of pytest's, for its length.
+"""Train a small net for hours and kill it: memory, files and log must stay in order. Too long to be a pytest test.
 
     python tests/solvers/soak.py --minutes 120      # make soak
 
@@ -30,7 +30,7 @@ def start(folder: Path) -> subprocess.Popen:
 
 
 def memory(pid: int) -> int:
-    """Resident bytes of a process that are its own."""
+    """The resident memory in bytes that a process shares with no other."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
@@ -40,7 +40,7 @@ def files(pid: int) -> int:
 
 
 def kill_and_resume(folder: Path, seconds: float) -> int:
-    """Let the run be killed again and again for so long; how often that was."""
+    """Kill and resume the run again and again for this time; return the number of kills."""
     end, kills, chance = time.monotonic() + seconds, 0, random.Random(0)
     while time.monotonic() < end:
         process = start(folder)
@@ -53,7 +53,7 @@ def kill_and_resume(folder: Path, seconds: float) -> int:
 
 
 def watch(process: subprocess.Popen, seconds: float) -> list[tuple[int, int]]:
-    """Memory and open files, each second."""
+    """Measure memory and open files each second."""
     samples, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         assert process.poll() is None, f"it ended with code {process.returncode}"

@@ -1,4 +1,4 @@
-"""Attacks that once got through: code that ran, files that were read or destroyed, memory, wrong results, hangs.
+"""Attacks that once succeeded: code was run, files were read or destroyed, memory exhausted, results wrong, processes hung.
 
 Each is a file from a stranger. What is expected is one line and exit code 2, or a result that is right.
 """
@@ -37,7 +37,7 @@ layer { name: "same" type: "Reshape" bottom: "lstm" top: "same" reshape_param { 
 
 
 def refused(code: int, capfd, said: str = "") -> str:
-    """The one line that a command ended with."""
+    """The one line with which a command ended."""
     error = capfd.readouterr().err
     assert code == 2 and re.fullmatch(r"error: [^\n]+\n", error) and error[:-1].isprintable(), error
     assert re.search(said, error), error
@@ -46,7 +46,7 @@ def refused(code: int, capfd, said: str = "") -> str:
 
 @pytest.fixture
 def confined(tmp_path):
-    """A function that trains a setting in a process of its own; returns exit code and stderr."""
+    """A function that trains a setting in a separate process; returns exit code and stderr."""
     def train(source: Path, *options: object, **environment: str) -> tuple[int, str]:
         done = subprocess.run(tiny.command(source, tmp_path / "runs", *options), capture_output=True, text=True, timeout=120,
                               env=os.environ | environment)
@@ -67,7 +67,7 @@ def trained(setting, run, folder, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["Py\" #\r\"x\"\n \"thon", "HDF5\" #\r\"x\"\n \"Output", "Py\" #\x0b\r\n\"thon"])
 def test_two_parsers_of_one_net(setting, run, tmp_path, capfd, kind):
-    """Of a test net, where a carriage return in a comment once made Caffe see another type than the checks."""
+    """In a test net, a carriage return in a comment once made Caffe read another layer type than the checks did."""
     source = setting(solver=TEST_NET)
     layer = (f'layer {{ name: "own" type: "{kind}" bottom: "data" bottom: "data" '
              f'hdf5_output_param {{ file_name: "{tmp_path}/o" }} }}')
@@ -77,7 +77,7 @@ def test_two_parsers_of_one_net(setting, run, tmp_path, capfd, kind):
 
 
 def test_what_caffe_reads_is_what_was_checked(setting, run, folder, monkeypatch):
-    """No file of the user's is opened by Caffe: nets, test nets and solvers come from memory."""
+    """Caffe opens no file of the user: nets, test nets and solvers come from memory."""
     opened = []
     make, net = caffe.get_solver, caffe.Net
     monkeypatch.setattr(caffe, "get_solver", lambda file: opened.append(file) or make(file))
@@ -89,7 +89,7 @@ def test_what_caffe_reads_is_what_was_checked(setting, run, folder, monkeypatch)
 
 
 def tiny_list(folder: Path) -> Path:
-    """A list of one HDF5 file, both in a folder."""
+    """A folder with an HDF5 file and a list that names it."""
     tiny.write_hdf5(folder / "images.h5")
     (folder / "list.txt").write_text(f"{folder / 'images.h5'}\n")
     return folder / "list.txt"
@@ -126,7 +126,7 @@ def test_an_hdf5_file_of_more_rows_than_can_be_counted(setting, run, capfd):
 
 
 def test_a_second_hdf5_file_of_another_shape(setting, confined):
-    """Found when it is read: one line, the one that says what to do, and no crash."""
+    """Found when the file is read: one line that says what to do, and no crash."""
     source = setting(net=tiny.hdf5_net("list.txt"))
     tiny_list(source)
     with h5py.File(source / "small.h5", "w") as file:
@@ -150,7 +150,7 @@ def test_records_that_change_their_shape(setting, confined):
 @pytest.mark.parametrize("name", ["log.csv", "dynamics.csv", "config.json", "train.prototxt", ".lock", "test.csv",
                                   "checkpoints1", "tensorboard"])
 def test_links_named_like_our_files(trained, run, setting, tmp_path, capfd, name):
-    """In a run folder that is resumed: what they lead to stays as it is, whatever becomes of the run."""
+    """In a run folder that is resumed: the files that the links point to do not change, even if the run fails."""
     place = trained / name
     precious = tmp_path / "precious"
     if place.is_dir():
@@ -225,7 +225,7 @@ def test_altered_weights_under_an_unchanged_manifest(trained, capfd):
 
 
 def rewrite(run: Path, change, iteration: int = 10, state: bool = False) -> None:
-    """Change a checkpoint's file as a stranger would, without a manifest."""
+    """Change a file of a checkpoint and remove its manifest, as an attacker would."""
     file = Checkpoints(run).state(iteration) if state else Checkpoints(run).model(iteration)
     message = (pb.SolverState if state else pb.NetParameter).FromString(file.read_bytes())
     change(message)
@@ -351,7 +351,7 @@ def test_pipes_are_not_waited_for(setting, run, capfd, name):
 
 
 def test_the_rehearsal_dies_with_its_parent(setting, tmp_path):
-    """Which is killed while it waits for it."""
+    """The parent is killed while it waits for the rehearsal."""
     source = setting(net=tiny.python_layer_net("sleeper"))
     (tmp_path / "sleeper.py").write_text(tiny.PYTHON_LAYER.replace(
         "setup(self, bottom, top): pass", "setup(self, bottom, top): __import__('time').sleep(60)"))
@@ -404,7 +404,7 @@ def test_odd_manifests(trained, run, tmp_path, capfd, text):
 @pytest.mark.parametrize("points", ["x", [], 3, ["w"], ["w", {"accuracy": "x"}], ["w", {"accuracy": [[1]]}],
                                     ["w", {"\x1b[2Jaccuracy": 0.5}]])
 def test_odd_measurements(trained, capfd, points):
-    """Are measured again."""
+    """Such checkpoints are measured again."""
     assert evaluate.main([str(trained)]) == 0
     file = trained / "accuracy.json"
     content = json.loads(file.read_text())
@@ -474,7 +474,7 @@ class Same(caffe.Layer):
 @pytest.mark.skipif(not confinement.abi(), reason="this kernel has no Landlock")
 @pytest.mark.parametrize("unconfined", [False, True])
 def test_what_a_python_layer_can_do_while_it_trains(setting, confined, tmp_path, unconfined):
-    """Nothing; with --unconfined, all: so the test can fail."""
+    """It can do nothing forbidden. With --unconfined it can do all, which shows that the test can fail."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules/spy.py").write_text(SPY)
     (tmp_path / "secret").write_text("x")
@@ -489,7 +489,7 @@ def test_what_a_python_layer_can_do_while_it_trains(setting, confined, tmp_path,
 
 @pytest.mark.skipif(not confinement.abi(), reason="this kernel has no Landlock")
 def test_what_caffe_can_do_while_it_trains(setting, tmp_path):
-    """From its C++: its own readers and writers of files, in a process confined as one that trains."""
+    """Caffe's own C++ readers and writers of files, in a process confined like one that trains."""
     (tmp_path / "secret.prototxt").write_text(tiny.TEST)
     (tmp_path / "mine").mkdir()
     code = f"""

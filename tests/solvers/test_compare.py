@@ -193,7 +193,7 @@ def seeds(write_run):
 
 
 def test_means_and_deviations_over_seeds(seeds):
-    """Of the best: 53.15 shifted by 1, 3 and 2 points."""
+    """The best accuracies are 53.15 shifted by 1, 3 and 2 points."""
     shown = [results.read(run) for run in seeds]
     found = compare.means(shown)
     assert found[0] == ["CCE, noise 0.4", "3", "best", "55.15", "1.00", "53.15", "+2.00"]
@@ -222,7 +222,7 @@ def test_an_unfinished_run_among_them_is_said(write_run):
 
 
 def test_folders_and_globs(seeds, tmp_path, monkeypatch, capsys):
-    """Each run once, in whatever way it is named; those that are not measured are named."""
+    """Each run is shown once, however it is named; runs that are not measured are named."""
     monkeypatch.chdir(tmp_path)
     printed, evaluate = set(), command("solvers.evaluate", ["unmeasured"])
     for named in (["."], ["*"], ["seed_[0-9]", "seed_1", "other_noise", "unmeasured"], ["**"]):

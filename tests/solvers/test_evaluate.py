@@ -1,4 +1,4 @@
-"""Accuracy of checkpoints: the right number, in the right format, once; and the curve."""
+"""Accuracies of checkpoints: right numbers in the right format, each measured once; and the curve."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def test_accuracy_txt(trained, capsys):
 
 
 def test_accuracy_is_the_share_of_right_labels(trained):
-    """Computed once more, on the train net in its TEST phase, all images at once."""
+    """Computed again with the train net in its TEST phase, all images in one batch."""
     curve = evaluate.evaluate(trained, None)
     test = tiny.dataset(images=150)
     net = caffe.Net(str(trained / "train.prototxt"), caffe.TEST, weights=str(Checkpoints(trained).model(10)))
@@ -76,7 +76,7 @@ def test_only_new_or_changed_checkpoints_are_measured(trained, monkeypatch):
 
 
 def test_what_was_measured_of_pruned_checkpoints_stays(setting, run, folder, monkeypatch, capsys):
-    """Evaluated, trained on, and evaluated again, against test and training images; the accuracies of before as they were."""
+    """Evaluate, train on, evaluate again, on test and training images; earlier accuracies do not change."""
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=150))
     monkeypatch.setattr(TrainingSet, "load", lambda self, data: tiny.dataset())
     source = setting(solver=tiny.SOLVER + "snapshot: 4")
@@ -109,7 +109,7 @@ def test_what_was_measured_of_another_net_or_run_does_not(trained, change):
 
 
 def test_weights_that_replace_others_are_measured_anew(trained):
-    """A pruned iteration that is made again belongs to its new weights."""
+    """If a deleted iteration is made again, its results are those of the new weights."""
     first = evaluate.evaluate(trained, None)
     checkpoints = Checkpoints(trained)
     net = pb.NetParameter.FromString(checkpoints.model(8).read_bytes())
@@ -211,7 +211,7 @@ def test_bad_run_folders(trained, spoil, capsys):
 
 
 def test_a_net_that_caffe_ends_the_process_over(setting, run, folder):
-    """A test net's shapes are Caffe's affair; what ends the output is its reason and one line more, no stack trace."""
+    """Only Caffe checks the shapes in a test net. The output ends with its reason and one more line, without a stack trace."""
     source = setting()
     (source / "test.prototxt").write_text(tiny.TEST.replace("kernel_size: 3", "kernel_size: 64"))
     assert run(source, "--max-iter", 1) == 2
@@ -227,7 +227,7 @@ def test_a_net_that_caffe_ends_the_process_over(setting, run, folder):
 
 
 def test_probabilities_are_those_of_the_newest_checkpoint_in_the_order_of_the_images(trained, tmp_path, monkeypatch):
-    """Of the test and the training images; a checkpoint that was measured before is measured no more."""
+    """On test and training images. A checkpoint that was measured before is not measured again."""
     monkeypatch.setattr(TrainingSet, "load", lambda self, data: tiny.dataset(images=170))
     test, train = tmp_path / "test.npy", tmp_path / "train.npy"
     assert evaluate.main([str(trained)]) == 0

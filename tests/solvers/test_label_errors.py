@@ -1,4 +1,4 @@
-"""The example of docs/label_errors.md, as it is written there."""
+"""The example of docs/label_errors.md, exactly as written there."""
 
 import re
 from pathlib import Path

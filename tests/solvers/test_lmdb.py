@@ -1,4 +1,4 @@
-"""Databases that Caffe itself reads: what is wrong with them is one line, when the net is made and when it trains."""
+"""Databases, which Caffe itself reads: a mistake is reported in one line, when the net is made or while it trains."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import tiny
 
 
 def train(source, *options: object) -> tuple[int, list[str]]:
-    """Exit code and the lines of stderr of a run in a process of its own, which Caffe may end."""
+    """Exit code and the lines of stderr of a run in a separate process, which Caffe may end."""
     done = subprocess.run(tiny.command(source, source.parent / "runs", *options), capture_output=True, text=True, timeout=120)
     return done.returncode, done.stderr.splitlines()
 
@@ -25,7 +25,7 @@ def source(tmp_path):
 
 
 def test_a_database_is_trained_on(source):
-    """Float data and bytes, round after round."""
+    """Records of floats and of bytes, over several epochs."""
     bytes_and_floats = tiny.datum(), tiny.datum(data=b"", float_data=[0.5] * 3 * 32 * 32)
     assert train(source([*bytes_and_floats] * 10), "--max-iter", 5)[0] == 0
 
@@ -54,7 +54,7 @@ def test_a_database_that_makes_no_net(source, records, said):
     (tiny.datum(label=10), tiny.EXTRACT + tiny.USW, "label"),
 ], ids=["no datum", "bytes", "floats", "height", "label 10", "label -1", "label 10, DM"])
 def test_a_bad_record_far_in(source, record, loss, said):
-    """It ends the process: with Caffe's reason, and what to do. The checkpoint before it stays, and can be gone on from."""
+    """Caffe ends the process with its reason, and a line says what to do. The last checkpoint stays and can be resumed."""
     records = [tiny.datum()] * 100
     folder = source([*records, record], loss=loss)
     assert train(folder, "--max-iter", 1)[0] == 0
@@ -68,18 +68,18 @@ def test_a_bad_record_far_in(source, record, loss, said):
 
 
 def test_a_database_that_is_cut_off(source):
-    """LMDB maps the file, and the system ends whoever reads behind its end."""
+    """LMDB maps the file into memory, and the system kills a process that reads behind its end."""
     folder = source([tiny.datum()] * 100)
     file = folder / "db" / "data.mdb"
     os.truncate(file, file.stat().st_size // 8)
     code, lines = train(folder, "--max-iter", 1)
-    assert (code, lines) == (2, [f"error: Caffe refuses {folder}: it crashes on it (SIGBUS): is a file that its layers read "
+    assert (code, lines) == (2, [f"error: Caffe refuses {folder}: it crashes (SIGBUS): is a file that the net's layers read "
                                  "damaged?"])
 
 
 @pytest.mark.parametrize("name", ["data.mdb", "lock.mdb"])
 def test_no_file_of_a_database_leads_elsewhere(source, tmp_path, name):
-    """Not to read, and nothing is written into whatever lock.mdb leads to: Caffe needs no lock file."""
+    """Links are not read, and nothing is written to the target of lock.mdb: Caffe opens databases without a lock file."""
     folder = source([tiny.datum()])
     (folder / "db" / name).unlink(missing_ok=True)
     (tmp_path / "precious").write_bytes(b"x" * 100)
@@ -93,7 +93,7 @@ def test_no_file_of_a_database_leads_elsewhere(source, tmp_path, name):
 
 
 def test_a_crash_is_named(tmp_path):
-    """Not by Caffe, which says nothing then."""
+    """Caffe itself prints nothing when it crashes."""
     code = ("import os, signal; from solvers.nets.pycaffe import last_words\n"
             "with last_words('go on'): os.kill(os.getpid(), signal.SIGSEGV)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
@@ -101,7 +101,7 @@ def test_a_crash_is_named(tmp_path):
 
 
 def test_last_words_end():
-    """Behind them, all is as before."""
+    """After the context, a crash behaves as before it."""
     code = ("import os, signal; from solvers.nets.pycaffe import caffe, last_words\n"
             "with last_words('go on'): pass\n"
             "caffe.Net('/no/such', 0)")

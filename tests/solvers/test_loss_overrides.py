@@ -125,7 +125,7 @@ SCE = {"weighting": "SCE", "set": {"alpha": 0.1, "beta": 1.0}}
 
 @pytest.mark.parametrize("face", ["native", "python"])
 def test_parameters_that_two_weightings_call_alike(face):
-    """SCE's beta is a field of its own, DM's is scale; in a Python layer both are beta."""
+    """In loss_param, SCE has a field beta, and DM's beta is the field scale; in a Python layer both are beta."""
     layer = weighted("weighting: DM scale: 3")
     if face == "python":
         losses.to_python(layer)

@@ -1,4 +1,4 @@
-"""Training with a formula of one's own, from the command line and from files: its folder, resuming, mistakes."""
+"""Training with a user's own formula, from the command line and from files: run folder, resuming, mistakes."""
 
 import json
 import re
@@ -139,7 +139,7 @@ def test_a_formula_for_another_weighting_is_an_error(setting, run, capsys):
 
 
 def commands() -> list[list[str]]:
-    """Those of the five minutes."""
+    """The commands in the section "Design a weighting in five minutes"."""
     section = DOC.read_text().partition("## Design a weighting in five minutes")[2].partition("\n## ")[0]
     return [shlex.split(line)[1:] for line in re.findall(r"^    (python -m .*)$", section, re.MULTILINE)]
 
@@ -163,7 +163,7 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
 
 
 def test_five_minutes_as_far_as_they_need_no_data(elsewhere, monkeypatch):
-    """Three steps of each training, on a small data set; what is evaluated is what was trained."""
+    """Each training makes three steps on a small data set, and what is evaluated is what was trained."""
     five_minutes = commands()
     assert [module for _, module, *_ in five_minutes].count("solvers.train") == 2
     monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: tiny.dataset())

@@ -45,7 +45,7 @@ def test_it_draws_runs_with_and_without_noise(tmp_path, capsys):
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 40])
 def test_a_short_run_is_seen(tmp_path, rows):
-    """Each curve has as many points as there are rows, or 20, and few points are marked: a line needs two."""
+    """Each curve has as many points as there are rows, at most 20. Few points are marked, since one point makes no line."""
     write(tmp_path / "a", 100, steps=10 * rows + 1)
     figure = plot_dynamics.draw({"a": read_log(tmp_path / "a" / DYNAMICS_FILE, Dynamics)})
     curves = [*figure.axes[0].lines, figure.axes[1].lines[0]]

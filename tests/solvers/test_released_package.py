@@ -1,4 +1,4 @@
-"""A folder laid out as the released package trains and evaluates without a byte of it being changed."""
+"""A folder laid out like the released package can be trained and evaluated, and no byte of it changes."""
 
 import json
 import shutil
@@ -104,7 +104,7 @@ def test_weighted_softmax_with_loss(run, weighting):
 
 
 def test_released_checkpoints_are_evaluated_in_place(run, package, tmp_path, monkeypatch):
-    """As if the authors' caffemodels lay in their run folder; their accuracy.txt stays theirs."""
+    """As if the authors' caffemodels were in their run folder. Their accuracy.txt does not change."""
     trained = run(DM)
     copy = tmp_path / "copy" / DM.parent
     shutil.copytree(package / DM.parent, copy)

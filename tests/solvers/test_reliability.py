@@ -1,4 +1,4 @@
-"""Kills at any moment, damaged files, full disks, two processes, divergence: nothing is lost, and each is named."""
+"""Kills at any moment, damaged files, full disks, two processes, divergence: nothing is lost, and each error is named."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A setting, and its run that was never stopped."""
+    """A setting, and a run of it that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     source = tiny.write_setting(folder / "tiny", solver=tiny.SOLVER + "snapshot: 5")
     code, _, err = finish(start(source, folder / "runs"))
@@ -45,7 +45,7 @@ def whole(tmp_path_factory):
 
 
 def assert_same(run: Path, whole: Path) -> None:
-    """All that a run leaves, but times and folders, bit by bit."""
+    """All files of a run are equal bit by bit, except times and paths."""
     assert weights(run, STEPS) == weights(whole, STEPS)
     assert losses(run) == losses(whole)
     assert (run / DYNAMICS_FILE).read_bytes() == (whole / DYNAMICS_FILE).read_bytes()
@@ -153,11 +153,11 @@ def test_the_manifest_says_what_belongs_together(whole):
     assert set(manifest["files"]) == {"checkpoints_iter_20.caffemodel", "checkpoints_iter_20.solverstate"}
 
 
-# What first finds the disk full: the rehearsal, the run's settings, dynamics.csv, the logs, Caffe's own files; the slow ones
-# are all the writes that 17 steps make.
+# The first write that fails: of the rehearsal, the run's settings, dynamics.csv, the logs, Caffe's own files. The slow cases
+# are all writes of 17 steps.
 @pytest.mark.parametrize("moment", [2, 19, 33, 45, 55, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 91))])
 def test_a_full_disk_leaves_the_checkpoint_before(whole, tmp_path, moment):
-    """From some moment on no file can grow; that is said in one line."""
+    """From a certain moment no file can grow. The run reports that in one line."""
     source, expected = whole
     runs = tmp_path / "runs"
     code, _, err = finish(start(source, runs, "--max-iter", 7))
@@ -187,7 +187,7 @@ def test_a_second_process_is_refused(setting, tmp_path):
     assert code == 2 and f"another process ({first.pid} on " in err
     first.kill()
     first.communicate()
-    assert finish(start(source, runs, "--max-iter", 2))[0] == 0  # what the dead left locks nothing
+    assert finish(start(source, runs, "--max-iter", 2))[0] == 0  # the kernel has released the killed process's lock
 
 
 def test_a_second_process_may_wait(setting, tmp_path):
@@ -216,7 +216,7 @@ def test_slurms_signal(setting, tmp_path):
     (1, r"after iteration \d+ the weights of layer '\w+' are not all finite: this is not saved"),
     (50, r"training has diverged: the loss 'loss' of iteration \d+ ")])
 def test_divergence_is_named(setting, run, folder, capsys, snapshot, said):
-    """At the first checkpoint or at the first loss that shows it, whichever comes before."""
+    """At the first checkpoint or the first loss that shows it, whichever comes first."""
     source = setting(solver=tiny.SOLVER.replace("0.1", "1e18", 1) + f"snapshot: {snapshot}")
     assert run(source, "--max-iter", 50) == 2
     assert re.match(f"error: {said}", capsys.readouterr().err)

@@ -1,4 +1,4 @@
-"""The report's page, before a browser sees it: what is on it, and what is not."""
+"""The report's page without a browser: its content, and what it must not contain."""
 
 import csv
 import io

@@ -35,7 +35,7 @@ def browser():
 
 
 class Opened:
-    """A page of a report, and what happened since it was opened."""
+    """An opened report page, and the messages and requests since then."""
 
     def __init__(self, browser, file, **options):
         self.page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}} | options)
@@ -59,7 +59,7 @@ class Opened:
 
 @pytest.fixture
 def opened(browser):
-    """A function that opens a file; every page is closed at the end, and must have been quiet."""
+    """A function that opens a file. At the end each page is closed, and must have logged nothing."""
     pages = []
 
     def open_(file, **options):
@@ -128,7 +128,7 @@ def test_each_run_has_the_rows_that_compare_prints(opened, released):
 
 
 def test_over_seeds_it_is_mean_and_deviation(opened, seeds):
-    """Counted from the files alone."""
+    """The expected numbers are computed from the files."""
     folders, file = seeds
     one = opened(file)
     found = numbers(one, "final")
@@ -181,7 +181,7 @@ def test_tab_reaches_every_control(opened, released):
 
 
 def lines(page, chart):
-    """How many lines a chart's first noise rate has: ours and, dashed, published."""
+    """The number of lines in a chart's first noise rate: ours and, dashed, published."""
     return page.locator(f"[data-chart={chart}] figure").first.locator("g.mark-line path").evaluate_all(
         "paths => paths.map(path => path.getAttribute('stroke-dasharray') || 'solid')")
 
@@ -285,7 +285,7 @@ def test_no_script_of_a_run_runs_and_none_could_reach_the_network(opened, tmp_pa
 
 
 def test_it_is_small_and_opens_quickly(browser, released, seeds):
-    """Two seconds of the processor for 240 runs: other work on the machine may make the clock say more."""
+    """Two seconds of processor time for 240 runs: the wall-clock time depends on other work on the machine."""
     assert released[1].stat().st_size < 3 * MEGABYTE and seeds[1].stat().st_size < 3 * MEGABYTE
     page = browser.new_page()
     session = page.context.new_cdp_session(page)

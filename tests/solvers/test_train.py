@@ -1,4 +1,4 @@
-"""Training runs: what they leave, that they repeat bit by bit, and that stopping and resuming leaves no trace."""
+"""Training runs: their files, that they repeat bit by bit, and that stopping and resuming changes nothing."""
 
 import json
 import os
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def weights(folder: Path, iteration: int) -> list[bytes]:
-    """Weights, BatchNorm statistics and momentum of a checkpoint, bit by bit."""
+    """Weights, BatchNorm statistics and momentum of a checkpoint, as bytes."""
     checkpoints = Checkpoints(folder)
     model = pb.NetParameter.FromString(checkpoints.model(iteration).read_bytes())
     state = pb.SolverState.FromString(checkpoints.state(iteration).read_bytes())
@@ -70,7 +70,7 @@ def test_a_run_folder(setting, run, folder):
 
 
 def test_the_driver_is_caffe_stepped_by_hand(setting, run, folder):
-    """The released loop: seed, make the solver, set the two blobs, step."""
+    """As the released loop does: seed, make the solver, set the two blobs, step."""
     run(setting(), "--max-iter", 3)
     caffe.set_random_seed(123)
     solver = caffe.get_solver(str(folder / "solver.prototxt"))
@@ -112,7 +112,7 @@ DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "pool" top: "pool" }\n'
 @pytest.mark.parametrize("net", [None, (tiny.INPUT + tiny.BODY + tiny.EXTRACT + tiny.USW).replace(
     'layer { name: "scores"', DROPOUT + 'layer { name: "scores"')], ids=["batchnorm", "dropout"])
 def test_resumed_equals_uninterrupted(setting, run, folder, tmp_path, net):
-    """Also across a learning-rate drop, in a moved folder, and from a checkpoint that is off schedule."""
+    """Also across a drop of the learning rate, in a moved folder, and from an unscheduled checkpoint."""
     source = setting(net=net, solver=tiny.SOLVER + "snapshot: 5")
     run(source, "--max-iter", 12)
     whole = folder.rename(tmp_path / "whole")
@@ -127,7 +127,7 @@ def test_resumed_equals_uninterrupted(setting, run, folder, tmp_path, net):
 
 
 def test_rows_after_the_checkpoint_are_written_again(setting, run, folder):
-    """As after a crash: the log is ahead of the newest checkpoint, and its last line torn."""
+    """As after a crash: the log is ahead of the newest checkpoint, and its last line is incomplete."""
     source = setting()
     run(source, "--max-iter", 4)
     with open(folder / "log.csv", "a") as log:
@@ -191,7 +191,7 @@ def test_native_and_python_layers_train_alike(setting, run, folder, tmp_path):
 
 @pytest.fixture
 def hdf5_setting(setting, tmp_path, monkeypatch):
-    """A setting whose net reads HDF5 files beside it, named relative to the working directory."""
+    """A setting whose net reads HDF5 files in its folder, named relative to the working directory."""
     monkeypatch.chdir(tmp_path)
     folder = setting(net=tiny.hdf5_net("tiny/list.txt"))
     tiny.write_hdf5(folder / "images.h5")
@@ -207,7 +207,7 @@ def test_a_net_with_its_own_data_layer_and_a_stock_loss(hdf5_setting, run, folde
 
 
 def test_the_data_of_a_net_are_found_from_its_folder(hdf5_setting, run, folder, tmp_path, monkeypatch):
-    """From another working directory, where the list names whole paths."""
+    """From another working directory, with absolute paths in the list."""
     (hdf5_setting / "list.txt").write_text(f"{hdf5_setting / 'images.h5'}\n")
     net = hdf5_setting / "train.prototxt"
     net.write_text(net.read_text().replace("tiny/list.txt", "list.txt"))
@@ -235,14 +235,14 @@ def test_a_net_that_reads_image_files(setting, run, folder, tmp_path, capsys):
 
 
 def measured_as_train_says(out: str) -> int:
-    """The exit code of the command that a finished training ends with."""
+    """Run the command that a finished training prints; return its exit code."""
     said = out.splitlines()[-1]
     assert f"next: {command('solvers.evaluate')} " in said, said
     return evaluate.main(shlex.split(said.partition("solvers.evaluate ")[2]))
 
 
 def test_a_finished_training_says_how_to_measure_it(setting, run, tmp_path, monkeypatch, capsys):
-    """With the options without which evaluate would refuse, or look for the data elsewhere."""
+    """The command has the options without which evaluate would refuse, or look for the data elsewhere."""
     looked = []
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: looked.append(data) or tiny.dataset(images=20))
     (tmp_path / "copying_layers.py").write_text("""import caffe
@@ -314,7 +314,7 @@ def train_in_a_process(*arguments: object) -> subprocess.Popen:
 
 
 def test_the_command_to_go_on_needs_no_environment(setting, run, monkeypatch, capsys):
-    """Stopped by hand after one step, as if a signal had come."""
+    """The training stops after one step, as if a signal had come."""
     monkeypatch.setenv("CAFFE_WEIGHTING", "MAE")
     stopped = SimpleNamespace(signal=signal.SIGTERM)
     monkeypatch.setattr("solvers.training.steps.Interrupt", lambda: nullcontext(stopped))

@@ -1,4 +1,4 @@
-"""Bad input of solvers.train: one line on stderr, exit code 2, nothing started."""
+"""Bad input of solvers.train: one line on stderr, exit code 2, and no files."""
 
 import shutil
 
@@ -10,13 +10,13 @@ from solvers.runs.training_set import TrainingSet
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(tmp_path):
-    """Of a run that never began."""
+    """No file exists of a run that was refused."""
     yield
     assert not (tmp_path / "runs").is_dir()
 
 
 def fails(run, capsys, *arguments: object) -> str:
-    """The one error line."""
+    """Run solvers.train, which must fail; return its one error line."""
     capsys.readouterr()
     try:
         code = run(*arguments)

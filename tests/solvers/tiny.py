@@ -66,12 +66,12 @@ def write_setting(folder: Path, loss: str = USW, net: str | None = None, solver:
 
 
 def command(source: Path, runs: Path, *options: object) -> list[str]:
-    """The command that trains a setting on this data set in a process of its own."""
+    """The command that trains a setting on this data set in a separate process."""
     return [sys.executable, __file__, *map(str, (source, "--runs", runs, *options))]
 
 
 def dataset(images: int = 200) -> Dataset:
-    """Noise whose brightness tells the class."""
+    """Random images whose brightness depends on the class."""
     random = np.random.default_rng(0)
     labels = np.arange(images) % 10
     pixels = random.integers(0, 100, (images, 32, 32, 3)) + 15 * labels[:, None, None, None]
@@ -79,7 +79,7 @@ def dataset(images: int = 200) -> Dataset:
 
 
 def write_hdf5(file: Path) -> None:
-    """The data set as a net's own HDF5Data layer reads it."""
+    """Write the data set for a net's own HDF5Data layer."""
     data = dataset()
     with h5py.File(file, "w") as written:
         written["data"] = data.images.transpose(0, 3, 1, 2).astype(np.float32)
@@ -87,7 +87,7 @@ def write_hdf5(file: Path) -> None:
 
 
 def hdf5_net(source: object) -> str:
-    """A net with such a layer; `source` lists its files."""
+    """A net with an HDF5Data layer; `source` lists its files."""
     return ('layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }'
             f' hdf5_data_param {{ source: "{source}" batch_size: 16 }} }}\n' + BODY + CCE)
 
@@ -102,7 +102,7 @@ class Same(caffe.Layer):
 
 
 def python_layer_net(module: str, kind: str = "Same") -> str:
-    """A net with a Python layer "own" of a module like PYTHON_LAYER."""
+    """A net with a Python layer "own" from a module like PYTHON_LAYER."""
     layer = ('layer { name: "own" type: "Python" bottom: "pool" top: "same" '
              f'python_param {{ module: "{module}" layer: "{kind}" }} }}\n')
     body = BODY.replace('layer { name: "scores"', layer + 'layer { name: "scores"')
@@ -110,7 +110,7 @@ def python_layer_net(module: str, kind: str = "Same") -> str:
 
 
 def tested_hdf5_net(source: object) -> str:
-    """A net that reads HDF5 files, and others, or the same, in its TEST phase, where it has an accuracy."""
+    """A net that reads HDF5 files; in its TEST phase it reads these or others, and has an accuracy."""
     test = hdf5_net(source).splitlines()[0].replace("TRAIN", "TEST").replace('name: "images"', 'name: "test_images"')
     accuracy = ('layer { name: "right" type: "Accuracy" bottom: "scores" bottom: "label" top: "right" '
                 'include { phase: TEST } }\n')
@@ -118,20 +118,20 @@ def tested_hdf5_net(source: object) -> str:
 
 
 def datum(**fields: object) -> bytes:
-    """One image as Caffe's databases have it."""
+    """An image in the form of Caffe's databases."""
     whole = {"channels": 3, "height": 32, "width": 32, "data": bytes(3 * 32 * 32), "label": 3}
     return caffe.proto.caffe_pb2.Datum(**whole | fields).SerializeToString()
 
 
 def write_lmdb(folder: Path, records: list[bytes]) -> None:
-    """Records as a net's own Data layer reads them."""
+    """Write records for a net's own Data layer."""
     with lmdb.open(str(folder), map_size=1 << 24) as database, database.begin(write=True) as transaction:
         for number, record in enumerate(records):
             transaction.put(b"%08d" % number, record)
 
 
 def lmdb_net(source: object, loss: str = CCE) -> str:
-    """A net with such a layer."""
+    """A net with a Data layer over an LMDB."""
     return ('layer { name: "images" type: "Data" top: "data" top: "label" include { phase: TRAIN }'
             f' data_param {{ source: "{source}" batch_size: 16 backend: LMDB }} }}\n' + BODY + loss)
 
@@ -152,17 +152,17 @@ def at_write(number: int, act: Callable[[], None]) -> None:
 
 
 def kill() -> None:
-    """As SIGKILL or a power cut would."""
+    """End the process as SIGKILL or a power cut would."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fail() -> None:
-    """As a disk does that is about to die."""
+    """Raise the error of a failing disk."""
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def fill_disk() -> None:
-    """No file may grow from now on."""
+    """Let no file grow from now on."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
 

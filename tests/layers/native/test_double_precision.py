@@ -14,15 +14,15 @@ from layers.weighting import WEIGHTINGS
 
 SOURCE = Path(__file__).with_name("layer_probe.cpp")
 IGNORED = 255
-RANGE = 3  # of ordinary scores: then 1 - p > e^-6, and its rounding stays below 1e-13 of it
-# Rows whose first two scores are this far apart have, to the last bit, p = 0 or 1 (1000) or, with p below FLT_MIN, the
-# floored logarithm (100). Between the two kinds of rows 1 - p loses digits, and two softmaxes differ for no fault.
+RANGE = 3  # of ordinary scores: then 1 - p > e^-6, and the relative rounding error of 1 - p stays below 1e-13
+# The difference of the first two scores in extreme rows. With 1000, p is exactly 0 or 1; with 100, p is below FLT_MIN, where
+# the logarithm is clamped. For differences in between, 1 - p loses digits, and two correct softmaxes may differ.
 GAPS = (1000, -1000, 100, -100)
 
 
 @pytest.fixture(scope="module")
 def probe(compiled) -> Callable:
-    """A function from a loss layer's prototxt, scores (N, C, inner) and labels (N, inner) to value and gradient."""
+    """A function that takes a loss layer's prototxt, scores (N, C, inner), labels (N, inner); returns value and gradient."""
     program = compiled(SOURCE)
 
     def run(layer: str, scores: np.ndarray, labels: np.ndarray, loss_weight: float) -> tuple[float, np.ndarray]:
@@ -36,7 +36,7 @@ def probe(compiled) -> Callable:
 
 
 def batch(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ordinary rows, some ignored, and last the extreme ones."""
+    """Ordinary rows, some of them ignored, and extreme rows at the end."""
     rng = np.random.default_rng(seed)
     rows, classes, inner = rng.integers([6, 2, 1], [40, 30, 4])
     scores = rng.uniform(-RANGE, RANGE, (rows, classes, inner))

@@ -1,4 +1,4 @@
-"""Probabilities from several processes: those of one, whatever becomes of the processes."""
+"""Probabilities from several processes equal those from one, and errors of the processes are reported."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def net(model, folder):
 
 
 def expected(net, model):
-    """All images at once."""
+    """The probabilities, with all images in one batch."""
     whole = weights.build(net)
     weights.load(whole, model)
     whole.blobs["data"].reshape(len(DATA.labels), 3, 32, 32)
@@ -42,7 +42,7 @@ def expected(net, model):
 
 
 def test_every_image_in_its_place_whatever_the_number_of_processes(run, net, model, folder, monkeypatch):
-    """The same bits; with the weights that are asked for."""
+    """Probabilities are equal bit by bit, and belong to the weights that are asked for."""
     run(folder.parents[3] / "tiny", "--max-iter", 5, "--resume")
     later = Checkpoints(folder).model(5)
     found = []
@@ -73,7 +73,7 @@ def test_a_process_that_is_killed(net, model, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_processes_end_with_their_parent(net, model, number):
-    """And say nothing, after Ctrl-C as after a kill."""
+    """They print nothing, after Ctrl-C as well as after a kill."""
     code = ("import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell's `&` ignores it
             "from pathlib import Path; import test_inference as t; t.inference.cores = lambda: 2;"
             "from solvers.evaluation import classifier; model = Path(sys.argv[1]);"

@@ -1,4 +1,4 @@
-"""Accuracies of classes and the confusion matrix: counted one by one, from nets that are fed and nets that are not."""
+"""Accuracies of classes and the confusion matrix: compared with counts made here, for nets that are fed and others."""
 
 import csv
 
@@ -39,7 +39,7 @@ def read(file):
 
 
 def test_files(tmp_path):
-    """A class without images, one that is always right, and two of which one is taken for the other."""
+    """A class without images, one that is always right, and two that are confused with each other."""
     confusion = per_class.confusion_matrix([0, 0, 0, 0, 2, 3, 3], [0, 3, 3, 2, 2, 3, 0], 4)
     names = ["cat, big", "nobody", "dog", "fox"]
     per_class.write(tmp_path, confusion, names, "a title")
@@ -71,7 +71,7 @@ def tested(monkeypatch):
 
 
 def test_of_the_newest_checkpoint(setting, run, folder, tested, capsys):
-    """Also where all is measured already; the mean over the images is the accuracy of accuracy.txt."""
+    """Also if all is measured already. The mean over the images is the accuracy in accuracy.txt."""
     run(setting(solver=tiny.SOLVER + "snapshot: 4"), "--max-iter", 6)
     evaluate.evaluate(folder, None)
     capsys.readouterr()
@@ -107,7 +107,7 @@ TOPS = """layer { name: "by_class" type: "Accuracy" bottom: "scores" bottom: "la
 @pytest.mark.parametrize(("tops", "ignored"), [
     (TOPS % "", None), (TOPS % "accuracy_param { ignore_label: 3 }", 3), ("", None)])
 def test_of_a_net_that_reads_its_own_data(setting, run, folder, tmp_path, monkeypatch, tops, ignored):
-    """By its Accuracy layer, else by its loss; where the layer tells accuracies of classes, they are the same."""
+    """Measured with its Accuracy layer, else with its loss. If that layer gives accuracies of classes, they are equal."""
     tiny.write_hdf5(tmp_path / "data.h5")
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'data.h5'}\n")
     net = tiny.hdf5_net(tmp_path / "list.txt").replace("include { phase: TRAIN }", "") + tops

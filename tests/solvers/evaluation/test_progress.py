@@ -1,4 +1,4 @@
-"""How far an evaluation is: a bar with the time left on a terminal, lines now and then in a pipe."""
+"""How far an evaluation is: a bar with the time left on a terminal, lines at intervals in a pipe."""
 
 import os
 import pty
@@ -26,7 +26,7 @@ def clock(monkeypatch):
 
 
 def test_in_a_pipe_a_line_every_half_minute_with_the_time_left(clock, capsys):
-    """Processes need 25 seconds to start and do the first images; the pace is that of the others."""
+    """Processes take 25 seconds to start and compute the first images; these are not counted in the pace."""
     shown = EvaluationProgress(60_000, "images")
     for second in range(25, 85):
         clock.now = second
@@ -39,7 +39,7 @@ def test_in_a_pipe_a_line_every_half_minute_with_the_time_left(clock, capsys):
 
 
 def test_a_short_evaluation_is_quiet(setting, run, folder, monkeypatch, capsys):
-    """What is to be measured is what is counted: of two checkpoints, test and training images, and of one again."""
+    """All images are counted: for two checkpoints, test and training images; for one of them, test images once more."""
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=150))
     monkeypatch.setattr(TrainingSet, "load", lambda self, data: tiny.dataset())
     run(setting(solver=tiny.SOLVER + "snapshot: 4"), "--max-iter", 6)

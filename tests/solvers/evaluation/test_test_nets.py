@@ -1,4 +1,4 @@
-"""Nets that read their own data are measured by their solver's test nets: the numbers, computed once more in NumPy."""
+"""Nets that read their own data are measured with their solver's test nets; the numbers are computed again in NumPy."""
 
 import json
 
@@ -35,7 +35,7 @@ NET = data_layer("TRAIN", 16) + data_layer("TEST", BATCH) + tiny.BODY + TOPS + t
 
 @pytest.fixture
 def trained(setting, run, folder, tmp_path, monkeypatch):
-    """A function that trains a net with such layers to step 8, with checkpoints at 4 and 8; returns its run folder."""
+    """A function that trains a net with these layers to step 8, with checkpoints at 4 and 8; returns its run folder."""
     monkeypatch.chdir(tmp_path)
 
     def train(net=NET, solver=SOLVER):
@@ -53,7 +53,7 @@ def measure(folder):
 
 
 def expected(folder, iteration):
-    """Accuracy, accuracy within the best three, accuracies by class, and loss of all images, from the scores alone."""
+    """Accuracy, top-3 accuracy, accuracies of classes, and loss over all images, computed from the scores."""
     with h5py.File("tiny/images.h5") as file:
         images, labels = file["data"][()], file["label"][()].astype(int)
     net = weights.build(text_format.Parse(tiny.TEST, caffe.proto.caffe_pb2.NetParameter()))

@@ -1,4 +1,4 @@
-"""What Caffe would abort on is found before, and named."""
+"""Mistakes over which Caffe would abort are found before, and named."""
 
 import pytest
 import tiny

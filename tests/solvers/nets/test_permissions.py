@@ -69,7 +69,7 @@ def test_every_path_that_a_layer_can_have_is_known():
 
 @pytest.fixture
 def data(tmp_path):
-    """HDF5 data in a folder of their own, with a list of their files; the folder."""
+    """A separate folder with HDF5 data and a list of their files; returns the folder."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     tiny.write_hdf5(folder / "images.h5")
@@ -141,7 +141,7 @@ def test_whatever_layer_reads(tmp_path, monkeypatch, layer):
 
 
 def test_all_that_is_refused_is_named_at_once(tmp_path):
-    """By whoever would read it; many files of one folder as the folder."""
+    """The error names who would read the files; for many files in one folder it names the folder."""
     (tmp_path / "list.txt").write_text("".join(f"/etc/a/{number}.png 3\n" for number in range(9)) + "/etc/b/c.png 4\n")
     layers = (f'layer {{ name: "x" type: "ImageData" image_data_param {{ source: "{tmp_path}/list.txt" }} }}',
               'layer { name: "y" type: "Data" data_param { source: "/etc" } transform_param { mean_file: "/bin/m" } }')

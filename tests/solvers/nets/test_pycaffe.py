@@ -1,4 +1,4 @@
-"""What the CPU engine says of the processor that it runs on."""
+"""What the CPU engine reports about the processor."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def test_a_run_says_once_why_it_is_slow(setting, run, monkeypatch, capfd):
 
 
 def test_a_build_for_gdb_says_that_it_is_slow(tmp_path, monkeypatch, capsys):
-    """.venv keeps it until the next `make`; evaluate says so, too, before it finds that there is nothing to measure."""
+    """.venv has such a build until the next `make`. evaluate prints this before it finds that there is nothing to measure."""
     for kind, slow in ("Release", False), ("Debug", True):
         (tmp_path / "build.json").write_text(json.dumps({"options": json.dumps({"CMAKE_BUILD_TYPE": kind})}))
         monkeypatch.setattr(pycaffe.caffe, "__file__", str(tmp_path / "__init__.py"))

@@ -1,4 +1,4 @@
-"""Nets that Caffe ends its process over are refused in one line, and the process that trains lives on."""
+"""Nets over which Caffe ends its process are refused in one line, and the process that trains goes on."""
 
 import faulthandler
 import os
@@ -55,7 +55,7 @@ def test_a_net_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("child", ["fork", "new process"])
 def test_a_wrong_label_in_the_first_batch(tmp_path, monkeypatch, child):
-    """Of a database, which only Caffe reads; found by each kind of child, on the CPU."""
+    """In a database, which only Caffe reads. Each kind of child process finds it, on the CPU."""
     if child == "new process":
         forked = isolation.run
         monkeypatch.setattr(isolation, "run", lambda *given, fresh, **options: forked(*given, fresh=True, **options))
@@ -68,7 +68,7 @@ def test_a_wrong_label_in_the_first_batch(tmp_path, monkeypatch, child):
 
 @pytest.mark.skipif(gpus.has_cuda(), reason="this Caffe knows GPUs")
 def test_a_net_is_rehearsed_on_the_gpu_it_will_train_on(tmp_path):
-    """Here the rehearsal can only say that there is none."""
+    """This Caffe has no GPU, so the rehearsal reports that."""
     chosen = setting.load(write_setting(tmp_path / "tiny", net=INPUT + BODY + CCE))
     with pytest.raises(SolverError, match="^Caffe refuses .*: Cannot use GPU in CPU-only Caffe"):
         rehearse_setting(chosen, [3])
@@ -99,7 +99,7 @@ def mutated(net: str, chance: random.Random) -> str:
 
 
 def caffe_lives(chosen: setting.Setting, memory: int) -> bool:
-    """Whether a process outlives that Caffe makes the setting's solver in it, with this much memory."""
+    """Whether a process with this much memory survives if Caffe builds the setting's solver in it."""
     solver = solver_param.resolved(chosen.solver, None, 10, [])
     solver.train_net = str(chosen.folder / "train.prototxt")
     file = chosen.folder / "whole.prototxt"

@@ -1,4 +1,4 @@
-"""Finding a solver and its net, and what is said where they cannot be found or read."""
+"""Finding a solver and its net, and the errors if they cannot be found or read."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_the_net_beside_the_solver_comes_before_one_in_the_working_directory(set
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SETTINGS.glob("res44_*")))
 def test_a_copy_of_a_setting_is_a_setting_of_its_own(tmp_path, name):
-    """Its net may be edited: it is this one that is trained."""
+    """The copy's net is the one that is trained, so that it may be edited."""
     copy = shutil.copytree(SETTINGS / name, tmp_path / "mine")
     net = copy / "train.prototxt"
     net.write_text(net.read_text().replace('name: "resnet44"', 'name: "edited"'))
@@ -51,7 +51,7 @@ def test_net_named_through_a_sibling_folder_as_in_the_released_package(setting):
 
 
 def test_a_net_named_from_a_folder_above_is_found_there(tmp_path, monkeypatch):
-    """As in trees of Caffe's own examples: the error says where to start the command, and from there it works."""
+    """As in Caffe's own examples: the error says where to start the command, and there it works."""
     folder = tmp_path / "old" / "examples" / "net"
     folder.parent.mkdir(parents=True)
     tiny.write_setting(folder, solver=tiny.SOLVER.replace("train.prototxt", "examples/net/train.prototxt"))

@@ -1,4 +1,4 @@
-"""How many threads compute, how they wait for each other, and what is said where others have the processor."""
+"""How many threads compute, how they wait for each other, and the note if other processes use the processors."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def as_before():
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run code in a process of its own that inherits nothing about threads and logging, but gets these variables."""
+    """Run code in a separate process that inherits no settings of threads and logging, but gets these variables."""
     inherited = {name: value for name, value in os.environ.items()
                  if not name.startswith(("OMP_", "GOMP_", "OPENBLAS_", "GLOG_"))}
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=inherited | environment, text=True, capture_output=True,
@@ -31,7 +31,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(("given", "spins"), [({}, "'10000'"), ({"OMP_WAIT_POLICY": "active"}, "'30000000000'"),
                                               ({"GOMP_SPINCOUNT": "70"}, "'70'")], ids=["default", "policy", "count"])
 def test_threads_that_wait_soon_sleep_unless_told_otherwise(given, spins):
-    """As libgomp itself reports it, once it is loaded."""
+    """libgomp itself reports its settings when it is loaded."""
     said = python("import solvers.train", OMP_DISPLAY_ENV="verbose", **given).stderr
     if "GOMP_SPINCOUNT" not in said:
         pytest.skip("this OpenMP is not GNU's")
@@ -40,14 +40,14 @@ def test_threads_that_wait_soon_sleep_unless_told_otherwise(given, spins):
 
 @pytest.mark.parametrize("module", ["train", "evaluate", "nets.losses", "training.overrides"])
 def test_what_caffe_reads_is_set_whichever_module_loads_it(module):
-    """It would log each net, and wait as by default."""
+    """Otherwise Caffe would log each net, and its threads would spin for the default time."""
     said = python(f"import os, solvers.{module}, caffe; caffe.Net('prototxt/test_nets/resnet44.prototxt', caffe.TEST);"
                   "print(os.environ['GOMP_SPINCOUNT'])")
     assert said.stdout == "10000\n" and "Creating Layer" not in said.stderr
 
 
 def test_as_many_threads_compute_as_were_asked_for(setting):
-    """Counted by the system after a forward pass of a layer that all of them share."""
+    """The system counts the threads after a forward pass of a layer that uses all of them."""
     net = setting() / "train.prototxt"
     net.write_text(net.read_text().replace("stride: 4", "stride: 1 pad: 1").replace("num_output: 8", "num_output: 16"))
     code = ("import os; from solvers.nets import threads; from solvers.nets.pycaffe import caffe; threads.use(%d);"

@@ -1,4 +1,4 @@
-"""Python layers of a user's own: what is said where they are not found, and where they fail."""
+"""Python layers of a user's own: the errors if they are not found, and if they fail."""
 
 import itertools
 
@@ -37,7 +37,7 @@ def error_of(run, capsys, source, name, *options) -> str:
     ("raise ValueError('too dark')", "ValueError (too dark)"),
     ("__import__('numpy').reshape(bottom[0].data, (7,))", "ValueError (cannot reshape array")])
 def test_a_layer_that_raises(setting, run, tmp_path, module, capfd, method, line, old, new, what):
-    """Also where the error comes out of a package that the layer calls: the line is the layer's own."""
+    """Even if a package that the layer calls raises the error, the line in the message is the layer's own."""
     name = module(old, new)
     error = error_of(run, capfd, setting(net=tiny.python_layer_net(name)), name)
     assert error.startswith(f"error: layer 'own' (Python, {name}.Same): its {method} raises {what}")

@@ -1,4 +1,4 @@
-"""The released runs: all of them, under the right names, and as the paper's tables say."""
+"""The released runs: all 48, under the right names, with the numbers of the paper's tables."""
 
 import csv
 import os

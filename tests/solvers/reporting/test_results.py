@@ -1,4 +1,4 @@
-"""Numbers over seeds, and the names of losses and noise."""
+"""Summaries over seeds, and the names of losses and noise."""
 
 import json
 import statistics
@@ -43,7 +43,7 @@ def test_noise_is_named(config, name):
 
 
 def test_a_summary_is_over_what_each_run_has(tmp_path):
-    """One finished run and one that is not: both against the published run at their own checkpoints."""
+    """A finished and an unfinished run are each compared with the published run at their own checkpoints."""
     released = released_runs.find_released("res44_cce", 0.4)
     found = []
     for seed, last in (1, 30), (2, 12):

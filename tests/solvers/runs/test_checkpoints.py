@@ -10,7 +10,7 @@ from solvers.runs.checkpoints import Checkpoints, read_state
 
 @pytest.fixture
 def trained(setting, run, folder):
-    """A solver that stands at iteration 0, and the checkpoints it writes."""
+    """A solver at iteration 0, and a Checkpoints that saves it."""
     run(setting(), "--max-iter", 1)
     solver = caffe.get_solver(str(folder / "solver.prototxt"))
     checkpoints = Checkpoints(folder, interval=4)

@@ -1,4 +1,4 @@
-"""Learning dynamics: the right numbers, of every loss, and no trace of stopping and resuming."""
+"""Learning dynamics: right numbers for every loss, equal after stopping and resuming."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def noisy_dataset() -> Dataset:
 
 @pytest.fixture
 def noisy(monkeypatch, run):
-    """The fixture `run`, with a third of the labels wrong."""
+    """The fixture `run`, on data with a third of the labels wrong."""
     monkeypatch.setattr(TrainingSet, "prepare", lambda labels, folder: noisy_dataset())
     return run
 
@@ -42,7 +42,7 @@ GIVEN = {"DM": {"lam": 0.5, "beta": 6}, "CUSTOM": {"formula": "pow(p, 0.3) * exp
 @pytest.mark.parametrize("name", WEIGHTINGS)
 @given(seed=st.integers(0, 2**32 - 1), wrong=st.integers(0, 12))
 def test_shares_are_those_of_the_gradients(name, seed, wrong):
-    """Written out from the gradients themselves: c(p) * (P - onehot), summed absolutely."""
+    """Computed again from the gradients c(p) * (P - onehot): sums of absolute values."""
     random = np.random.default_rng(seed)
     scores, labels = random.normal(0, 2, (12, 5)), random.integers(0, 5, 12)
     noisy = random.permutation(12) < wrong

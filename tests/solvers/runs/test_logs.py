@@ -50,7 +50,7 @@ class Rare(NamedTuple):
 
 
 def test_rows_every_few_steps(tmp_path):
-    """A checkpoint between two of them keeps those before it."""
+    """A checkpoint between two rows keeps the rows before it."""
     file = tmp_path / "rare.csv"
     for start, iterations in (0, [5, 10, 15]), (12, [15, 20]), (20, []):
         log = CsvLog(file, start, Rare, interval=5)
@@ -74,7 +74,7 @@ def test_lines_without_a_terminal(capsys, monkeypatch):
 
 
 def events(folder):
-    """The events in a folder of TensorBoard, in the order in which it reads them."""
+    """The events in a TensorBoard folder, in the order in which TensorBoard reads them."""
     for file in sorted(folder.iterdir()):
         content = file.read_bytes()
         while content:
@@ -103,7 +103,7 @@ def test_tensorboard_supersedes_what_came_after_the_checkpoint(tmp_path):
 
 
 def test_tensorboard_on_a_full_disk_is_an_error_at_once(tmp_path, monkeypatch):
-    """SummaryWriter lost its thread there and then waited for it for ever."""
+    """SummaryWriter's thread ended there, and the writer then waited for it for ever."""
     board = TensorBoard(tmp_path / "board", 0)
     monkeypatch.setattr(board._file, "_writer", open("/dev/full", "wb"))
     with pytest.raises(OSError, match="No space left"):

@@ -1,4 +1,4 @@
-"""Which labels a run learns from: what options, folders and config.json say of it."""
+"""The training set of a run, from options, folders and config.json."""
 
 import json
 
@@ -62,7 +62,7 @@ def mat(tmp_path):
 
 
 def test_a_mat_file_is_trained_on(setting, tmp_path, mat):
-    """The authors' own noisy labels, say: the same as the data that went into the file."""
+    """For example the authors' noisy labels. The data equal those that were written into the file."""
     runs = tmp_path / "runs"
     arguments = [str(setting()), "--runs", str(runs), "--max-iter", "3"]
     assert train.main([*arguments, "--train-data", str(mat), "--noise", "0.4"]) == 0
@@ -75,7 +75,7 @@ def test_a_mat_file_is_trained_on(setting, tmp_path, mat):
 
 
 def test_a_file_of_ones_own_with_true_labels(setting, tmp_path, capsys):
-    """They make the learning dynamics known."""
+    """With true labels in the file, the learning dynamics are measured."""
     data = tiny.dataset()
     arguments = [str(setting()), "--runs", str(tmp_path / "runs"), "--max-iter", "2", "--dynamics-interval", "1",
                  "--train-data", str(tmp_path / "mine.npz")]
@@ -89,14 +89,14 @@ def test_a_file_of_ones_own_with_true_labels(setting, tmp_path, capsys):
 
 
 def expected_counts(data: Dataset) -> list[tuple[int, int]]:
-    """Of two batches: how many labels are 0, and how many are not."""
+    """Of two batches: the number of labels that are 0, and of the others."""
     with BatchFeeder(data, seed=123, classes_per_batch=2) as feeder:
         batches = [batch.labels for batch, _ in zip(feeder, range(2), strict=False)]
     return [(int((labels == 0).sum()), int((labels != 0).sum())) for labels in batches]
 
 
 def test_dynamics_where_the_images_are_known(setting, tmp_path, mat, monkeypatch, capsys):
-    """A file without true labels trains; once a set with its images is prepared, new runs have dynamics, old ones go on."""
+    """A file without true labels can be trained on. Once a set with its images exists, new runs have dynamics; old ones go on."""
     monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
     data = tmp_path / "data"
     data.mkdir()
@@ -119,7 +119,7 @@ def test_dynamics_where_the_images_are_known(setting, tmp_path, mat, monkeypatch
 
 
 def test_classes_with_few_images_and_too_few_classes(setting, tmp_path, capsys):
-    """A class of 3 images gives 8 of a batch, modulo 3; a batch of 16 needs two classes."""
+    """A class of 3 images gives 8 images of a batch by repetition; a batch of 16 needs two classes."""
     data = tiny.dataset()
     arguments = [str(setting()), "--runs", str(tmp_path / "runs"), "--max-iter", "3", "--train-data"]
     for name, kept in ("few", data.labels < 1), ("enough", (data.labels < 1) | ((data.labels == 9) & (np.arange(200) < 30))):
@@ -136,7 +136,7 @@ def test_classes_with_few_images_and_too_few_classes(setting, tmp_path, capsys):
 
 
 def test_train_sets(setting, run, folder, tmp_path, monkeypatch, capsys):
-    """The five accuracies of each checkpoint, against those counted one by one."""
+    """The five accuracies of each checkpoint equal those counted here."""
     clean = tiny.dataset()
     labels = clean.labels.copy()
     labels[::3] = (labels[::3] + 1) % 10

@@ -1,4 +1,4 @@
-"""A place where whole sweeps take seconds: small nets, small data, and the real commands in processes of their own."""
+"""A place where whole sweeps take seconds: small nets, small data, and the real commands in separate processes."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ NOISE = LabelNoise("symmetric", 0.0, 123)
 
 
 class Place:
-    """A sweep file with a folder of runs and one of data, and what people do with them."""
+    """A sweep file with a folder of runs and one of data, and methods for the commands that users run."""
 
     def __init__(self, folder: Path, file: Path, data: Path):
         self.folder, self.file, self.runs, self.data = folder, file, folder / "runs", data
@@ -41,7 +41,7 @@ class Place:
         return kept | {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "passive"}
 
     def accuracies(self) -> dict[str, str]:
-        """accuracy.txt of each run."""
+        """The content of accuracy.txt of each run."""
         return {str(file.parent.relative_to(self.runs)): file.read_text() for file in sorted(self.runs.rglob("accuracy.txt"))}
 
 
@@ -62,7 +62,7 @@ class SmallPlace(Place):
         self.write("max_iter = 12\n[[runs]]\nsetting = [{one}, {two}]\n")
 
     def write(self, text: str) -> None:
-        """Write the sweep file; {one} and {two} are the settings."""
+        """Write the sweep file; {one} and {two} in it stand for the settings."""
         self.file.write_text(text.format(**{name: f"'{self.folder / name}'" for name in ("one", "two", "three")}))
 
 
@@ -73,7 +73,7 @@ def place(tmp_path):
 
 @pytest.fixture(scope="session")
 def smoke(shared, tmp_path_factory):
-    """sweeps/smoke.toml, carried out on CIFAR-100 without any disturbance in `seconds`, each run on one thread."""
+    """sweeps/smoke.toml, completed on CIFAR-100 without disturbance in `seconds`, each run on one thread."""
     folder = tmp_path_factory.mktemp("smoke")
     place = Place(folder, ROOT / "sweeps/smoke.toml", folder / "data")
     prepare.prepare(LabelNoise("symmetric", 0.4, 123), shared / "data/cifar-100-binary.tar.xz", place.data)

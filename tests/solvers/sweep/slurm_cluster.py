@@ -1,4 +1,4 @@
-"""A Slurm cluster of this one machine, as root and without systemd, on a configuration and a key of its own."""
+"""A Slurm cluster of this one machine, started as root without systemd, with its own configuration and key."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def missing() -> str:
 
 @contextmanager
 def cluster(folder: Path, cpus: int, megabytes: int) -> Iterator[dict[str, str]]:
-    """Start one; yields the environment in which sbatch and the others find it, and ends it with all its jobs."""
+    """Start a cluster; yield the environment in which sbatch finds it; end it with all its jobs."""
     name = socket.gethostname().partition(".")[0]
     config = folder / "slurm.conf"
     control, daemon = _free_ports()

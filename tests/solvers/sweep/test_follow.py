@@ -1,4 +1,4 @@
-"""Failures, retries and workers in the wrong place, with a client that says what the test wants."""
+"""Failures, retries and wrongly set up workers, with a client whose answers the test chooses."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from solvers.sweep.work import Ended
 
 
 class Client:
-    """Answers each task at once with the next of its answers."""
+    """A client that answers each task at once, with the next of its prepared answers."""
 
     status = "running"
 
@@ -43,7 +43,7 @@ class Future(SimpleNamespace):
 
 
 class Run:
-    """A run that has saved as many steps as `steps` tells, one number at each look."""
+    """A run whose saved steps are the numbers in `steps`, one for each look."""
 
     def __init__(self, name: str, steps=()):
         self.name, self.steps, self.folder, self.at = name, iter(steps), Path("runs") / name, 0
@@ -68,7 +68,7 @@ def bring_to_an_end(client: Client, runs: list[Run], retries: int) -> follow.Fol
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 3))
 def test_a_run_is_tried_again_as_often_as_was_said(failures, retries):
-    """Each run fails so often, then it works, if it comes to that."""
+    """Each run fails a given number of times, and then succeeds, unless it was given up before."""
     runs = [Run(str(number)) for number in range(len(failures))]
     client = Client({run.name: [Ended(1, "no luck")] * count + [Ended(0)] for run, count in zip(runs, failures, strict=True)})
     follower = bring_to_an_end(client, runs, retries)

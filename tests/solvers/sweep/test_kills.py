@@ -1,4 +1,4 @@
-"""smoke.toml on workers of their own, killed at random moments: the accuracies are those of a sweep that nobody disturbed."""
+"""smoke.toml with separate workers, killed at random moments: the accuracies equal those of an undisturbed sweep."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def scheduler(tmp_path):
 
 
 class Worker:
-    """A worker for two runs at once, which comes back when it is killed."""
+    """A worker for two runs at once, which is started again when it is killed."""
 
     def __init__(self, scheduler: str):
         self.scheduler = scheduler
@@ -61,7 +61,7 @@ def start(module: str, *arguments: object) -> subprocess.Popen:
 
 
 def at_work(place: Place) -> list[int]:
-    """The processes that train or evaluate in this place."""
+    """The processes that train or evaluate runs of this place."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
@@ -111,7 +111,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
 
 
 def check(place: Place, smoke: Place, process: subprocess.Popen) -> None:
-    """A sweep has ended well, with the accuracies and the losses of the undisturbed one, each step once."""
+    """The sweep has succeeded; accuracies and losses equal the undisturbed ones, and each step is logged once."""
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert place.accuracies() == smoke.accuracies()

@@ -1,4 +1,4 @@
-"""A command on a leash is told once when its parent is killed, whatever threads that has, and its end is the leash's."""
+"""A command on a leash gets one signal when its parent is killed, with any number of threads; the leash ends like it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What a sweep knows before it starts: space, cores, memory, time to come, and what Slurm is told."""
+"""What a sweep computes before it starts: disk space, cores, memory, time, and the options for Slurm."""
 
 import argparse
 import subprocess
@@ -22,7 +22,7 @@ COST = Cost(weights=672_273, images=256, seconds=0.5, memory=1 << 30)
 
 @pytest.fixture
 def smoke(tmp_path):
-    """The runs of smoke.toml, of which nothing is done."""
+    """The planned runs of smoke.toml, none of them done."""
     return planned.plan(runs_file.read(SMOKE), tmp_path / "runs", tmp_path / "data")
 
 
@@ -105,7 +105,7 @@ def test_time_limits_in_slurms_forms(walltime, seconds):
     ("walltime=1,partition=", "is not of the form"),
     ("walltime=1,partition=a b", "is not of the form"),
     ("walltime=1,qos=x\n#SBATCH --wrap=y", "is not of the form"),
-    ("time=1", "time is the sweep's to say; give walltime="),
+    ("time=1", "time is set by the sweep; give walltime="),
     ("walltime=1,walltime=2", "walltime is there twice"),
 ])
 def test_bad_slurm_options(text, message):
@@ -115,7 +115,7 @@ def test_bad_slurm_options(text, message):
 
 
 def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_path):
-    """Run by bash, with an srun that notes what it is told."""
+    """bash runs the script, with an srun that records its arguments."""
     options = clusters.slurm_options("partition=long,walltime=08:00:00,gres=gpu:1")
     script = sbatch.script(options, smoke, 2, 4, 3 << 30, ("0",), tmp_path / "my data")
     assert {"#SBATCH --partition=long", "#SBATCH --time=08:00:00", "#SBATCH --gres=gpu:1", "#SBATCH --array=0-1%2",

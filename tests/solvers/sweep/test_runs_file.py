@@ -1,4 +1,4 @@
-"""Sweep files: every combination is one run, globs name what they match, and whatever is wrong is said with file and key."""
+"""Sweep files: each combination is a run, globs name what they match, and errors name file and key."""
 
 import itertools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real Slurm cluster of one machine: smoke.toml in its jobs, one of which meets its time limit; and a plain job array."""
+"""A real Slurm cluster of one machine: smoke.toml in jobs, one of which reaches its time limit; and a job array."""
 
 import subprocess
 import time
@@ -20,7 +20,7 @@ def slurm(tmp_path):
 
 
 def test_smoke_in_jobs_that_meet_their_time_limit(smoke, slurm, tmp_path):
-    """One job at a time, too short for both runs: it saves after three quarters of its time, and the next one goes on."""
+    """One job at a time, too short for both runs: it saves after three quarters of its time, and the next one continues."""
     place = Place(tmp_path, smoke.file, smoke.data)
     limit = max(60, round(0.8 * smoke.seconds))  # which made both at once
     walltime = f"{limit // 3600:02}:{limit // 60 % 60:02}:{limit % 60:02}"
@@ -40,7 +40,7 @@ def test_smoke_in_jobs_that_meet_their_time_limit(smoke, slurm, tmp_path):
 
 
 def test_a_job_array(place, slurm):
-    """A job that is told to end saves, goes back into the queue, and goes on; each run is evaluated."""
+    """A job that is told to end saves, returns into the queue, and continues; each run is evaluated."""
     place.write("max_iter = 3000\n[[runs]]\nsetting = [{one}, {two}]\n")
     printed = place.run("--slurm", "walltime=30,mem=2000M", "--sbatch", "--threads", 1)
     assert printed.returncode == 0, printed.stderr

@@ -1,4 +1,4 @@
-"""Whole sweeps on this machine, in seconds: what is missing is done, whatever happened before."""
+"""Whole sweeps on this machine, in seconds: they do what is missing, whatever interrupted them before."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ ONE = "one/noise_0.0/seed_123"
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
-    """Until a condition is met by a sweep that runs."""
+    """Wait until a running sweep fulfils a condition."""
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -32,7 +32,7 @@ def rows(place: Place, run: str = ONE) -> int:
 
 
 def trainers(place: Place) -> list[int]:
-    """The processes that train in this place."""
+    """The processes that train runs of this place."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -46,7 +46,7 @@ def trainers(place: Place) -> list[int]:
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory):
-    """accuracy.txt of the run of LONG, by the commands that a sweep starts."""
+    """accuracy.txt of the run in LONG, made by calling the commands that a sweep starts."""
     place = SmallPlace(tmp_path_factory.mktemp("by_hand") / "place")
     done = subprocess.run(tiny.command(place.folder / "one", place.runs, "--max-iter", 1500), cwd=ROOT,
                           env=place.environment(), capture_output=True)

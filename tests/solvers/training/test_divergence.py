@@ -1,4 +1,4 @@
-"""The watch over loss and gradient: silent while all is well, however large the weights; loud when it is not."""
+"""The check of loss and gradient: silent in a sound training, even with large weights, and an error in a diverged one."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ LOSSES = {name: WEIGHTED % (name + MORE.get(BY_NAME[name].name, "")) for name in
 
 @pytest.fixture
 def made(tmp_path):
-    """A function that makes a solver of a net with this loss; returns it, the check, and the scores that the loss reads."""
+    """A function that makes a solver of a net with this loss; returns it, the check, and the blob of scores."""
     def make(loss):
         chosen = setting.load(tiny.write_setting(tmp_path / "tiny", loss=loss))
         run = Run(RunFolder(tmp_path / "run"), chosen, solver_param.resolved(chosen.solver, 1, 10, []), {})
@@ -41,7 +41,7 @@ def made(tmp_path):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_bound_holds_and_is_near(made, name):
-    """For confident nets and for those that know nothing; whoever weighs by a sum reaches it."""
+    """For confident and for untrained nets. Losses that divide by the sum of emphasis reach the bound."""
     solver, check, scores = made(LOSSES[name])
     random, norms = np.random.default_rng(0), []
     for iteration, size in enumerate((0.01, 1, 100), start=1):
@@ -72,7 +72,7 @@ def test_a_gradient_beyond_its_bound_stops_the_run(made, loss, bound, wrong):
 
 
 def test_a_loss_whose_top_has_no_name(made):
-    """Caffe names it."""
+    """Caffe gives it a name."""
     solver, check, _ = made(tiny.CCE.replace(' top: "loss"', ""))
     solver.step(1)
     check(1, None)

@@ -1,4 +1,4 @@
-"""Several GPUs: what can be said without one. The processes and their batches run on the CPU; only NCCL is left out."""
+"""Several GPUs, as far as they can be tested without one: processes and batches on the CPU, without NCCL."""
 
 import json
 import os

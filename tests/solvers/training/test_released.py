@@ -1,4 +1,4 @@
-"""Every one of the 48 released runs is one command, and what is no such run is told what is."""
+"""Each of the 48 released runs is one command, and the error for another name lists the right ones."""
 
 import argparse
 import re
@@ -70,7 +70,7 @@ def test_what_does_not_go_with_it(arguments, message, capsys):
 
 
 def test_it_trains(monkeypatch, tmp_path):
-    """Up to where the data are asked for, with the noise of the run."""
+    """Up to the point where the data are read, with the noise of the run."""
     asked = []
 
     def load(labels, folder):

@@ -1,4 +1,4 @@
-"""Tests while a net trains: their numbers are right, and the training is the same with and without them."""
+"""Tests during training: their numbers are right, and the training is the same with and without them."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def rows(folder) -> list[list[str]]:
 
 
 def accuracy(folder, iteration: int) -> float:
-    """Of a checkpoint, counted here."""
+    """The accuracy of a checkpoint, counted here."""
     net = weights.build(classifier.read(folder))
     weights.load(net, Checkpoints(folder).model(iteration))
     right = 0
@@ -55,7 +55,7 @@ DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "pool" top: "pool" }\n'
 
 @pytest.mark.parametrize("kind", ["dropout", "resnet"])
 def test_it_does_not_change_the_training(setting, run, folder, tmp_path, kind):
-    """The same losses, weights and momentum, bit by bit, also with layers that draw, and in the engine's own layout."""
+    """Losses, weights and momentum are equal bit by bit, also with layers that draw numbers and in the engine's layout."""
     if kind == "dropout":
         net = tiny.INPUT + tiny.BODY.replace('layer { name: "scores"', DROPOUT + 'layer { name: "scores"') + tiny.CCE
     else:
@@ -98,7 +98,7 @@ def test_the_test_phase_of_a_net_with_its_own_data(own_data, run, folder, capsys
 
 
 def test_its_numbers_are_those_of_caffe(own_data, run, folder):
-    """Which makes the same test in its own step: here by hand, on the first batches of the net's data."""
+    """Caffe makes the same test in its own step. Here it is made by hand, on the first batches of the data."""
     assert run(own_data, "--max-iter", 3, "--test-interval", 3) == 0
     header, row = rows(folder)
     solver = caffe.get_solver(str(folder / "solver.prototxt"))
@@ -111,7 +111,7 @@ def test_its_numbers_are_those_of_caffe(own_data, run, folder):
 
 
 def test_a_test_that_cannot_be_made(setting, run, own_data, tmp_path, capsys):
-    """Asked for on the command line it is an error, before anything is made; asked for by a file, a note."""
+    """If the command line asks for tests, an error before anything is made; if only the solver's file does, a note."""
     solver = own_data / "solver.prototxt"
     solver.write_text(solver.read_text().replace("test_iter: 5 test_interval: 3", ""))
     assert run(own_data, "--max-iter", 1, "--test-interval", 1) == 2
