@@ -96,7 +96,7 @@ def expected_counts(data: Dataset) -> list[tuple[int, int]]:
 
 
 def test_dynamics_where_the_images_are_known(setting, tmp_path, mat, monkeypatch, capsys):
-    """A file without true labels can be trained on. Once a set with its images exists, new runs have dynamics; old ones go on."""
+    """A file without true labels can be trained on. Once a set with its images exists, new runs have dynamics, old ones not."""
     monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
     data = tmp_path / "data"
     data.mkdir()
