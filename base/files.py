@@ -18,7 +18,8 @@ from typing import BinaryIO
 from base.errors import DataError
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # what `atomic_writer` writes, until it is whole
-MAX_BYTES = 4 << 30
+MAX_BYTES = 4 << 30  # of any file that is read whole
+MAX_TEXT = 64 << 20  # of one that is text, unless its reader says otherwise: a file with holes may have any size
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def open_in(folder: Path, name: str | Path, flags: int = os.O_RDONLY) -> int:
     return handle
 
 
-def read(path: Path, most: int = MAX_BYTES, folder: Path | None = None) -> bytes:
+def read(path: Path, most: int = MAX_TEXT, folder: Path | None = None) -> bytes:
     """The content of a regular file in `folder`, by default the one that its name says; see `open_in` for errors.
 
     Raises

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from base.errors import DataError
 from base.files import atomic_writer
+from base.terminal import say
 from data_toolkit import class_names, dataset
 from data_toolkit.dataset import Dataset
 from solvers.errors import CommandLine, SolverError, failed
@@ -79,13 +80,13 @@ def main(argv: list[str] | None = None) -> int:
         confine = partial(confine, signals=True)
         threads.use(args.threads)
         if reason := why_slow():
-            print(f"note: {reason}", file=sys.stderr, flush=True)
+            say(f"note: {reason}", file=sys.stderr)
         with last_words(f"{args.run} and what was measured before are as they were"), user_layers.blamed():
             evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
     except (SolverError, DataError, OSError) as error:
         return failed(error)
     except KeyboardInterrupt:
-        print("interrupted: what was measured is kept, and the same command goes on", file=sys.stderr)
+        say("interrupted: what was measured is kept, and the same command goes on", file=sys.stderr)
         return 130
     return 0
 

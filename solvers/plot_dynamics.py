@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from base.errors import DataError
+from base.terminal import say
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves
@@ -32,7 +33,7 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
     figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (name, rows) in enumerate(runs.items()):
-        values = np.array(rows)
+        values = np.array(rows, float)
         interval = int(values[0, 0])
         points = means(values, max(1, min(WINDOW // interval, len(values) // POINTS)))
         iterations, *_, clean_p, noisy_p, _, noisy_share = points.T
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         curves.save(args.output, draw(rows))
     except (SolverError, DataError, OSError, ValueError, KeyError) as error:
         return failed(error)
-    print(args.output)
+    say(args.output)
     return 0
 
 

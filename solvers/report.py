@@ -14,6 +14,7 @@ from pathlib import Path
 
 from base.errors import DataError
 from base.files import write_atomically
+from base.terminal import one_line, say
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import report_data, results, run_folders, tables
@@ -90,8 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (SolverError, DataError, OSError) as error:
         return failed(error)
     for remark in remarks:
-        print(remark, file=sys.stderr)
-    print(f"{args.output}: {len(shown)} runs")
+        say(one_line(remark), file=sys.stderr)
+    say(f"{args.output}: {len(shown)} runs")
     return 0
 
 

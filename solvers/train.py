@@ -21,6 +21,7 @@ import numpy as np
 
 from base.commands import command
 from base.errors import DataError
+from base.terminal import say
 from data_toolkit import dataset, prepare
 from data_toolkit.dataset import Dataset
 from solvers.errors import SolverError, failed
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     args = options.parse(argv, __doc__)
     try:
         if args.list_released:
-            print(released.table())
+            say(released.table())
             return 0
         stopped_by = train(args, argv)
     except (SolverError, DataError) as error:
@@ -88,7 +89,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         start = starting_point(checkpoints, args.resume)
         if start >= solver_param.max_iter:
             checkpoints.prune(start)  # a kill may have come before
-            print(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
+            say(f"{folder}: at iteration {start} of {solver_param.max_iter}: nothing to do")
             return None
         with run.removed_if_refused(new):
             data = load_data(args.data, labels) if fed else None
@@ -117,23 +118,23 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
                 inputs.fast_forward(solver.net, tests, seed, start, solver_param.iter_size)
             batches = inputs.fill(solver.net, fed, data, seed, start, ranks=len(devices) or 1)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
-        print(setting.describe_net(chosen))
-        print(f"{folder}: {where}", flush=True)
+        say(setting.describe_net(chosen))
+        say(f"{folder}: {where}")
         if not devices and (reason := why_slow()):
-            print(f"note: {reason}", flush=True)
+            say(f"note: {reason}")
         if not devices:
             threads.note_if_busy()
         go_on = command("solvers.train", [*argv, *from_environment(args, changed), *([] if args.resume else ["--resume"])])
         observer = dynamics.observer(solver.net, chosen.net, state, data, args.dynamics_interval) if fed else None
         if observer and data.matched and not dynamics.is_whole(folder, start, observer.interval):
-            print(f"note: {folder / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is", flush=True)
+            say(f"note: {folder / dynamics.FILE} lacks steps whose true labels were unknown: it stays as it is")
             observer = None
         check_loss = divergence.check_of(solver.net, chosen.net, state, checkpoints)
         with gpus.Others(devices, gpus.Task(folder, this.make_solver, fed, labels, args.data, seed, start)) as others:
             others.join(solver)
             stopped_by = steps(solver, solver_param, batches, check_loss, observer, tester, others, checkpoints, go_on)
     if not stopped_by:
-        print(f"iteration {solver_param.max_iter} of {solver_param.max_iter}: done; {how_to_measure(folder, allowed, args)}")
+        say(f"iteration {solver_param.max_iter} of {solver_param.max_iter}: done; {how_to_measure(folder, allowed, args)}")
     return stopped_by
 
 

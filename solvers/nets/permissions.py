@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from base import confinement
+from base.terminal import say
 from solvers.errors import SolverError
 from solvers.nets import data_layers
 from solvers.nets.pycaffe import caffe
@@ -87,9 +88,9 @@ class Permissions:
         imported = [Path(path or ".") for path in sys.path] if self.modules else []
         missing = confinement.confine([*read, *self.folders, *imported, *confinement.installation()],
                                       [*write, *(confinement.gpu_devices() if gpus else ())], emptied,
-                                      confinement.interpreter() if processes or gpus else (), network or gpus, signals)
+                                      confinement.interpreter() if processes or gpus else (), network, gpus, signals)
         if missing:
-            print(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
+            say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
     def check_paths(self, nets: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
         """Check what all layers of nets, of any phase, and a solver's `weights` would read.

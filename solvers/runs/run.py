@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from base import files
 from base.files import write_atomically
+from base.terminal import one_line, say
 from layers.table import OWN
 from solvers.errors import SolverError
 from solvers.nets import prototext, weights
@@ -96,7 +97,7 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
             if not wait:
                 raise SolverError(
                     f"{folder}: another process ({other}) trains there: wait for its end, or stop it") from None
-            print(f"{folder}: waiting for the end of another process ({other}) that trains there", flush=True)
+            say(f"{folder}: waiting for the end of another process ({other}) that trains there")
             fcntl.flock(file, fcntl.LOCK_EX)
         files.remove_unfinished(folder)  # a killed process was writing it
         os.ftruncate(file, 0)
@@ -152,9 +153,9 @@ class Run:
         self._same("solver.prototxt", _lasting(then), _lasting(self.solver))
         then, now = before.get("threads"), self.config["threads"]
         if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
-            print(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
-                  "differently, so it will not end with the bits of a run without this change; "
-                  f"--threads {then} keeps them", file=sys.stderr)
+            say(one_line(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
+                         "differently, so it will not end with the bits of a run without this change; "
+                         f"--threads {then} keeps them"), file=sys.stderr)
 
     def _same(self, name: str, then: pb.NetParameter, now: pb.NetParameter) -> None:
         lines = difflib.unified_diff(*(prototext.text(m).splitlines() for m in (then, now)), n=0, lineterm="")

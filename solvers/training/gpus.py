@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from base.terminal import say
 from solvers.errors import SolverError
 from solvers.nets import inputs, pycaffe
 from solvers.nets.pycaffe import caffe, has_cuda, seed_layers
@@ -129,8 +130,8 @@ class Others:
         ended = wait(sentinels)[0]
         if not self.ending.is_set():
             dead = 1 + sentinels.index(ended)  # is_alive() may say yes for a moment
-            print(f"error: the process of GPU {self.gpus[dead]} ended (see above); the run goes on with --resume from its "
-                  "newest checkpoint", file=sys.stderr, flush=True)
+            say(f"error: the process of GPU {self.gpus[dead]} ended (see above); the run goes on with --resume from its "
+                "newest checkpoint", file=sys.stderr)
             os._exit(1)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import DataError
+from base.terminal import say
 from data_toolkit import dataset, prepare, true_labels
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import LabelNoise
@@ -78,7 +79,7 @@ class TrainingSet:
         """Read it from the folder of the data, made first if it is missing; say whether a file's true labels are known."""
         if self.file:
             data, said = self._read_file(folder)
-            print(said, flush=True)
+            say(said)
             return data
         if self.noise:
             prepare.prepare(self.noise, output=folder)

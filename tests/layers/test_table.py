@@ -82,7 +82,8 @@ def test_an_added_row_is_everywhere(copy, tmp_path):
 import numpy as np, layers.table
 from layers import emphasis_html, generated_code, param_str, plot_emphasis
 from layers.weighting import Weighting
-from solvers import config, options
+from solvers.runs import config
+from solvers.training import options
 from prototxt import generate
 w = Weighting("CUBIC_DN", s=3)
 print(repr([float(value) for value in w.multiplier(np.array([0.25, 0.5, 0.95]))]))

@@ -498,7 +498,7 @@ from solvers.nets.permissions import Permissions
 from solvers.nets.pycaffe import caffe
 Permissions().confine(write=[{str(tmp_path / 'mine')!r} and __import__('pathlib').Path({str(tmp_path / 'mine')!r})])
 caffe.set_mode_cpu()
-from solvers import prototext
+from solvers.nets import prototext
 with prototext.in_memory(caffe.proto.caffe_pb2.NetParameter(input=["data"], input_shape=[dict(dim=[1])])) as file:
     net = caffe.Net(file, caffe.TEST)
 net.save({str(tmp_path / 'mine/inside')!r})

@@ -76,7 +76,7 @@ def test_processes_end_with_their_parent(net, model, number):
     """And say nothing, after Ctrl-C as after a kill."""
     code = ("import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell's `&` ignores it
             "from pathlib import Path; import test_inference as t; t.inference.cores = lambda: 2;"
-            "from solvers import classifier; model = Path(sys.argv[1]);"
+            "from solvers.evaluation import classifier; model = Path(sys.argv[1]);"
             "predict = t.Predictor(classifier.read(model.parents[1]), {'all': t.DATA}).__enter__(); predict(model, 'all');"
             "print(*(process.pid for process in predict._workers.values()), flush=True); time.sleep(60)")
     parent = subprocess.Popen([sys.executable, "-c", code, model], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
