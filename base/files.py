@@ -22,6 +22,11 @@ MAX_BYTES = 4 << 30  # of any file that is read whole
 MAX_TEXT = 64 << 20  # of one that is text, unless its reader says otherwise: a file with holes may have any size
 
 
+def real(path: Path | str) -> Path:
+    """Where a path leads, all links followed; a link that leads to itself, at which Path.resolve gives up, as it is."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def opened(folder: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
     """A handle of a folder, for the ``dir_fd`` of Python's functions; with O_PATH one that needs no right to list it."""

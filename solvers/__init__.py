@@ -12,6 +12,6 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
 # OpenBLAS starts its threads when it is loaded, and threads that are there before a process is confined stay free (see
 # base/confinement.py). So a command begins with one; threads.use() gives Caffe's as many as it would have had.
 BLAS_THREADS = os.environ.get("OPENBLAS_NUM_THREADS")
-CONFINED = ("train", "evaluate", "compare", "report", "plot_dynamics", "export")
+CONFINED = ("train", "evaluate", "compare", "report", "plot_dynamics", "export", "sweep.probe")
 if {f"solvers.{name}" for name in CONFINED} & set(sys.orig_argv[:4]):
     os.environ["OPENBLAS_NUM_THREADS"] = "1"

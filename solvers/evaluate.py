@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from base import files
 from base.errors import DataError
 from base.files import atomic_writer
 from base.terminal import say
@@ -73,7 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
     try:
         is_ours = (args.run / config.FILE).exists()  # of a released folder, the setting lies beside it
-        read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), not is_ours and args.run.resolve().parent) if path]
+        beside = not is_ours and files.real(args.run).parent
+        read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), beside) if path]
         confine = partial(allowed.confine, read,
                           [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
         confine(processes=True)
@@ -237,19 +239,19 @@ def find_source(run: Path, runs: Path) -> Source:
     """
     if (run / config.FILE).exists():
         about = config.read(run)
-        folders = run.resolve().parent
+        folders = files.real(run).parent
         return Source(Checkpoints(run), test_nets.read(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
                       TrainingSet.from_config(about), published.match(about),
                       f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run,
                       str([about.get(name) for name in SAME_RUN]))
-    name = published.RUN_FOLDER.fullmatch(run.resolve().name)
+    name = published.RUN_FOLDER.fullmatch(files.real(run).name)
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
-    chosen = setting.load(run.resolve().parent / name["setting"])
+    chosen = setting.load(files.real(run).parent / name["setting"])
     setting_name = published.setting_name(chosen.name, chosen.folder)
     nets = [TestNet(classifier.derive(chosen.net))]
     released = next((r for r in published.load_runs()
-                     if (r.exp_folder, r.run_folder) == (run.resolve().parent.name, run.resolve().name)), None)
+                     if (r.exp_folder, r.run_folder) == (files.real(run).parent.name, files.real(run).name)), None)
     return Source(Checkpoints(run), nets, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
                   f"{setting_name}, noise {name['noise']}, as released",
                   runs / setting_name / f"noise_{name['noise']}" / "released", "released")

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from base.errors import DataError
-from base.terminal import say
+from base.terminal import say, shown
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves
@@ -40,8 +40,8 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
         noisy = values[:, 2].sum() / values[:, 1:3].sum()
         colour = f"C{number}"
         style = {"color": colour, "marker": "." if len(points) <= POINTS else None}
-        left.plot(iterations, clean_p, **style, label=f"{name}, clean")
-        left.plot(iterations, noisy_p, **style, linestyle="--", label=f"{name}, noisy")
+        left.plot(iterations, clean_p, **style, label=shown(f"{name}, clean"))
+        left.plot(iterations, noisy_p, **style, linestyle="--", label=shown(f"{name}, noisy"))
         right.plot(iterations, noisy_share, **style)
         right.axhline(noisy, color=colour, linestyle=":", linewidth=1,
                       label="share of noisy examples" if number == len(runs) - 1 else None)

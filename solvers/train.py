@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from base import files
 from base.commands import command
 from base.errors import DataError
 from base.terminal import say
@@ -157,7 +158,7 @@ def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace)
     for module in sorted({layer.python_param.module for net in nets for layer in net.layer} & set(args.allow_module)):
         options += ["--allow-module", module]
     for path in allowed.folders_read(nets):
-        if not any(path.is_relative_to(always) for always in (folder.resolve(), args.data.resolve())):
+        if not any(path.is_relative_to(always) for always in (files.real(folder), files.real(args.data))):
             options += ["--allow-path", str(path)]
     return "next: " + command("solvers.evaluate", [folder, *options])
 

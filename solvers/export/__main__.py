@@ -15,6 +15,7 @@ from pathlib import Path
 
 import onnx
 
+from base import files
 from base.errors import DataError
 from base.terminal import one_line, say
 from solvers.errors import CommandLine, SolverError, failed
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def confine(args: argparse.Namespace) -> None:
     """Let the kernel hold this process to the net, its weights and what else the options name; it writes beside -o only."""
-    around = () if (args.net / config.FILE).exists() or args.weights else (args.net.resolve().parent, args.runs)
+    around = () if (args.net / config.FILE).exists() or args.weights else (files.real(args.net).parent, args.runs)
     named = [args.net, *around, args.data, *filter(None, (args.weights, args.classes))]
     Permissions.from_options(args, *named).confine(write=[args.output.absolute().parent])
 

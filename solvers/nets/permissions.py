@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from base import confinement
+from base import confinement, files
 from base.terminal import say
 from solvers.errors import SolverError
 from solvers.nets import data_layers
@@ -57,7 +57,7 @@ class Permissions:
     def from_options(cls, args: argparse.Namespace, *folders: Path) -> Self:
         """The modules and paths of the options, and `folders`."""
         modules, paths = vars(args).get("allow_module", ()), vars(args).get("allow_path", ())
-        return cls(tuple(modules), tuple(path.resolve() for path in (*folders, *paths)), args.unconfined)
+        return cls(tuple(modules), tuple(files.real(path) for path in (*folders, *paths)), args.unconfined)
 
     def confine(self, read: Iterable[Path] = (), write: Iterable[Path] = (), emptied: Iterable[Path] = (), gpus: bool = False,
                 processes: bool = False, network: bool = False, signals: bool = False) -> None:
@@ -148,9 +148,9 @@ def _real_path(path: str) -> Path:
     """Where a path leads, links followed; the links of a folder are looked up once for a million images in it."""
     folder, name = os.path.split(os.path.join(os.getcwd(), path))
     inside = _real_folder(folder) / name
-    return inside.resolve() if name in ("", "..") or inside.is_symlink() else inside
+    return files.real(inside) if name in ("", "..") or inside.is_symlink() else inside
 
 
 @lru_cache(maxsize=None)
 def _real_folder(path: str) -> Path:
-    return Path(path).resolve()
+    return files.real(path)

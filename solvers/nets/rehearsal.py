@@ -39,7 +39,7 @@ def rehearse(name: Path, nets: Sequence[pb.NetParameter], solver: pb.SolverParam
     apart(name, partial(_make, nets, solver, available, tuple(devices)[:1]), available, bool(devices))
 
 
-def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | None, gpus: bool = False) -> bytes:
+def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | None, gpus: bool = False) -> isolation.Arrays:
     """What `work` gives back, which lets Caffe make nets, from a process of its own; see `isolation.run`.
 
     Raises
@@ -49,12 +49,12 @@ def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | 
     """
     ended = isolation.run(work, None, memory, fresh=gpus, gpus=gpus)
     if ended.code == isolation.REFUSED:
-        raise SolverError(ended.content.decode())
+        raise SolverError(ended.wrong)
     if ended.code is None:
         raise SolverError(f"Caffe refuses {name}: it cannot be made within {isolation.MAX_SECONDS} s")
     if ended.code:
         raise SolverError(f"Caffe refuses {name}: {reason(ended.said) or crash(-ended.code)}")
-    return ended.content
+    return ended.found
 
 
 def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, available: int | None,

@@ -121,5 +121,5 @@ def observer(net: caffe.Net, param: pb.NetParameter, state: pb.NetState, data: D
 
 def is_whole(folder: Path, start: int, interval: int) -> bool:
     """Whether a run's dynamics.csv has all rows up to step `start`; not so if the true labels were unknown for a while."""
-    rows = [row.iteration for row in read_log(folder / FILE, Dynamics)]
-    return rows[: start // interval] == list(range(interval, start + 1, interval))
+    rows, expected = read_log(folder / FILE, Dynamics), range(interval, start + 1, interval)
+    return len(rows) >= len(expected) and all(row.iteration == step for row, step in zip(rows, expected, strict=False))

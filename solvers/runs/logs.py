@@ -68,8 +68,8 @@ class CsvLog(Generic[Row]):
 
     def __init__(self, file: Path, start: int, kind: type[Row] = Step, interval: int | None = 1):
         rows = [row for row in read_log(file, kind) if row.iteration <= start]
-        expected = list(range(interval, start + 1, interval)) if interval else [row.iteration for row in rows]
-        if [row.iteration for row in rows] != expected:
+        expected = range(interval, start + 1, interval) if interval else [row.iteration for row in rows]
+        if len(rows) != len(expected) or any(row.iteration != step for row, step in zip(rows, expected, strict=True)):
             every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {expected[-1]}"
             raise SolverError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
         write_atomically(file, _lines([kind._fields, *map(_text, rows)]))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from base import files
 from base.errors import DataError
 from solvers import train
 from solvers.errors import SolverError
@@ -127,6 +128,8 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
         except (SolverError, DataError) as error:
             raise SolverError(f"{where}: {error}") from error
         name = str(this.folder.relative_to(runs))
+        if not files.real(this.folder).is_relative_to(files.real(runs)):
+            raise SolverError(f"{where}: {this.folder} is behind a link that leads out of {runs}, where nothing is written")
         if this.folder in planned:
             raise SolverError(f"{where}: the run {name} is there twice; the first time in {planned[this.folder].where}")
         planned[this.folder] = PlannedRun(name, where, arguments + train.from_environment(args, this.changed), this)
@@ -150,7 +153,7 @@ def bytes_needed(missing: list[PlannedRun], weights: dict[str, int], runs: Path)
         If there is no room for them.
     """
     needed = sum(run.bytes_to_come(weights[run.shape]) for run in missing)
-    existing = next(folder for folder in (runs, *runs.resolve().parents) if folder.is_dir())
+    existing = next(folder for folder in (runs, *files.real(runs).parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise SolverError(f"{runs}: {len(missing)} runs are going to write {decimal(needed)} of checkpoints and logs, and "

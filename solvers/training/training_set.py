@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from base import files
 from base.errors import DataError
 from base.terminal import say
 from data_toolkit import dataset, prepare, true_labels
@@ -55,7 +56,7 @@ class TrainingSet:
         if args.train_data:
             if not args.train_data.is_file():
                 raise SolverError(f"--train-data {args.train_data} does not exist")
-            return cls(None, args.noise, args.train_data.resolve())
+            return cls(None, args.noise, files.real(args.train_data))
         noise = (LabelNoise.from_matrix(args.noise_matrix, NOISE_SEED) if args.noise_matrix
                  else LabelNoise(args.noise_type or "symmetric", args.noise or 0.0, NOISE_SEED))
         return cls(noise.type, noise.rate, None, noise)
