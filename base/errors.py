@@ -33,7 +33,7 @@ class CommandLine(argparse.ArgumentParser):
 
 def failed(error: Exception) -> int:
     """Print an error as one line on stderr, with the caret under a formula if it has one, and return the exit code."""
-    say(f"error: {_with_caret(str(error))}", file=sys.stderr)
+    say(f"error: {_with_caret(str(error) or 'there is too little memory')}", file=sys.stderr)
     return 2
 
 

@@ -156,7 +156,7 @@ def _arrays(handle: int) -> Arrays:
 
 def _answer(work: Callable[[], Arrays], given: int, said: int, parent: int, readable: list[Path] | None,
             memory: int | None, gpus: bool) -> None:
-    """The process: write the names of what `work` returns, then its arrays, each as an .npy file, or what is wrong; and end."""
+    """The process: write the names of what `work` returns, then its arrays, each as .npy, or what is wrong; and end."""
     code = 1
     try:
         given, said = (handle.detach() if not isinstance(handle, int) else handle for handle in (given, said))
@@ -169,7 +169,7 @@ def _answer(work: Callable[[], Arrays], given: int, said: int, parent: int, read
         confinement.confine(readable, confinement.gpu_devices() if gpus else ())
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 * MAX_BYTES,) * 2)  # of what it gives back
         if memory is not None:
-            _limit_memory(memory)
+            limit_memory(memory)
         with open(given, "w+b") as file:
             try:
                 found = work()
@@ -187,7 +187,8 @@ def _answer(work: Callable[[], Arrays], given: int, said: int, parent: int, read
         os._exit(code)
 
 
-def _limit_memory(size: int) -> None:
+def limit_memory(size: int) -> None:
     """Let this process take so many bytes of data besides those it has."""
     own = 1024 * int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1])
-    resource.setrlimit(resource.RLIMIT_DATA, (own + size,) * 2)
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]  # what whoever started us allows
+    resource.setrlimit(resource.RLIMIT_DATA, (own + size if most == resource.RLIM_INFINITY else min(own + size, most),) * 2)

@@ -218,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
             prepare(LabelNoise.from_matrix(args.noise_matrix, args.seed), args.source, args.output)
         else:
             prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
-    except DataError as error:
+    except (DataError, OSError, MemoryError) as error:
         return failed(error)
     except KeyboardInterrupt:
         say("interrupted: what was whole is kept, and the same command goes on", file=sys.stderr)

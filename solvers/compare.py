@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         if args.plot:
             drawn = [(str(result.run), result.curve, result.released) for result in shown]
             curves.save(args.plot, curves.draw_together(drawn))
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     say(align([HEADER, *(row for result in shown for row in rows(result))]))
     if found := means(shown):

@@ -31,7 +31,7 @@ from data_toolkit import class_names, dataset
 from data_toolkit.dataset import Dataset
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.evaluation import classifier, per_class, test_nets
-from solvers.evaluation.inference import Predictor, nothing_more
+from solvers.evaluation.inference import Predictor, at_batch, nothing_more
 from solvers.evaluation.measuring import Job, Measuring
 from solvers.evaluation.progress import EvaluationProgress
 from solvers.evaluation.test_nets import TestNet
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
             say(f"note: {reason}", file=sys.stderr)
         with last_words(f"{args.run} and what was measured before are as they were"), user_layers.blamed():
             evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     except KeyboardInterrupt:
         say("interrupted: what was measured is kept, and the same command goes on", file=sys.stderr)
@@ -131,7 +131,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         if not file.absolute().parent.is_dir():
             raise SolverError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
-    admission.admit(run, [net.param for net in source.nets], allowed)
+    admission.admit(run, [at_batch(net.param) if source.is_fed else net.param for net in source.nets], allowed)
     iterations = source.checkpoints.models()
     if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")

@@ -75,8 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
         if empty := [run for run, values in rows.items() if not values]:
             raise SolverError(f"{empty[0]} has no {FILE} with a row: solvers.train writes one every ten steps, or every "
                               "--dynamics-interval, where the true labels are known")
-        curves.save(args.output, draw(rows))
-    except (SolverError, DataError, OSError, ValueError, KeyError) as error:
+        with np.errstate(all="ignore"):  # what is no number, or too large for a picture, is not drawn
+            curves.save(args.output, draw(rows))
+    except (SolverError, DataError, OSError, ValueError, KeyError, MemoryError) as error:
         return failed(error)
     say(args.output)
     return 0

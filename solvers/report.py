@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise SolverError(f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one; "
                               + "; ".join(remarks[:3]))
         write_atomically(args.output, render(shown, remarks, args.title))
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     for remark in remarks:
         say(one_line(remark), file=sys.stderr)

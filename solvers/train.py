@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
             say(released.table())
             return 0
         stopped_by = train(args, argv)
-    except (SolverError, DataError) as error:
+    except (SolverError, DataError, MemoryError) as error:
         return failed(error)
     except OSError as error:  # the disk is full, or gone
         return failed(SolverError(f"{error}; the run goes on with --resume from its newest checkpoint"))

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     except Parted as error:
         failed(error)
         return 1
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     except KeyboardInterrupt:
         return 130

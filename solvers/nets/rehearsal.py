@@ -171,6 +171,9 @@ def reason(output: str) -> str:
 
 
 def crash(number: int) -> str:
+    """What is said of a process that the signal `number` ended; of one that ended by itself, its exit code is -`number`."""
+    if number < 0:
+        return f"the process that makes it ended with code {-number}"
     known = number in signal.valid_signals()
     return (f"it crashes on it ({signal.Signals(number).name if known else number}): is a file that its layers read damaged?")
 

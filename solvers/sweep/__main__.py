@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         return sweep(args, argv)
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     except KeyboardInterrupt:
         return 130
