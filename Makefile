@@ -45,7 +45,7 @@ tensorboard: .venv/tensorboard/installed.lock  ## the curves of runs/ on http://
 
 test: setup  ## our tests and upstream's pycaffe tests; ARGS=tests/layers/test_weighting.py for one file
 	@docker/apt.sh docker/apt-test.txt
-	$(PYTHON) -m pytest -m "not slow" $(ARGS)
+	$(PYTHON) -m pytest -m "not slow" $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile)
 
 test-slow: setup  ## the tests that take minutes
 	@docker/apt.sh docker/apt-test.txt docker/apt-slow.txt

@@ -35,7 +35,6 @@ _VERSION = 1
 
 # What is refused besides: connections, programs, other processes, and what changes files or the system without opening a file.
 # (x86-64, aarch64); 0: not there.
-_NETWORK = {"socket": (41, 198)}
 _PROGRAMS = {"execve": (59, 221), "execveat": (322, 281)}
 _REFUSED = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
@@ -51,10 +50,23 @@ _REFUSED = {
     "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "settimeofday": (164, 170), "clock_settime": (227, 112),
     "adjtimex": (159, 171), "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162),
+    # Memory, queues and semaphores of other processes; how fast and where they run.
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191),
+    "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187),
+    "mq_open": (240, 180), "mq_unlink": (241, 181), "setpriority": (141, 140), "ioprio_set": (251, 30),
+    "migrate_pages": (256, 238), "move_pages": (279, 239), "kcmp": (312, 272),
 }
+# Refused or allowed by the lower half of one argument.
+_ALLOWED_IF, _REFUSED_IF, _REFUSED_IF_ANY_BIT = range(3)
+_NO_TYPING = (16, 29), 1, _REFUSED_IF, (0x5412, 0x541C)  # ioctl: TIOCSTI and TIOCLINUX type into the user's terminal
+_OWN_LIMITS = (302, 261), 0, _ALLOWED_IF, (0,)  # prlimit64: of this process, not of another
+_NO_NAMESPACES = (56, 220), 0, _REFUSED_IF_ANY_BIT, (0x7E020000,)  # clone with any CLONE_NEW...
+_NO_SOCKETS = (41, 198), 0, _ALLOWED_IF, ()
+_INTERNET = (41, 198), 0, _ALLOWED_IF, (2, 10, 16)  # AF_INET, AF_INET6, and AF_NETLINK, by which names are looked up
+_CLONE3 = 435  # its flags cannot be seen; the C library then does with clone
+_UNKNOWN = 463  # calls from this number on came with Linux 6.13 and later, and with numbers of x86-64's second ABI
 _MACHINES = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 277)}  # AUDIT_ARCH, column above, seccomp's number
-_X32 = 0x40000000  # the second ABI of x86-64, with numbers of its own
-_ALLOW, _EPERM, _KILL = 0x7FFF0000, 0x00050001, 0x80000000
+_ALLOW, _EPERM, _ENOSYS, _KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
 _NO_NEW_PRIVILEGES, _DIE_WITH_PARENT = 38, 1
 _CAPABILITIES_KEPT = 0b110  # of root's: to read and write files of others, where Landlock allows it
 
@@ -65,7 +77,7 @@ def abi() -> int:
 
 
 def confine(read: Iterable[Path] | None, write: Iterable[Path] = (), emptied: Iterable[Path] = (),
-            execute: Iterable[Path] = (), network: bool = False, signals: bool = False) -> str:
+            execute: Iterable[Path] = (), network: bool = False, local: bool = False, signals: bool = False) -> str:
     """Confine this process for ever.
 
     Parameters
@@ -80,7 +92,9 @@ def confine(read: Iterable[Path] | None, write: Iterable[Path] = (), emptied: It
     execute : iterable of Path
         Programs that may still be started; they are confined as this process is.
     network : bool
-        Whether connections may be opened.
+        Whether connections to other machines may be opened.
+    local : bool
+        Whether connections of all kinds may be opened, to other processes too.
     signals : bool
         Whether signals may be sent to all processes that they could be sent to before, not only to those started from now on.
 
@@ -95,7 +109,8 @@ def confine(read: Iterable[Path] | None, write: Iterable[Path] = (), emptied: It
     handled = ~0 if read is not None else ~READ
     _LIBC.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     _drop_capabilities()
-    missing = [reason for reason in (_landlock(rules, handled, network, signals), _seccomp(bool(execute), network)) if reason]
+    missing = [reason for reason in (
+        _landlock(rules, handled, network or local, signals), _seccomp(bool(execute), network, local)) if reason]
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
         missing.append(f"{threads - 1} threads were there before")
     return "; ".join(missing)
@@ -140,17 +155,25 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
         os.close(place)
 
 
-def _seccomp(programs: bool, network: bool) -> str:
+def _seccomp(programs: bool, network: bool, local: bool) -> str:
     machine = platform.machine()
     if machine not in _MACHINES or sys.maxsize < 1 << 32:
         return f"connections and programs are not refused on {machine}"
     arch, column, number = _MACHINES[machine]
-    refused = _REFUSED | ({} if network else _NETWORK) | ({} if programs else _PROGRAMS)
-    numbers = [numbers[column] for numbers in refused.values() if numbers[column]]
-    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
-    program = [(load, 0, 0, 4), (equal, 1, 0, arch), (answer, 0, 0, _KILL), (load, 0, 0, 0),
-               (at_least, len(numbers) + 1, 0, _X32), *((equal, len(numbers) - place, 0, value) for place, value in
-                                                        enumerate(numbers)), (answer, 0, 0, _ALLOW), (answer, 0, 0, _EPERM)]
+    refused = [numbers[column] for numbers in (_REFUSED | ({} if programs else _PROGRAMS)).values() if numbers[column]]
+    conditions = [_NO_TYPING, _OWN_LIMITS, _NO_NAMESPACES, *([] if local else [_INTERNET if network else _NO_SOCKETS])]
+    load, equal, at_least, any_bit, answer = 0x20, 0x15, 0x35, 0x45, 0x06
+    program = [(load, 0, 0, 4), (equal, 1, 0, arch), (answer, 0, 0, _KILL), (load, 0, 0, 0)]
+    for test, value, found in [(at_least, _UNKNOWN, _ENOSYS), (equal, _CLONE3, _ENOSYS), *(
+            (equal, value, _EPERM) for value in refused)]:
+        program += [(test, 0, 1, value), (answer, 0, 0, found)]
+    for numbers, argument, kind, values in conditions:
+        answers = [_ALLOW, _EPERM] if kind != _ALLOWED_IF else [_EPERM, _ALLOW]
+        test, count = any_bit if kind == _REFUSED_IF_ANY_BIT else equal, len(values)
+        program += [(equal, 0, count + 3, numbers[column]), (load, 0, 0, 16 + 8 * argument),
+                    *((test, count - place, 0, value) for place, value in enumerate(values)),
+                    *((answer, 0, 0, value) for value in answers)]
+    program.append((answer, 0, 0, _ALLOW))
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     return _failed("seccomp") if _LIBC.syscall(
         number, 1, 1, ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))) else ""

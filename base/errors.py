@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from base.terminal import one_line, say, shown
+
 CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and below it a caret at the mistake
 
 
@@ -24,27 +26,18 @@ class CommandLine(argparse.ArgumentParser):
         found = super().parse_args(args, namespace)
         for value in vars(found).values():
             for text in map(str, value if isinstance(value, list) else [value]):
-                if isinstance(value, (str, Path, list)) and text.split() != printable(text).split():
+                if isinstance(value, (str, Path, list)) and not "".join(text.split()).isprintable():
                     self.error(f"{text!r} has characters that are not UTF-8 or control the terminal")
         return found
 
 
-def printable(text: str) -> str:
-    """A text in one line, with characters that control a terminal or cannot be shown replaced by escapes."""
-    return _escaped(" ".join(text.split()))
-
-
 def failed(error: Exception) -> int:
     """Print an error as one line on stderr, with the caret under a formula if it has one, and return the exit code."""
-    print(f"error: {_with_caret(str(error))}", file=sys.stderr)
+    say(f"error: {_with_caret(str(error) or 'there is too little memory')}", file=sys.stderr)
     return 2
 
 
 def _with_caret(message: str) -> str:
     """A message in one line; if it contains a formula with a caret, these two lines follow below it."""
     text, *rest = CARET.split(message)
-    return printable(text) + "".join(f"\n{_escaped(line)}" for line in "".join(rest).split("\n")[1:])
-
-
-def _escaped(text: str) -> str:
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return one_line(text) + "".join(f"\n{shown(line)}" for line in "".join(rest).split("\n")[1:])

@@ -18,7 +18,13 @@ from typing import BinaryIO
 from base.errors import DataError
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of the files that `atomic_writer` has not finished
-MAX_BYTES = 4 << 30
+MAX_BYTES = 4 << 30  # of any file that is read whole
+MAX_TEXT = 64 << 20  # of a text file, unless its reader sets another limit: a sparse file can claim any size
+
+
+def real(path: Path | str) -> Path:
+    """The path with all links followed. A link to itself, for which Path.resolve raises an error, is returned unchanged."""
+    return Path(os.path.realpath(path))
 
 
 @contextmanager
@@ -66,7 +72,7 @@ def open_in(folder: Path, name: str | Path, flags: int = os.O_RDONLY) -> int:
     return handle
 
 
-def read(path: Path, most: int = MAX_BYTES, folder: Path | None = None) -> bytes:
+def read(path: Path, most: int = MAX_TEXT, folder: Path | None = None) -> bytes:
     """The content of a regular file. `folder`, by default its own, is the one below which no part of the path may be a link.
 
     Raises

@@ -6,7 +6,6 @@ confinement.py): it writes no file, starts no program, opens no connection, has 
 parent. What it gives back is plain arrays; nothing is unpickled.
 """
 
-import io
 import multiprocessing
 import os
 import re
@@ -14,7 +13,6 @@ import resource
 import select
 import signal
 import time
-import zipfile
 from collections.abc import Callable, Iterable
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -29,6 +27,7 @@ from base.errors import DataError
 REFUSED = 3  # exit code of a process that gives back what is wrong
 MAX_SECONDS = 600
 MAX_BYTES = 4 << 30  # of memory: compressed variables may unpack to any size
+MAX_TEXT = 64 << 20
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
 
 Arrays = dict[str, NDArray]
@@ -41,14 +40,17 @@ class Ended(NamedTuple):
     ----------
     code : int or None
         Its exit code, -N after the signal N; None where it was killed for the time it took.
-    content : bytes
-        What it gives back: an .npz file, or with the code REFUSED what is wrong.
+    found : dict of str to array
+        What it gives back.
+    wrong : str
+        With the code REFUSED: what is wrong.
     said : str
         What it printed.
     """
 
     code: int | None
-    content: bytes
+    found: Arrays
+    wrong: str
     said: str
 
 
@@ -71,14 +73,10 @@ def arrays(work: Callable[[], Arrays], paths: Iterable[Path] | None = None) -> A
     if ended.code is None:
         raise DataError(f"cannot be read within {MAX_SECONDS} s")
     if ended.code == REFUSED:
-        raise DataError(ended.content.decode(errors="replace"))
-    try:
-        if ended.code:
-            raise ValueError(f"its reader ended with code {ended.code}")
-        with np.load(io.BytesIO(ended.content), allow_pickle=False) as found:
-            return dict(found)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"is damaged: {error}") from error
+        raise DataError(ended.wrong)
+    if ended.code:
+        raise DataError(f"is damaged: its reader ended with code {ended.code}")
+    return ended.found
 
 
 def run(work: Callable[[], Arrays], paths: Iterable[Path] | None, memory: int | None, fresh: bool = False,
@@ -113,7 +111,8 @@ def run(work: Callable[[], Arrays], paths: Iterable[Path] | None, memory: int | 
         os.close(held)
         held = None
         code = _wait(child, lives)
-        return Ended(code, _content(given), _content(said).decode(errors="replace"))
+        found = _arrays(given) if code == 0 else {}
+        return Ended(code, found, _text(given) if code == REFUSED else "", _text(said))
     finally:
         for handle in (given, said, alive, held):
             if handle is not None:
@@ -139,15 +138,25 @@ def _wait(child: int, alive: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if in_time else None
 
 
-def _content(handle: int) -> bytes:
+def _text(handle: int) -> str:
     with open(os.dup(handle), "rb") as file:
         file.seek(0)
-        return file.read(2 * MAX_BYTES)
+        return file.read(MAX_TEXT).decode(errors="replace")
+
+
+def _arrays(handle: int) -> Arrays:
+    """The arrays that the process wrote, which may be another's by then; DataError if they are none."""
+    with open(os.dup(handle), "rb") as file:
+        file.seek(0)
+        try:
+            return {str(name): np.load(file, allow_pickle=False) for name in np.load(file, allow_pickle=False)}
+        except (OSError, ValueError, EOFError, MemoryError, TypeError) as error:
+            raise DataError(f"is damaged: {error}") from error
 
 
 def _answer(work: Callable[[], Arrays], given: int, said: int, parent: int, readable: list[Path] | None,
             memory: int | None, gpus: bool) -> None:
-    """The process: write what `work` returns as an .npz, or what is wrong, and end."""
+    """The process: write the names of what `work` returns, then its arrays, each as .npy, or what is wrong; and end."""
     code = 1
     try:
         given, said = (handle.detach() if not isinstance(handle, int) else handle for handle in (given, said))
@@ -160,22 +169,26 @@ def _answer(work: Callable[[], Arrays], given: int, said: int, parent: int, read
         confinement.confine(readable, confinement.gpu_devices() if gpus else ())
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 * MAX_BYTES,) * 2)  # of what it gives back
         if memory is not None:
-            _limit_memory(memory)
+            limit_memory(memory)
         with open(given, "w+b") as file:
             try:
                 found = work()
+                for values in (list(found), *found.values()):
+                    np.save(file, values, allow_pickle=False)
             except Exception as error:  # a damaged file may raise anything
+                file.seek(0)
+                file.truncate()
                 file.write(str(error if isinstance(error, DataError)
                                else f"is damaged: {str(error) or type(error).__name__}").encode())
                 code = REFUSED
             else:
-                np.savez(file, **found)
                 code = 0
     finally:
         os._exit(code)
 
 
-def _limit_memory(size: int) -> None:
+def limit_memory(size: int) -> None:
     """Let this process take so many bytes of data besides those it has."""
     own = 1024 * int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1])
-    resource.setrlimit(resource.RLIMIT_DATA, (own + size,) * 2)
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]  # what whoever started us allows
+    resource.setrlimit(resource.RLIMIT_DATA, (own + size if most == resource.RLIM_INFINITY else min(own + size, most),) * 2)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from base import isolation
 from base.commands import command
 from base.errors import DataError
 from base.files import atomic_writer
@@ -140,7 +141,8 @@ def _read(path: Path, names: list[str]) -> dict[str, NDArray]:
 def load_npz(path: Path) -> Dataset:
     """A training set of a user's own: the arrays `images`, `labels` and, where they are known, `true_labels`.
 
-    The labels may be of any numeric type, as long as all are whole numbers from 0 on. Other arrays are ignored.
+    It is read in a process of its own, as the other forms of data that may be a stranger's. The labels may be of any numeric
+    type, as long as all are whole numbers from 0 on. Other arrays are ignored.
 
     Raises
     ------
@@ -148,8 +150,8 @@ def load_npz(path: Path) -> Dataset:
         If the file cannot be read, an array is missing or has another shape or type.
     """
     try:
-        arrays = _read(path, ARRAYS)
-    except Exception as error:  # see `_read`
+        arrays = isolation.arrays(lambda: _read(path, ARRAYS), [path])
+    except DataError as error:
         raise DataError(f"{path} cannot be read as an .npz file ({error}); {NEEDED}") from error
     try:
         if missing := [name for name in ("images", "labels") if name not in arrays]:
@@ -186,6 +188,8 @@ test_path.__test__ = False  # not one of pytest's
 
 def load_file(path: Path) -> Dataset:
     """Read a training set: an .npz file, ours or a user's, or a MATLAB file like the released ``*ImageDataCell*.mat``."""
+    if Path(path).exists() and not Path(path).is_file():  # reading a pipe may never end
+        raise DataError(f"{path} is not a file")
     if Path(path).suffix == ".npz":
         return load_npz(path)
     images, labels = matfile.read(path)

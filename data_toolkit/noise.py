@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from base import files
 from base.did_you_mean import did_you_mean
 from base.errors import DataError
 
@@ -202,7 +203,7 @@ def read_matrix(file: Path) -> NDArray[np.float64]:
         if Path(file).suffix == ".npy":
             matrix = np.load(file, allow_pickle=False)
         else:
-            text = Path(file).read_text(encoding="utf-8").replace(",", " ")
+            text = files.read(files.real(file)).decode().replace(",", " ")
             matrix = np.array([line.split() for line in text.splitlines() if line.strip()], dtype=np.float64)
         matrix = np.asarray(matrix, dtype=np.float64)
     except FileNotFoundError:

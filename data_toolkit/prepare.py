@@ -27,6 +27,7 @@ import numpy as np
 from base import confinement, files
 from base.errors import CommandLine, DataError, failed
 from base.files import atomic_writer
+from base.terminal import say
 from data_toolkit import archives, dataset, download, matfile, verify
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import NOISE_TYPES, LabelNoise, confusion
@@ -106,10 +107,10 @@ def get_source(output: Path) -> archives.Source:
 
 def read(source: archives.Source) -> tuple[Dataset, Dataset]:
     """Read a source's training and test set. Prints what the source is, with a warning if its checksum is unknown."""
-    print(f"{source.path}: {source.description}, md5 {source.md5}", flush=True)
+    say(f"{source.path}: {source.description}, md5 {source.md5}")
     if not source.is_official:
-        print(f"warning: {source.path} has an unknown checksum; its images and labels are taken as they are",
-              file=sys.stderr)
+        say(f"warning: {source.path} has an unknown checksum; its images and labels are taken as they are",
+            file=sys.stderr)
     return archives.read(source)
 
 
@@ -119,12 +120,12 @@ def save(data: Dataset, fast: Path, mat: Path, source: archives.Source) -> None:
     dataset.save(fast, data, {"source": source.path.name, "source_md5": source.md5, "mat_bytes": mat.stat().st_size})
     counts = np.bincount(data.labels, minlength=data.num_classes)
     wrong = np.count_nonzero(data.labels != data.true_labels)
-    print(f"{len(data.labels)} images in {len(counts)} classes of {counts.min()} to {counts.max()} images; "
-          f"label noise {data.noise_rate:.4f} ({wrong} labels)")
+    say(f"{len(data.labels)} images in {len(counts)} classes of {counts.min()} to {counts.max()} images; "
+        f"label noise {data.noise_rate:.4f} ({wrong} labels)")
     for path in mat, fast:
         with open(path, "rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB  sha256 {sha256}", flush=True)
+        say(f"  {path}  {path.stat().st_size / 1e6:.1f} MB  sha256 {sha256}")
 
 
 def save_confusion(path: Path, data: Dataset) -> None:
@@ -132,7 +133,7 @@ def save_confusion(path: Path, data: Dataset) -> None:
     counts = confusion(data.true_labels, data.labels)
     with atomic_writer(path) as file:
         np.savetxt(file, counts, fmt="%d", delimiter=",")
-    print(f"  {path}  counts of true class (row) and label (column)")
+    say(f"  {path}  counts of true class (row) and label (column)")
 
 
 def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | Path = "data") -> PreparedPaths:
@@ -169,7 +170,7 @@ def prepare_and_load(noise: LabelNoise, source: str | Path | None = None,
     noisy = load_done(prepared.train_fast, prepared.train_mat, found) if prepared.confusion.is_file() else None
     test_done = load_done(prepared.test_fast, prepared.test_mat, found) is not None
     if noisy and test_done:
-        print(f"already there: {', '.join(map(str, prepared))}")
+        say(f"already there: {', '.join(map(str, prepared))}")
         return prepared, noisy
 
     check_writable(output)
@@ -183,7 +184,7 @@ def prepare_and_load(noise: LabelNoise, source: str | Path | None = None,
         save(noisy, prepared.train_fast, prepared.train_mat, found)
     if not test_done:
         save(test, prepared.test_fast, prepared.test_mat, found)
-    print(f"prepared in {time.perf_counter() - started:.1f} s")
+    say(f"prepared in {time.perf_counter() - started:.1f} s")
     return prepared, noisy
 
 
@@ -197,7 +198,7 @@ def confine(args: argparse.Namespace) -> None:
     missing = confinement.confine([*read, *confinement.installation()], [args.output],
                                   network=not source and not (args.output / ARCHIVE).is_file())
     if missing:
-        print(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
+        say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -221,15 +222,15 @@ def main(argv: list[str] | None = None) -> int:
         if args.verify:
             labelled = dataset.load_file(args.verify)
             train, _ = read(given_source(args.source) or get_source(args.output))
-            print(f"{args.verify}: {verify.describe(labelled, train)}")
+            say(f"{args.verify}: {verify.describe(labelled, train)}")
         elif args.noise_matrix:
             prepare(LabelNoise.from_matrix(args.noise_matrix, args.seed), args.source, args.output)
         else:
             prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
-    except DataError as error:
+    except (DataError, OSError, MemoryError) as error:
         return failed(error)
     except KeyboardInterrupt:
-        print("interrupted: complete files are kept; the same command makes the others", file=sys.stderr)
+        say("interrupted: complete files are kept; the same command makes the others", file=sys.stderr)
         return 130
     return 0
 

@@ -32,6 +32,8 @@ def read(param_str: str, keys: Iterable[str]) -> dict[str, Any]:
     """
     try:
         parameters = json.loads(param_str or "{}", object_pairs_hook=_without_repeats)
+    except RecursionError as error:
+        raise ValueError("param_str is nested too deeply") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"param_str is not JSON ({error}): {param_str}") from error
     if not isinstance(parameters, dict):

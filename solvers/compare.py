@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from base.errors import DataError
+from base.terminal import one_line, say
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves, results, run_folders, tables
@@ -82,15 +83,15 @@ def main(arguments: list[str] | None = None) -> int:
         if args.plot:
             drawn = [(str(result.run), result.curve, result.released) for result in shown]
             curves.save(args.plot, curves.draw_together(drawn))
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
-    print(align([HEADER, *(row for result in shown for row in rows(result))]))
+    say(align([HEADER, *(row for result in shown for row in rows(result))]))
     if found := means(shown):
-        print("", align([MEANS, *found]), sep="\n")
+        say("", align([MEANS, *found]))
     if notes := [note for result in shown for note in result.notes]:
-        print("", *notes, sep="\n")
+        say("", *map(one_line, notes))
     for reason in refused:
-        print(f"not shown: {reason}", file=sys.stderr)
+        say(one_line(f"not shown: {reason}"), file=sys.stderr)
     return 0
 
 

@@ -22,13 +22,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from base import files
 from base.errors import DataError
 from base.files import atomic_writer
+from base.terminal import say
 from data_toolkit import class_names, dataset
 from data_toolkit.dataset import Dataset
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.evaluation import per_class, test_nets
-from solvers.evaluation.inference import Predictor, nothing_more
+from solvers.evaluation.inference import Predictor, at_batch, nothing_more
 from solvers.evaluation.measurements import Results
 from solvers.evaluation.measuring import Job
 from solvers.evaluation.progress import EvaluationProgress
@@ -65,20 +67,21 @@ def main(argv: list[str] | None = None) -> int:
     saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
     try:
         is_ours = (args.run / config.FILE).exists()  # a released folder has its setting beside it
-        read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), not is_ours and args.run.resolve().parent) if path]
+        beside = not is_ours and files.real(args.run).parent
+        read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), beside) if path]
         confine = partial(allowed.confine, read,
                           [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
         confine(processes=True)
         confine = partial(confine, signals=True)
         threads.use(args.threads)
         if reason := why_slow():
-            print(f"note: {reason}", file=sys.stderr, flush=True)
+            say(f"note: {reason}", file=sys.stderr)
         with last_words(f"{args.run} and the results so far are unchanged"), user_layers.blamed():
             evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     except KeyboardInterrupt:
-        print("interrupted: the results so far are kept, and the same command goes on", file=sys.stderr)
+        say("interrupted: the results so far are kept, and the same command goes on", file=sys.stderr)
         return 130
     return 0
 
@@ -121,7 +124,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         if not file.absolute().parent.is_dir():
             raise SolverError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
-    admission.admit(run, [net.param for net in source.nets], allowed)
+    admission.admit(run, [at_batch(net.param) if source.is_fed else net.param for net in source.nets], allowed)
     if not source.checkpoints.models():
         raise SolverError(f"{run} has no checkpoint yet")
     if source.is_fed:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from base.errors import DataError
+from base.terminal import say, shown
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves
@@ -32,15 +33,15 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
     figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (name, rows) in enumerate(runs.items()):
-        values = np.array(rows)
+        values = np.array(rows, float)
         interval = int(values[0, 0])
         points = means(values, max(1, min(WINDOW // interval, len(values) // POINTS)))
         iterations, *_, clean_p, noisy_p, _, noisy_share = points.T
         noisy = values[:, 2].sum() / values[:, 1:3].sum()
         colour = f"C{number}"
         style = {"color": colour, "marker": "." if len(points) <= POINTS else None}
-        left.plot(iterations, clean_p, **style, label=f"{name}, clean")
-        left.plot(iterations, noisy_p, **style, linestyle="--", label=f"{name}, noisy")
+        left.plot(iterations, clean_p, **style, label=shown(f"{name}, clean"))
+        left.plot(iterations, noisy_p, **style, linestyle="--", label=shown(f"{name}, noisy"))
         right.plot(iterations, noisy_share, **style)
         right.axhline(noisy, color=colour, linestyle=":", linewidth=1,
                       label="share of noisy examples" if number == len(runs) - 1 else None)
@@ -66,10 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
         if empty := [run for run, values in rows.items() if not values]:
             raise SolverError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "
                               "every --dynamics-interval, where the true labels are known")
-        curves.save(args.output, draw(rows))
-    except (SolverError, DataError, OSError, ValueError, KeyError) as error:
+        with np.errstate(all="ignore"):  # values that are not finite, or too large for a figure, are not drawn
+            curves.save(args.output, draw(rows))
+    except (SolverError, DataError, OSError, ValueError, KeyError, MemoryError) as error:
         return failed(error)
-    print(args.output)
+    say(args.output)
     return 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from base.errors import DataError
 from base.files import write_atomically
+from base.terminal import one_line, say
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import report_data, results, run_folders, tables
@@ -87,11 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
             raise SolverError(f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one; "
                               + "; ".join(remarks[:3]))
         write_atomically(args.output, render(shown, remarks, args.title))
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     for remark in remarks:
-        print(remark, file=sys.stderr)
-    print(f"{args.output}: {len(shown)} runs")
+        say(one_line(remark), file=sys.stderr)
+    say(f"{args.output}: {len(shown)} runs")
     return 0
 
 

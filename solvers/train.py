@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from base import files
 from base.commands import command
 from base.errors import DataError
+from base.terminal import say
 from data_toolkit import dataset, prepare
 from data_toolkit.dataset import Dataset
 from solvers.errors import SolverError, failed
@@ -42,10 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     args = options.parse(argv, __doc__)
     try:
         if args.list_released:
-            print(released.table())
+            say(released.table())
             return 0
         stopped_by = train(args, argv)
-    except (SolverError, DataError) as error:
+    except (SolverError, DataError, MemoryError) as error:
         return failed(error)
     except OSError as error:  # e.g. the disk is full
         return failed(SolverError(f"{error}; the run goes on with --resume from its newest checkpoint"))
@@ -77,7 +79,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         start = folder.starting_point(args.resume)
         if start >= stop:
             folder.checkpoints.prune(start)  # the process may have been killed before it did so
-            print(f"{folder}: at iteration {start} of {stop}: nothing to do")
+            say(f"{folder}: at iteration {start} of {stop}: nothing to do")
             return None
         with removed_if_refused(new):
             data = plan.training_set.prepare(args.data) if plan.fed_blobs else None
@@ -104,10 +106,10 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
                 inputs.fast_forward(solver.net, tests, seed, start, plan.solver.iter_size)
             batches = inputs.fill(solver.net, plan.fed_blobs, data, seed, start, ranks=len(devices) or 1)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
-        print(setting.describe_net(plan.setting))
-        print(f"{folder}: {where}", flush=True)
+        say(setting.describe_net(plan.setting))
+        say(f"{folder}: {where}")
         if not devices and (reason := why_slow()):
-            print(f"note: {reason}", flush=True)
+            say(f"note: {reason}")
         if not devices:
             threads.note_if_busy()
         observer = observer_of(train_net, data, args.dynamics_interval, folder, start) if plan.fed_blobs else None
@@ -121,7 +123,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
                     record.say(f"{stopped_by.name}: stopped after iteration {solver.iter} of {stop}, which is saved; "
                                f"go on with\n  {command('solvers.train', resume)}")
     if not stopped_by:
-        print(f"iteration {stop} of {stop}: done; {how_to_measure(folder.path, plan.allowed, args)}")
+        say(f"iteration {stop} of {stop}: done; {how_to_measure(folder.path, plan.allowed, args)}")
     return stopped_by
 
 
@@ -130,7 +132,7 @@ def observer_of(train_net: BuiltNet, data: Dataset, interval: int, folder: RunFo
     observer = dynamics.observer(train_net, data, interval)
     if observer and data.matched and not dynamics.is_whole(folder.path, start, observer.interval):
         file = folder.path / dynamics.DYNAMICS_FILE
-        print(f"note: {file} is not continued: it lacks steps at which the true labels were unknown", flush=True)
+        say(f"note: {file} is not continued: it lacks steps at which the true labels were unknown")
         return None
     return observer
 
@@ -154,7 +156,7 @@ def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace)
     for module in sorted({layer.python_param.module for net in nets for layer in net.layer} & set(args.allow_module)):
         options += ["--allow-module", module]
     for path in allowed.folders_read(nets):
-        if not any(path.is_relative_to(always) for always in (folder.resolve(), args.data.resolve())):
+        if not any(path.is_relative_to(always) for always in (files.real(folder), files.real(args.data))):
             options += ["--allow-path", str(path)]
     return "next: " + command("solvers.evaluate", [folder, *options])
 

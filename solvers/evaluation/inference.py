@@ -15,11 +15,13 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from base import isolation
 from data_toolkit import batches
 from data_toolkit.dataset import Dataset
 from solvers.errors import SolverError
 from solvers.nets import threads, user_layers, weights
 from solvers.nets.pycaffe import caffe, last_words
+from solvers.nets.rehearsal import available_memory
 
 pb = caffe.proto.caffe_pb2
 
@@ -121,11 +123,13 @@ class Predictor:
 
     def _start(self) -> None:
         spawn, number, param = get_context("spawn"), min(cores(), MOST_PROCESSES), self._param.SerializeToString()
+        available = available_memory()
+        memory = available and available // number
         resource_tracker.ensure_running()  # must come first: its start would unblock the signal
         with _environment(dict.fromkeys(THREADS, str(cores() // number))), _blocked(signal.SIGINT):
             for _ in range(number):
                 ours, theirs = spawn.Pipe()
-                process = spawn.Process(target=_work, args=(theirs, param, self.sets, self._confine), daemon=True)
+                process = spawn.Process(target=_work, args=(theirs, param, self.sets, self._confine, memory), daemon=True)
                 process.start()
                 theirs.close()
                 self._workers[ours] = process
@@ -157,6 +161,24 @@ class Predictor:
                           "--threads 1 uses one process only") from None
 
 
+def at_batch(net: pb.NetParameter) -> pb.NetParameter:
+    """A net that is fed, with its input ``data`` as large as `probabilities` makes it."""
+    changed = pb.NetParameter()
+    changed.CopyFrom(net)
+    for number, name in enumerate(changed.input):
+        if name == "data" and len(changed.input_dim) >= 4 * number + 4:
+            changed.input_dim[4 * number] = BATCH
+        elif name == "data" and len(changed.input_shape) > number and changed.input_shape[number].dim:
+            changed.input_shape[number].dim[0] = BATCH
+    for layer in changed.layer:
+        shapes = layer.input_param.shape
+        if layer.type == "Input" and "data" in layer.top and len(shapes) in (1, len(layer.top)):
+            shape = shapes[0] if len(shapes) == 1 else shapes[list(layer.top).index("data")]
+            if shape.dim:
+                shape.dim[0] = BATCH
+    return changed
+
+
 def cores() -> int:
     """The number of cores to use: that of Caffe's threads, but at most the cores available to this process."""
     return min(threads.count(), len(os.sched_getaffinity(0)))
@@ -180,9 +202,15 @@ def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.flo
     return np.concatenate(rows)
 
 
-def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset], confine: Callable[[], None]) -> None:
-    """The main function of a process: compute each task from the parent until the connection closes."""
+def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset], confine: Callable[[], None],
+          memory: int | None) -> None:
+    """The main function of a process: compute each task from the parent until the connection closes.
+
+    It takes at most `memory` bytes, its share of what is available.
+    """
     confine()
+    if memory is not None:
+        isolation.limit_memory(memory)
     loaded = None
     with last_words("nothing more is measured"):
         try:

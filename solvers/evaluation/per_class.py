@@ -83,7 +83,7 @@ def draw(confusion: NDArray[np.int64], names: Sequence[str], title: str) -> Figu
     images = confusion.sum(axis=1, keepdims=True)
     shares = 100 * np.divide(confusion, images, out=np.zeros(confusion.shape), where=images > 0)
     shown = matrix.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto", interpolation="none")
-    matrix.set(title=title, xlabel="taken for", ylabel="true class")
+    matrix.set(title=shown(title), xlabel="taken for", ylabel="true class")
     every = range(len(names))
     matrix.set_xticks(every, names, rotation=90, fontsize=FONT)
     matrix.set_yticks(every, names, fontsize=FONT)

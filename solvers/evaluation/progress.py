@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from tqdm import tqdm
 
+from base.terminal import say, shown
+
 
 class EvaluationProgress:
     """Counts the images or batches that are measured.
@@ -39,12 +41,12 @@ class EvaluationProgress:
             self._printed = now
             pace = (self.done - before) / (now - began)
             left = timedelta(seconds=round((self.total - self.done) / pace))
-            print(f"{self.done:,} of {self.total:,} {self.unit}: {pace:.1f} {self.unit}/s, {left} left",
-                  file=sys.stderr, flush=True)
+            say(f"{self.done:,} of {self.total:,} {self.unit}: {pace:.1f} {self.unit}/s, {left} left",
+                file=sys.stderr)
 
     def say(self, text: str) -> None:
         """Print a line on stdout, above the bar."""
-        tqdm.write(text) if self._bar is not None else print(text, flush=True)
+        tqdm.write(shown(text)) if self._bar is not None else say(text)
 
     def close(self) -> None:
         if self._bar is not None:

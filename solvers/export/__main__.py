@@ -15,7 +15,9 @@ from pathlib import Path
 
 import onnx
 
+from base import files
 from base.errors import DataError
+from base.terminal import one_line, say
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.export import admission, comparison, metadata, writing
 from solvers.export import source as sources
@@ -63,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     except Parted as error:
         failed(error)
         return 1
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     except KeyboardInterrupt:
         return 130
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def confine(args: argparse.Namespace) -> None:
     """Let the kernel hold this process to the net, its weights and what else the options name; it writes beside -o only."""
-    around = () if (args.net / config.FILE).exists() or args.weights else (args.net.resolve().parent, args.runs)
+    around = () if (args.net / config.FILE).exists() or args.weights else (files.real(args.net).parent, args.runs)
     named = [args.net, *around, args.data, *filter(None, (args.weights, args.classes))]
     Permissions.from_options(args, *named).confine(write=[args.output.absolute().parent])
 
@@ -103,14 +105,14 @@ def export(args: argparse.Namespace) -> int:
     say(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, ONNX opset {OPSET}, "
         f"{signature(model.graph.input)} -> {signature(model.graph.output)}")
     if parted:
-        print(f"warning: {parted}", file=sys.stderr)
+        say(one_line(f"warning: {parted}"), file=sys.stderr)
     return 1 if parted else 0
 
 
 def compare(source: Source, shapes: dict[str, Shape], file: Path, cases: list[Case], expected: list[dict]) -> str:
     """Print how far apart the outputs are; return in words where they are too far, or ""."""
     if not expected:
-        print("note: ONNX Runtime is not installed, so the file is not compared with Caffe: pip install onnxruntime")
+        say("note: ONNX Runtime is not installed, so the file is not compared with Caffe: pip install onnxruntime")
         return ""
     deciding = comparison.deciding(source.net)
     parted = ""
@@ -123,11 +125,6 @@ def compare(source: Source, shapes: dict[str, Shape], file: Path, cases: list[Ca
                           f"'{found.blob}' by {found}; " + (f"the first blob is '{first.blob}', by {first}" if first else
                                                             "no blob before it does"))
     return parted
-
-
-def say(text: str) -> None:
-    """Print a line in which names from files cannot steer the terminal."""
-    print("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text), flush=True)
 
 
 def signature(values: Iterable[onnx.ValueInfoProto]) -> str:

@@ -1,6 +1,5 @@
 """What a net and its weights must pass before they are exported, and what is learnt of them: the sizes of all blobs."""
 
-import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from base import isolation
 from base.errors import DataError
 from solvers.errors import SolverError
 from solvers.export import layer_types
@@ -88,9 +86,8 @@ def _shapes(net: pb.NetParameter, model: Path, given: str) -> dict[str, tuple[in
         shapes = [np.array(blob.data.shape, np.int64) for blob in made.blobs.values()]
         return {"names": np.array(list(made.blobs)), **{f"{number}": shape for number, shape in enumerate(shapes)}}
 
-    content = rehearsal.apart(given, make, isolation.MAX_BYTES)
-    with np.load(io.BytesIO(content), allow_pickle=False) as found:
-        return {str(name): tuple(map(int, found[f"{number}"])) for number, name in enumerate(found["names"])}
+    found = rehearsal.apart(given, make, rehearsal.available_memory())
+    return {str(name): tuple(map(int, found[f"{number}"])) for number, name in enumerate(found["names"])}
 
 
 @contextmanager

@@ -209,7 +209,7 @@ def first_apart(net: pb.NetParameter, shapes: dict[str, Shape], file: Path, case
     order = [blob for blob in blobs_in_order(list(layers_in(net))) if blob in made]
     del model.graph.output[:]
     model.graph.output.extend(value_info(blob, shapes[blob]) for blob in order)
-    beside = file.with_name("all_blobs.onnx")
+    beside = file.with_name(f"{file.name[:100]}.all_blobs")
     onnx.save_model(model, beside)
     found = outputs_of(beside, case)
     apart = (difference(blob, case, expected[blob], found[blob], False) for blob in order)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from base import files
 from data_toolkit import images
 from solvers.errors import SolverError
 from solvers.export.source import Source
@@ -61,9 +62,9 @@ def read_classes(file: Path | None) -> list[str]:
     if file is None:
         return []
     try:
-        names = file.read_text(encoding="utf-8").splitlines()
+        names = files.read(files.real(file)).decode().splitlines()
     except OSError as error:
-        raise SolverError(f"--classes: cannot read {file}: {error.strerror}") from error
+        raise SolverError(f"--classes: cannot read {file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise SolverError(f"--classes: {file} is not a text file in UTF-8") from error
     if not names or len(names) > MAX_CLASSES:

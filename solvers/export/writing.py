@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 
+from base import files
 from base.files import publish
 from solvers.errors import SolverError
 
@@ -19,7 +20,7 @@ def check_place(path: Path, *inputs: Path) -> None:
     """Raise SolverError unless a file can be written there that is none of the inputs."""
     if path.is_dir() or not path.name:
         raise SolverError(f"-o {path}: give the name of a file, such as {path / 'net.onnx'}")
-    if path.resolve() in [given.resolve() for given in inputs]:
+    if files.real(path) in [files.real(given) for given in inputs]:
         raise SolverError(f"-o {path} is what is to be exported: give another name, such as {path.with_suffix('.onnx')}")
     folder = path.absolute().parent
     if not folder.is_dir():

@@ -24,6 +24,7 @@ NEED_OPENCV = ("ImageData", "WindowData")
 POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 MOST = 1 << 24  # the largest whole number in a net: with larger ones, Caffe's own arithmetic overflows
 MOST_LAYERS = 10_000
+MOST_READING = 100  # of them; each may name a list of millions of files
 LEAST = {"iter_size": 1, "max_iter": 1, "average_loss": 1, "snapshot": 0, "test_interval": 0, "test_iter": 1, "stepvalue": 0,
          "display": 0}
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a terminal executes some of them
@@ -79,6 +80,9 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
             raise SolverError(f"{name}: a net has {len(net.layer)} layers; at most {MOST_LAYERS} are taken")
         for layer in net.layer:
             _check_harmless(layer, allowed)
+        reading = sum(layer.type in data_layers.PARAMETERS for layer in net.layer)
+        if reading > MOST_READING:
+            raise SolverError(f"{name}: a net has {reading} layers that read data; at most {MOST_READING} are taken")
     allowed.check_paths(nets, weights)
     for net in nets:
         check_net(net)
@@ -193,7 +197,7 @@ def nearest_types(name: str, known: Iterable[str]) -> list[str]:
         return {word[:4].lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}
 
     def nearness(other: str) -> tuple[int, float]:
-        letters = difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
-        return len(words(name) & words(other)), letters
+        letters = difflib.SequenceMatcher(None, name[:100].lower(), other.lower()).ratio()
+        return len(words(name[:100]) & words(other)), letters
 
     return sorted(known, key=nearness, reverse=True)[:3]

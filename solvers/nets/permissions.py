@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from base import confinement
+from base import confinement, files
+from base.terminal import say
 from solvers.errors import SolverError
 from solvers.nets import data_layers
 from solvers.nets.pycaffe import caffe
@@ -58,7 +59,7 @@ class Permissions:
     def from_options(cls, args: argparse.Namespace, *folders: Path) -> Self:
         """The modules and paths of the options, and `folders`."""
         modules, paths = vars(args).get("allow_module", ()), vars(args).get("allow_path", ())
-        return cls(tuple(modules), tuple(path.resolve() for path in (*folders, *paths)), args.unconfined)
+        return cls(tuple(modules), tuple(files.real(path) for path in (*folders, *paths)), args.unconfined)
 
     def confine(self, read: Iterable[Path] = (), write: Iterable[Path] = (), emptied: Iterable[Path] = (), gpus: bool = False,
                 processes: bool = False, network: bool = False, signals: bool = False) -> None:
@@ -97,9 +98,9 @@ class Permissions:
         imported = [Path(path or ".") for path in sys.path] if self.modules else []
         missing = confinement.confine([*read, *self.folders, *imported, *confinement.installation()],
                                       [*write, *(confinement.gpu_devices() if gpus else ())], emptied,
-                                      confinement.interpreter() if processes or gpus else (), network or gpus, signals)
+                                      confinement.interpreter() if processes or gpus else (), network, gpus, signals)
         if missing:
-            print(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
+            say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
     def check_paths(self, nets: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
         """Raise SolverError if layers of any phase, or a solver's `weights`, would read outside the allowed folders.
@@ -157,9 +158,9 @@ def _real_path(path: str) -> Path:
     """The path with its links resolved. Each folder is resolved only once: a list may name a million images in it."""
     folder, name = os.path.split(os.path.join(os.getcwd(), path))
     inside = _real_folder(folder) / name
-    return inside.resolve() if name in ("", "..") or inside.is_symlink() else inside
+    return files.real(inside) if name in ("", "..") or inside.is_symlink() else inside
 
 
 @lru_cache(maxsize=None)
 def _real_folder(path: str) -> Path:
-    return Path(path).resolve()
+    return files.real(path)

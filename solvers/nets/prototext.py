@@ -15,6 +15,7 @@ from base.did_you_mean import did_you_mean
 from solvers.errors import SolverError
 
 MAX_BYTES = 20_000_000  # a ResNet-110 has 200,000
+MOST_SAID = 1000
 M = TypeVar("M", bound=Message)
 
 
@@ -30,7 +31,7 @@ def read(path: Path, message: M) -> M:
     try:
         text_format.Parse(content, message)
     except text_format.ParseError as error:
-        reason = re.sub(r"^\d+:\d+ : ", "", str(error))
+        reason = re.sub(r"^\d+:\d+ : ", "", str(error)[:MOST_SAID])  # it quotes the file
         raise SolverError(f"{path}:{error.GetLine()}: {reason}{_suggestion(reason, message)}") from error
     except RecursionError as error:
         raise SolverError(f"{path} is nested too deeply for a net") from error

@@ -36,7 +36,7 @@ def rehearse(name: Path, nets: Sequence[pb.NetParameter], solver: pb.SolverParam
     apart(name, partial(_make, nets, solver, available, tuple(devices)[:1]), available, bool(devices))
 
 
-def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | None, gpus: bool = False) -> bytes:
+def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | None, gpus: bool = False) -> isolation.Arrays:
     """Run `work`, which lets Caffe build nets, in a separate process and return its result; see `isolation.run`.
 
     Raises
@@ -47,12 +47,12 @@ def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | 
     """
     ended = isolation.run(work, None, memory, fresh=gpus, gpus=gpus)
     if ended.code == isolation.REFUSED:
-        raise SolverError(ended.content.decode())
+        raise SolverError(ended.wrong)
     if ended.code is None:
         raise SolverError(f"Caffe refuses {name}: it cannot be made within {isolation.MAX_SECONDS} s")
     if ended.code:
         raise SolverError(f"Caffe refuses {name}: {reason(ended.said) or crash(-ended.code)}")
-    return ended.content
+    return ended.found
 
 
 def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, available: int | None,
@@ -104,7 +104,9 @@ def reason(output: str) -> str:
 
 
 def crash(number: int) -> str:
-    """The reason for an error message if a signal ended the process that built the nets."""
+    """Why the process that built the nets ended: by the signal `number`, or, if that is negative, with the exit code -`number`."""
+    if number < 0:
+        return f"the process that builds it ended with code {-number}"
     known = number in signal.valid_signals()
     return (f"it crashes ({signal.Signals(number).name if known else number}): is a file that the net's layers read damaged?")
 

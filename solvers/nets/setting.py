@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from google.protobuf import text_format
 
-from base import isolation
+from base import files, isolation
 from base.did_you_mean import did_you_mean
 from base.errors import DataError
 from solvers.errors import SolverError
@@ -61,7 +61,7 @@ def load(path: Path) -> Setting:
         If there is no such folder, solver or net, or one of them does not parse.
     """
     file = find_solver(path)
-    folder = file.resolve().parent
+    folder = files.real(file).parent
     solver = prototext.read(file, pb.SolverParameter())
     named = [field for field in NET_FIELDS if solver.HasField(field)]
     if len(named) != 1:
@@ -69,7 +69,7 @@ def load(path: Path) -> Setting:
                           f"this one has {' and '.join(named) or 'none'}")
     [field] = named
     if field.endswith("_param"):
-        net_file = file.resolve()
+        net_file = files.real(file)
         net = upgraded(getattr(solver, field), file)
     else:
         net_file = Path(find_file(getattr(solver, field), folder, file))
@@ -82,6 +82,8 @@ def load(path: Path) -> Setting:
     solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
                          for names in solver.weights]
     name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
+    if not str(folder).isprintable() or not name.isprintable():
+        raise SolverError(f"{str(folder)!r} has characters that are not UTF-8 or control the terminal: rename it")
     test_net = folder / "test.prototxt"
     return Setting(name, folder, solver, net, net_file, not field.startswith("train"),
                    read_net(test_net) if test_net.is_file() else None)
@@ -128,7 +130,7 @@ def find_file(name: str, folder: Path, named_in: Path) -> str:
     """
     for place in (folder / name, Path(name)):
         if place.is_file():
-            return str(place.parent.resolve() / place.name)
+            return str(files.real(place.parent) / place.name)
     above = next((f"; it is there as seen from {place}: start the command there" for place in folder.parents
                   if (place / name).is_file()), "")
     raise SolverError(f"{named_in} names {name}, which is neither in the solver's own folder ({folder}) nor in the "
@@ -172,7 +174,7 @@ def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
 def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
     """Read the test nets that a solver file names and append them to those in its test_net_param, as Caffe orders them."""
     nets = [upgraded(net, file) for net in solver.test_net_param]
-    nets += [read_net(Path(find_file(name, file.resolve().parent, file))) for name in solver.test_net]
+    nets += [read_net(Path(find_file(name, files.real(file).parent, file))) for name in solver.test_net]
     for field in "test_net", "test_net_param":
         solver.ClearField(field)
     solver.test_net_param.extend(nets)

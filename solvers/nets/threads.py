@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from base.terminal import say
 from solvers import BLAS_THREADS
 from solvers.errors import SolverError
 from solvers.nets.pycaffe import caffe
@@ -105,4 +106,4 @@ def note_if_busy() -> None:
     """Print the note of `why_slow` on stderr, if there is one."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if reason := why_slow(busy_with_others(), processors, count()):
-        print(f"note: {reason}", file=sys.stderr, flush=True)
+        say(f"note: {reason}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from solvers.nets.pycaffe import caffe
 pb = caffe.proto.caffe_pb2
 
 MAX_MANIFEST = 1 << 20
+MOST_AXES = 32  # of a blob, in Caffe
 
 
 def build(net: pb.NetParameter) -> caffe.Net:
@@ -55,14 +56,7 @@ def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
 
 
 def load(net: caffe.Net, file: Path) -> None:
-    """Load a checkpoint's weights into `net`; see `read` for errors."""
-    for name, arrays in read(file, net).items():
-        for blob, array in zip(net.params[name], arrays, strict=True):
-            blob.data[...] = array
-
-
-def read(file: Path, net: caffe.Net) -> dict[str, list[NDArray[np.float32]]]:
-    """The weights of a net's layers from a caffemodel, by layer: float32 arrays in the shapes of the net, all values finite.
+    """Load the weights of all layers of a net from a caffemodel: whole, as its manifest says, of the net's shapes, and finite.
 
     Raises
     ------
@@ -72,8 +66,7 @@ def read(file: Path, net: caffe.Net) -> dict[str, list[NDArray[np.float32]]]:
     found = layers_of(file)
     if missing := [name for name in net.params if name not in found]:
         raise SolverError(f"{file} has no weights for the layers {', '.join(missing)} of the net")
-    return {name: arrays_of(found[name], [blob.data.shape for blob in blobs], f"{file}: the weights of layer '{name}'")
-            for name, blobs in net.params.items()}
+    _copy(net, found, list(net.params), file)
 
 
 def begin_with(net: caffe.Net, names: str) -> None:
@@ -89,11 +82,16 @@ def begin_with(net: caffe.Net, names: str) -> None:
         common = [name for name in net.params if name in found]
         if not common:
             raise SolverError(f"{file}, the solver's weights, has none of the net's layers {', '.join(net.params)}")
-        for name in common:
-            shapes = [blob.data.shape for blob in net.params[name]]
-            arrays = arrays_of(found[name], shapes, f"{file}: the weights of layer '{name}'")
-            for blob, array in zip(net.params[name], arrays, strict=True):
-                blob.data[...] = array
+        _copy(net, found, common, file)
+
+
+def _copy(net: caffe.Net, found: dict[str, Sequence[pb.BlobProto]], names: Iterable[str], file: Path) -> None:
+    """Put weights into layers, one after the other: the largest nets fit into memory a few times only."""
+    for name in names:
+        shapes = [blob.data.shape for blob in net.params[name]]
+        arrays = arrays_of(found[name], shapes, f"{file}: the weights of layer '{name}'")
+        for blob, array in zip(net.params[name], arrays, strict=True):
+            blob.data[...] = array
 
 
 def layers_of(file: Path) -> dict[str, Sequence[pb.BlobProto]]:
@@ -122,7 +120,7 @@ def content(file: Path) -> bytes:
     """
     folder, manifest = file.parent.parent, file.with_suffix(".json")
     try:
-        found = files.read(file, folder=folder)
+        found = files.read(file, files.MAX_BYTES, folder)
         if manifest.exists() or manifest.is_symlink():
             expected = json.loads(files.read(manifest, MAX_MANIFEST, folder))["files"][file.name]
             if len(found) != expected["bytes"]:
@@ -166,7 +164,7 @@ def arrays_of(blobs: Sequence[pb.BlobProto], shapes: Sequence[tuple[int, ...]], 
 def _shape(blob: pb.BlobProto) -> tuple[int, ...]:
     """The shape of a blob: its field ``shape``, or the four fields of Caffe's old format."""
     if blob.HasField("shape"):
-        return tuple(blob.shape.dim)
+        return tuple(blob.shape.dim[: MOST_AXES + 1])
     return blob.num, blob.channels, blob.height, blob.width
 
 

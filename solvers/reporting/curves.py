@@ -4,10 +4,12 @@ import io
 import itertools
 from pathlib import Path
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from base.files import write_atomically
+from base.terminal import shown
 from solvers.nets.pycaffe import caffe
 from solvers.reporting.accuracy import Curve
 from solvers.reporting.released_runs import ReleasedRun
@@ -15,6 +17,8 @@ from solvers.reporting.released_runs import ReleasedRun
 pb = caffe.proto.caffe_pb2
 
 LEGEND_LINE = 0.23  # inches
+MOST_DROPS = 100  # of the learning rate, that are drawn
+matplotlib.rcParams["text.parse_math"] = False  # names of folders are anybody's: a $ in them is no formula
 
 
 def draw(title: str, ours: Curve, released: ReleasedRun | None, solver: pb.SolverParameter) -> Figure:
@@ -68,7 +72,8 @@ def draw_together(runs: list[tuple[str, Curve, ReleasedRun | None]]) -> Figure:
         new = behind not in colours
         colour = colours.setdefault(behind, f"C{len(colours) % 10}")
         if released is not None and new:
-            _plot(axes, released.at(range(ours.iterations[-1] + 1001)), color=colour, linestyle="--",
+            far = [step for step in released.iterations if step <= ours.iterations[-1] + 1000]
+            _plot(axes, released.at(far), color=colour, linestyle="--",
                   label=f"published: {released.name}, noise {released.noise}")
         _plot(axes, ours, color=colour, marker=next(markers), markersize=4, label=name)
     axes.set_xlim(left=0)
@@ -86,14 +91,14 @@ def save(file: Path, figure: Figure) -> None:
 def _axes(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.subplots()
-    axes.set(title=title, xlabel="iteration", ylabel="test accuracy (%)")
+    axes.set(title=shown(title), xlabel="iteration", ylabel="test accuracy (%)")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.25)
     return figure, axes
 
 
 def _plot(axes: Axes, curve: Curve, **style) -> None:
-    axes.plot(curve.iterations, [100 * accuracy for accuracy in curve.accuracies], **style)
+    axes.plot(curve.iterations, [100 * accuracy for accuracy in curve.accuracies], **style | {"label": shown(style["label"])})
 
 
 def _finish(axes: Axes) -> None:
@@ -105,7 +110,7 @@ def _finish(axes: Axes) -> None:
 
 
 def learning_rate_drops(solver: pb.SolverParameter, last: int) -> list[int]:
-    """The iterations up to `last` at which a solver's policy lowers the learning rate in steps."""
+    """The iterations up to `last` at which a solver's policy lowers the learning rate in steps; the first MOST_DROPS."""
     if solver.lr_policy == "step" and solver.stepsize > 0:
-        return list(range(solver.stepsize, last + 1, solver.stepsize))
-    return [step for step in solver.stepvalue if step <= last] if solver.lr_policy == "multistep" else []
+        return list(range(solver.stepsize, last + 1, solver.stepsize)[:MOST_DROPS])
+    return [step for step in solver.stepvalue if step <= last][:MOST_DROPS] if solver.lr_policy == "multistep" else []

@@ -18,7 +18,7 @@ LAMBDAS = {
     "CIFAR100_ResNet44_V03_lambda0_5": 0.5,
     "CIFAR100_ResNet44_V03_lambda1": 1.0,
 }
-RUN_FOLDER = re.compile(r"train_(?P<setting>Res44_(?:USW_Beta(?P<beta>\d+)_lambda1|(?P<loss>\w+)))_(?P<noise>[\d.]+)")
+RUN_FOLDER = re.compile(r"train_(?P<setting>Res44_(?:USW_Beta(?P<beta>\d+)_lambda1|(?P<loss>\w+)))_(?P<noise>[0-9]\.[0-9]+)")
 
 
 @dataclass(frozen=True)

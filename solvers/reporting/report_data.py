@@ -94,7 +94,7 @@ def read_dynamics(result: Result) -> dict[str, object] | None:
         return None
     reduced = means(values, -(-len(values) // DYNAMICS_POINTS))
     columns = dict(zip(Dynamics._fields, reduced.T, strict=True))
-    numbers = {name: [float(f"{value:.4g}") if math.isfinite(value) else None for value in columns[name]]
+    numbers = {name: [float(f"{value:.4g}") if 0 <= value < 1.01 else None for value in columns[name]]
                for name in ("clean_p", "noisy_p", "clean_share", "noisy_share")}
     return {"iterations": [round(value) for value in columns["iteration"]], **numbers,
             "noisy": float(f"{values[:, 2].sum() / examples:.4g}")}

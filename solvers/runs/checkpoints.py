@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from base import files
+from base.terminal import one_line, say
 from solvers.errors import SolverError
 from solvers.nets import weights
 from solvers.nets.pycaffe import caffe, count_weights
@@ -72,7 +73,7 @@ class Checkpoints:
             damage = self.damage(self.state(iteration)) or self.damage(self.model(iteration))
             if not damage:
                 return iteration
-            print(f"warning: {damage}: taking the checkpoint before it", file=sys.stderr)
+            say(one_line(f"warning: {damage}: taking the checkpoint before it"), file=sys.stderr)
         return None
 
     def damage(self, file: Path) -> str | None:
@@ -128,7 +129,7 @@ class Checkpoints:
                 weights.parse(new.with_suffix(suffix), pb.SolverState() if suffix == SUFFIXES[0] else pb.NetParameter())
             except SolverError as error:
                 raise SolverError(f"{error}, as soon as it was written: is the disk full?") from error
-            content = files.read(new.with_suffix(suffix))
+            content = files.read(new.with_suffix(suffix), files.MAX_BYTES)
             written[self.model(iteration).with_suffix(suffix).name] = {
                 "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         # The manifest is renamed first, the weights last: where the weights exist, the other two files do as well.

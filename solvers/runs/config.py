@@ -13,6 +13,7 @@ MAX_BYTES = 1 << 20
 # The fields that must be equal for a run to go on. Net and solver are compared by content instead.
 SAME_ON_RESUME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha256")
 FINGERPRINTS = ("data_sha256", "net_sha256", "solver_sha256")  # of data, net and solver
+DEEPEST = 5  # the most levels of lists and objects inside each other; ours have 2
 LARGEST = 1e12  # limit of the numbers: JSON allows any size, and Python's parser also infinity and NaN
 # The fields that other modules use, with type and example. All but the first may be missing or null.
 FIELDS = {
@@ -31,8 +32,8 @@ def read(run: Path) -> dict:
     Raises
     ------
     SolverError
-        If the folder has no config.json, or the file is not JSON, has a field of a wrong type, or a number that is not finite
-        or not below LARGEST.
+        If the folder has no config.json, or the file is not JSON, has a field of a wrong type, a number that is not finite or
+        not below LARGEST, or a text with control characters.
     """
     file = run / FILE
     try:
@@ -41,12 +42,19 @@ def read(run: Path) -> dict:
         raise SolverError(f"{run}: no {FILE}, so not a run folder of solvers.train") from None
     except (OSError, ValueError, RecursionError) as error:
         raise SolverError(f"{file}: not JSON: {error}") from None
+    if not _is_flat(config, DEEPEST):
+        raise SolverError(f"{file}: its values are nested deeper than a run's are")
     for name, (kind, example) in FIELDS.items():
         value = config.get(name) if isinstance(config, dict) else None
-        fits = isinstance(value, kind) and (kind is str or abs(value) < LARGEST)  # False for NaN
+        fits = isinstance(value, kind) and (value.isprintable() if kind is str else abs(value) < LARGEST)  # False for NaN
         if not (fits or value is None and name != "setting"):
             raise SolverError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config
+
+
+def _is_flat(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not inner or levels > 0 and all(_is_flat(item, levels - 1) for item in inner)
 
 
 def write(run: Path, config: dict) -> None:

@@ -123,8 +123,8 @@ def observer(train_net: BuiltNet, data: Dataset, interval: int) -> Observer | No
 
 def is_whole(folder: Path, start: int, interval: int) -> bool:
     """Whether a run's dynamics.csv has all rows up to step `start`. Rows are missing if the true labels were unknown then."""
-    rows = [row.iteration for row in read_log(folder / DYNAMICS_FILE, Dynamics)]
-    return rows[: start // interval] == list(range(interval, start + 1, interval))
+    rows, expected = read_log(folder / DYNAMICS_FILE, Dynamics), range(interval, start + 1, interval)
+    return len(rows) >= len(expected) and all(row.iteration == step for row, step in zip(rows, expected, strict=False))
 
 
 def means(values: np.ndarray, window: int) -> np.ndarray:

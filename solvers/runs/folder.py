@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from base import files
+from base.terminal import say
 from layers.table import OWN
 from solvers.errors import SolverError
 from solvers.runs.checkpoints import INTERVAL, Checkpoints
@@ -90,7 +91,7 @@ class RunFolder:
                 if not wait:
                     raise SolverError(
                         f"{self}: another process ({other}) trains there: wait for its end, or stop it") from None
-                print(f"{self}: waiting for the end of another process ({other}) that trains there", flush=True)
+                say(f"{self}: waiting for the end of another process ({other}) that trains there")
                 fcntl.flock(file, fcntl.LOCK_EX)
             files.remove_unfinished(self.path)  # files that a killed process was writing
             os.ftruncate(file, 0)

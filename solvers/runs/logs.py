@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, get_type_hints
@@ -20,10 +21,13 @@ from tqdm import tqdm
 
 from base import files
 from base.files import write_atomically
+from base.terminal import say, shown
 from solvers.errors import SolverError
 
 Row = TypeVar("Row", bound=NamedTuple)
 TAIL = 1000  # bytes read from the end of a file to find its last row
+MAX_BYTES = 512 << 20  # of a file: about ten million rows
+LARGEST = 1 << 53  # of the whole numbers in it
 
 
 class Step(NamedTuple):
@@ -64,8 +68,8 @@ class CsvLog(Generic[Row]):
 
     def __init__(self, file: Path, start: int, kind: type[Row] = Step, interval: int | None = 1):
         rows = [row for row in read_log(file, kind) if row.iteration <= start]
-        expected = list(range(interval, start + 1, interval)) if interval else [row.iteration for row in rows]
-        if [row.iteration for row in rows] != expected:
+        expected = range(interval, start + 1, interval) if interval else [row.iteration for row in rows]
+        if len(rows) != len(expected) or any(row.iteration != step for row, step in zip(rows, expected, strict=True)):
             every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {expected[-1]}"
             raise SolverError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
         write_atomically(file, _lines([kind._fields, *map(_text, rows)]))
@@ -95,11 +99,14 @@ def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
     """
     if not file.is_file():
         return []
-    types = get_type_hints(kind)
     try:
-        whole, _, _torn = files.read(file).decode().rpartition("\n")
-        rows = csv.DictReader(io.StringIO(whole))
-        return [kind(**{name: types[name](row[name]) for name in kind._fields}) for row in rows]
+        with open(files.open_in(file.parent, file.name), encoding="utf-8", newline="") as opened:
+            if (size := os.fstat(opened.fileno()).st_size) > MAX_BYTES:
+                raise ValueError(f"it has {size} bytes; at most {MAX_BYTES} are read")
+            found, make = [], _maker(kind)
+            for row in csv.DictReader(line for line in opened if line.endswith("\n")):  # the last one may be torn
+                found.append(make([row[name] for name in kind._fields], found[-1][0] if found else 0))
+            return found
     except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
         raise SolverError(f"{file} is damaged: {error}; without it, the run can only start again") from error
 
@@ -113,19 +120,32 @@ def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
         If that row is damaged.
     """
     try:
-        with open(file, "rb") as opened:
+        with open(files.open_in(file.parent, file.name), "rb") as opened:
             end = opened.seek(0, os.SEEK_END)
             opened.seek(max(0, end - TAIL))
             *lines, _torn = opened.read().decode("utf-8", "replace").split("\n")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise SolverError(f"cannot read {file}: {error}") from error
     if not lines or end <= TAIL and len(lines) < 2:  # an empty file, or only the header
         return None
-    types, values = get_type_hints(kind), lines[-1].split(",")
     try:
-        return kind(*(types[name](value) for name, value in zip(kind._fields, values, strict=True)))
+        return _maker(kind)(lines[-1].split(","), 0)
     except ValueError as error:
         raise SolverError(f"{file} is damaged: its last row is {lines[-1]!r:.100}") from error
+
+
+def _maker(kind: type[Row]) -> Callable[[list[str], int], Row]:
+    """A function that makes a row of values, after the row of an earlier step; it raises ValueError if they are none."""
+    types = list(get_type_hints(kind).values())
+
+    def make(values: list[str], before: int) -> Row:
+        row = kind(*(one(value) for one, value in zip(types, values, strict=True)))
+        if not before < row[0] or any(isinstance(value, int) and not 0 <= value < LARGEST for value in row):
+            raise ValueError(f"after step {before} comes the row {','.join(values)!r:.100}")
+        return row
+    return make
 
 
 def _text(row: Row) -> tuple[str, ...]:
@@ -210,11 +230,11 @@ class Progress:
             self._bar.update()
         elif step.iteration == self.stop or now - self._printed >= self.SECONDS:
             self._printed = now
-            print(f"iteration {step.iteration}/{self.stop}: {text}", flush=True)
+            say(f"iteration {step.iteration}/{self.stop}: {text}")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        tqdm.write(text) if self._bar is not None else print(text, flush=True)
+        tqdm.write(shown(text)) if self._bar is not None else say(text)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 
 from base.files import write_atomically
+from base.terminal import one_line, say
 from solvers.errors import SolverError
 from solvers.nets import prototext, solver_param, weights
 from solvers.nets.pycaffe import caffe
@@ -60,9 +61,9 @@ class Run:
         self._same("solver.prototxt", solver_param.lasting(then), solver_param.lasting(self.solver))
         then, now = before.get("threads"), self.config["threads"]
         if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
-            print(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
-                  "differently, so the result will not equal that of a run without this change bit by bit; "
-                  f"--threads {then} avoids this", file=sys.stderr)
+            say(one_line(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
+                         "differently, so the result will not equal that of a run without this change bit by bit; "
+                         f"--threads {then} avoids this"), file=sys.stderr)
 
     def _same(self, name: str, then: pb.NetParameter, now: pb.NetParameter) -> None:
         lines = difflib.unified_diff(*(prototext.text(m).splitlines() for m in (then, now)), n=0, lineterm="")

@@ -4,6 +4,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from base import files
+from base.terminal import say
 from data_toolkit import dataset, prepare, true_labels
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import LabelNoise, name_of
@@ -54,7 +56,7 @@ class TrainingSet:
         if args.train_data:
             if not args.train_data.is_file():
                 raise SolverError(f"--train-data {args.train_data} does not exist")
-            return cls(None, args.noise, args.train_data.resolve())
+            return cls(None, args.noise, files.real(args.train_data))
         noise = (LabelNoise.from_matrix(args.noise_matrix, NOISE_SEED) if args.noise_matrix
                  else LabelNoise(args.noise_type or "symmetric", args.noise or 0.0, NOISE_SEED))
         return cls(noise.type, noise.rate, None, noise)
@@ -81,7 +83,7 @@ class TrainingSet:
         """Read the set from the data folder, made first if it is missing. For a file, print if its true labels are known."""
         if self.file:
             data, said = self._read_file(folder)
-            print(said, flush=True)
+            say(said)
             return data
         return prepare.prepare_and_load(self.noise, output=folder)[1] if self.noise else self.load(folder)
 

@@ -23,6 +23,7 @@ from rich.filesize import decimal
 
 from base.commands import command
 from base.errors import DataError
+from base.terminal import say
 from data_toolkit import prepare
 from solvers.errors import CommandLine, SolverError, failed
 from solvers.evaluation.inference import MOST_PROCESSES
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         return sweep(args, argv)
-    except (SolverError, DataError, OSError) as error:
+    except (SolverError, DataError, OSError, MemoryError) as error:
         return failed(error)
     except KeyboardInterrupt:
         return 130
@@ -94,13 +95,13 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     jobs, threads = share(missing, costs, args, devices)
     needed = planned.bytes_needed(missing, {shape: cost.weights for shape, cost in costs.items()}, args.runs)
     if args.dry_run:
-        print(listing(runs, costs, jobs, threads, needed))
+        say(listing(runs, costs, jobs, threads, needed))
         return 0
     if not missing:
-        print(f"nothing to do: {finished(args.runs)}")
+        say(f"nothing to do: {finished(args.runs)}")
         return 0
     if args.sbatch:
-        print(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs, threads), tuple(devices), args.data))
+        say(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs, threads), tuple(devices), args.data))
         return 0
     for run in missing:
         run.plan.folder.make()
@@ -118,7 +119,7 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
 
     code = carry_out(workers, Progress(runs, costs, jobs), missing, task, args.retries, command("solvers.sweep", argv))
     if not code:
-        print(finished(args.runs))
+        say(finished(args.runs))
     return code
 
 
@@ -195,7 +196,7 @@ def prepare_data(runs: list[PlannedRun], folder: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()) as said:
             prepare.prepare(noise, output=folder)
         if not said.getvalue().startswith("already there"):
-            print(said.getvalue(), end="", flush=True)
+            say(said.getvalue().rstrip())
 
 
 def carry_out(workers: AbstractContextManager[Client], progress: Progress, missing: list[PlannedRun],
@@ -217,14 +218,14 @@ def carry_out(workers: AbstractContextManager[Client], progress: Progress, missi
     with workers as client:
         workers_now = sum(client.nthreads().values())
         if not workers_now:
-            print("no workers yet; waiting for them", flush=True)
+            say("no workers yet; waiting for them")
         progress.jobs = progress.jobs or workers_now
         with progress:
             failures, stopped_by = follow.Follower(client, task, retries, progress).follow(missing)
     if failures:
-        print(follow.report(failures, len(missing), retries), file=sys.stderr)
+        say(follow.report(failures, len(missing), retries), file=sys.stderr)
     if stopped_by:
-        print(f"{stopped_by.name}: stopped; all steps so far are saved; go on with\n  {go_on}")
+        say(f"{stopped_by.name}: stopped; all steps so far are saved; go on with\n  {go_on}")
         return 128 + stopped_by
     return 1 if failures else 0
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from distributed import Client, Future
 
+from base import files
 from base.files import write_atomically
 from solvers.errors import SolverError
 from solvers.sweep import work
@@ -32,7 +33,7 @@ def mark(runs: Path) -> str:
     file = runs / work.MARK
     if not file.is_file():
         write_atomically(file, uuid.uuid4().hex)
-    return file.read_text()
+    return files.read(file).decode()
 
 
 class Follower:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from base import files
 from base.errors import DataError
 from solvers.errors import SolverError
 from solvers.nets import losses, prototext
@@ -130,6 +131,8 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
             raise SolverError(f"{where}: {error}") from error
         folder = this.folder.path
         name = str(folder.relative_to(runs))
+        if not files.real(folder).is_relative_to(files.real(runs)):
+            raise SolverError(f"{where}: {folder} is behind a link that leads out of {runs}, where nothing is written")
         if folder in planned:
             raise SolverError(f"{where}: the run {name} is there twice; the first time in {planned[folder].where}")
         planned[folder] = PlannedRun(name, where, arguments + from_environment(args, this.changed), this)
@@ -153,7 +156,7 @@ def bytes_needed(missing: list[PlannedRun], weights: dict[str, int], runs: Path)
         If the disk does not have so many bytes free.
     """
     needed = sum(run.bytes_to_come(weights[run.shape]) for run in missing)
-    existing = next(folder for folder in (runs, *runs.resolve().parents) if folder.is_dir())
+    existing = next(folder for folder in (runs, *files.real(runs).parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise SolverError(f"{runs}: {len(missing)} runs are going to write {decimal(needed)} of checkpoints and logs, and "

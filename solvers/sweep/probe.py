@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from base import confinement
 from solvers.errors import SolverError
-from solvers.nets import rehearsal
+from solvers.nets import rehearsal, threads
 from solvers.nets.phases import nets_of
 from solvers.nets.pycaffe import caffe, count_weights
 from solvers.nets.setting import Setting
@@ -90,6 +91,8 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
 
 def main(folder: str, steps: str) -> None:
     """The main function of the separate process: print the cost as JSON."""
+    confinement.confine(None)  # Caffe runs a stranger's net here: it may write nothing and start nothing
+    threads.use(None)
     solver = caffe.get_solver(str(Path(folder) / "solver.prototxt"))
     seconds = None
     if int(steps):

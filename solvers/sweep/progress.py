@@ -1,6 +1,8 @@
 """Show how far a sweep is: a live table on a terminal; else a line at each event, and a summary every ten minutes."""
 
+import math
 import os
+import re
 import statistics
 import threading
 import time
@@ -14,11 +16,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from base import files
+from base.terminal import shown
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.probe import Cost
 
 TAIL = 4096  # bytes read from the end of log.csv: about a hundred rows
 ENOUGH = 10  # the fewest steps for a pace: the first ones are slow
+SLOWEST = 1e5  # seconds that a step may take
 QUIET = 600.0  # seconds between two summaries
 
 
@@ -32,16 +37,17 @@ class Pace(NamedTuple):
 def pace(run: PlannedRun) -> Pace:
     """Read it from the end of the run's log.csv."""
     try:
-        with open(run.folder / "log.csv", "rb") as file:
+        with open(files.open_in(run.folder, "log.csv"), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
             rows = [line.split(b",") for line in file.read().split(b"\n")[:-1]]
-        steps = [(int(row[0]), float(row[3])) for row in rows if len(row) == 4 and row[0].isdigit()]
+        steps = [(int(row[0]), float(row[3])) for row in rows if len(row) == 4 and re.fullmatch(rb"[0-9]{1,12}", row[0])]
     except (OSError, ValueError):
         steps = []
     if not steps:
         return Pace(0, None)
     made = steps[-1][0] - steps[0][0]
-    return Pace(steps[-1][0], (steps[-1][1] - steps[0][1]) / made if made >= ENOUGH else None)
+    seconds = (steps[-1][1] - steps[0][1]) / made if made >= ENOUGH else math.nan
+    return Pace(steps[-1][0], seconds if 0 <= seconds <= SLOWEST else None)  # the file may be anybody's
 
 
 class Progress:
@@ -80,7 +86,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
-        self.console.print(text, markup=False)
+        self.console.print(shown(text), markup=False)
 
     def started(self, name: str, host: str) -> None:
         """Note that a worker has begun with a run. This may be called after the run has ended."""
@@ -140,9 +146,10 @@ class Progress:
         for name, host in running.items():
             run, at, measured = self.runs[name], pace(self.runs[name]), self.runs[name].accuracy()
             table.add_row(
-                name, f"{at.step:,}/{run.steps:,}", f"{self.costs[run.shape].images / at.seconds:.0f}" if at.seconds else "",
+                Text(shown(name)), f"{at.step:,}/{run.steps:,}",
+                f"{self.costs[run.shape].images / at.seconds:.0f}" if at.seconds else "",
                 duration((run.steps - at.step) * at.seconds) if at.seconds else "",
-                f"{100 * measured[1]:.2f} % at {measured[0]:,}" if measured else "", host)
+                f"{100 * measured[1]:.2f} % at {measured[0]:,}" if measured else "", Text(shown(host)))
         return table
 
     def summary(self) -> str:
@@ -180,4 +187,4 @@ def time_to_come(left: Iterable[PlannedRun], costs: dict[str, Cost], jobs: int) 
 
 def duration(seconds: float) -> str:
     """`2 days, 3:04:05`."""
-    return str(timedelta(seconds=round(seconds)))
+    return str(timedelta(seconds=min(round(seconds), 10**13)))

@@ -16,11 +16,13 @@ The keys are the options of solvers.train, with _ for -. See docs/sweeps.md.
 import fnmatch
 import glob
 import itertools
+import math
 import re
 import tomllib
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from base import files
 from base.commands import command
 from base.did_you_mean import did_you_mean
 from solvers.errors import CommandLine, SolverError
@@ -29,6 +31,8 @@ from solvers.training import options, released
 
 # Options of solvers.train that a sweep file must not contain: they belong to the command line, or to a single process.
 NOT_IN_FILES = ("list_released", "resume", "wait", "gpu", "runs", "data")
+MAX_BYTES = 1 << 20
+MOST = 10_000  # runs of a sweep
 TOGETHER = ("allow_module", "allow_path")  # one run may have several of these: a list is passed to each run whole
 
 
@@ -70,12 +74,12 @@ def read(file: Path) -> list[Entry]:
 
 def _parse(file: Path) -> dict:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(files.read(files.real(file), MAX_BYTES).decode())
     except FileNotFoundError:
         siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
         raise SolverError(f"there is no sweep file {file}{did_you_mean(file.name, siblings)}") from None
     except OSError as error:
-        raise SolverError(f"cannot read {file}: {error.strerror}") from error
+        raise SolverError(f"cannot read {file}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
         raise SolverError(f"{file} is not TOML: {error}") from error
 
@@ -93,7 +97,10 @@ def _values(key: str, value: object, where: str) -> list[list[str]]:
     for item in values:
         if isinstance(item, bool) or not isinstance(item, str | int | float):
             raise SolverError(f"{where}: {key}: expected text, a number or a list of them, found {item!r}")
-    texts = [str(item) for item in values]
+    try:
+        texts = [str(item) for item in values]
+    except ValueError as error:  # a number of more digits than Python writes
+        raise SolverError(f"{where}: {key}: {error}") from error
     option = f"--{key.replace('_', '-')}"
     if key in TOGETHER:
         return [[argument for text in texts for argument in (option, text)]]
@@ -142,6 +149,8 @@ def _expand(lists: dict[str, list[list[str]]], where: str) -> list[Entry]:
         raise SolverError(f"{where}: it has neither setting nor released, so nothing to train")
     subjects = {key: lists[key] for key in ("setting", "released") if key in lists}
     entries = []
+    if (runs := math.prod(map(len, (subjects | lists).values()))) > MOST:
+        raise SolverError(f"{where}: it makes {runs} runs; at most {MOST} are taken")
     for combination in itertools.product(*(subjects | lists).values()):
         arguments = list(itertools.chain(*combination))
         try:

@@ -14,10 +14,13 @@ from typing import NamedTuple
 from dask.system import CPU_COUNT
 from distributed import Worker, WorkerPlugin, get_worker
 
+from base import files
+
 ROOT = Path(__file__).resolve().parents[2]
 MARK = ".sweep"  # a file in the folder of all runs: a machine that reads the same text in it sees the same folder
 OUTPUT = "output.log"  # a file in a run's folder: the output of its processes
 STARTED = "started"
+TAIL = 1 << 20  # bytes of OUTPUT, in which the last words are found
 
 
 class Task(NamedTuple):
@@ -86,7 +89,7 @@ class Children:
     def run(self, sweep: str, command: Iterable[str], output: Path, cwd: str, environment: dict[str, str]) -> int | None:
         """Run a command to its end; return its exit code, or None if the sweep ends and it was not started."""
         leash = [sys.executable, "-m", "solvers.sweep.leash", str(os.getpid()), *command]
-        with open(output, "ab") as file:
+        with open(files.open_in(output.parent, output.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
             with self.lock:
                 if sweep in self.ending:
                     return None
@@ -155,7 +158,7 @@ def misplaced(task: Task) -> str:
     if str(ROOT) != task.root:
         return f"{here} runs the checkout {ROOT}, the sweep {task.root}: start it with {task.root}/.venv/bin/dask"
     try:
-        mark = Path(task.runs, MARK).read_text()
+        mark = files.read(Path(task.runs, MARK)).decode()
     except OSError as error:
         return f"{here} does not see {task.runs} ({error.strerror}): runs need a file system that all workers share"
     if mark != task.mark:
@@ -170,8 +173,8 @@ def number(name: object) -> int:
 
 def last_words(output: Path, begin: int, module: str, code: int) -> str:
     """The last line that a process printed, after byte `begin` of its output file, and how it ended."""
-    with open(output, "rb") as file:
-        file.seek(begin)
+    with open(files.open_in(output.parent, output.name), "rb") as file:
+        file.seek(max(begin, os.fstat(file.fileno()).st_size - TAIL))
         lines = file.read().decode(errors="replace").replace("\r", "\n").strip().splitlines()
     ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return f"{lines[-1].strip() if lines else 'nothing printed'} (solvers.{module}, {ended})"

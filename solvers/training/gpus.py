@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from base.terminal import say
 from solvers.errors import SolverError
 from solvers.nets import inputs, pycaffe
 from solvers.nets.pycaffe import caffe, has_cuda, seed_layers
@@ -123,8 +124,8 @@ class OtherRanks:
         ended = wait(sentinels)[0]
         if not self.ending.is_set():
             dead = 1 + sentinels.index(ended)  # is_alive() may say yes for a moment
-            print(f"error: the process of GPU {self.gpus[dead]} ended (see above); the run goes on with --resume from its "
-                  "newest checkpoint", file=sys.stderr, flush=True)
+            say(f"error: the process of GPU {self.gpus[dead]} ended (see above); the run goes on with --resume from its "
+                "newest checkpoint", file=sys.stderr)
             os._exit(1)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from base.errors import DataError
+from base.terminal import say
 from data_toolkit import dataset
 from solvers.errors import SolverError
 from solvers.evaluation import inference, test_nets
@@ -110,7 +111,7 @@ def tester_of(solver: caffe.SGDSolver, run: Path, data: Path, interval: int | No
     except (SolverError, DataError) as error:
         if interval:
             raise
-        print(f"note: not tested while it trains: {error}", flush=True)
+        say(f"note: not tested while it trains: {error}")
         return None
 
 

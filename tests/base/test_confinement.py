@@ -1,6 +1,7 @@
 """What the kernel refuses a confined process. Each attempt is made in a process of its own."""
 
 import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -35,6 +36,15 @@ ATTEMPTS = {
     "a program in memory": ("f = os.memfd_create('x'); os.write(f, open('/bin/true', 'rb').read()); "
                             "os.execve(f, ['x'], {})", PermissionError),
     "a shell": ("assert os.system('true') == 0", AssertionError),
+    "keys typed into a terminal": ("call(16, 0, 0x5412, b'x')", AssertionError),
+    "keys typed by a number with more bits": ("call(16, 0, 0xF00005412, b'x')", AssertionError),
+    "limits of another process": ("call(302, os.getppid(), 7, None, None)", AssertionError),
+    "another's memory": ("call(29, 4711, 4096, 0o1600)", AssertionError),
+    "a queue": ("call(240, b'q', os.O_CREAT | os.O_RDWR, 0o600, None)", AssertionError),
+    "a namespace of users": ("call(56, 0x10000000 | 17, None) or os._exit(0)", AssertionError),
+    "a namespace, told in memory": ("call(435, ctypes.create_string_buffer(88), 88) or os._exit(0)", AssertionError),
+    "attributes by a newer call": ("call(463, -100, os.fsencode(secret), 0, b'user.x', None, 0)", AssertionError),
+    "flags of a file by a newer call": ("call(469, -100, os.fsencode(secret), bytes(24), 24, 0)", AssertionError),
     "a signal": ("os.kill(os.getppid(), 0)", PermissionError),
     "another process": ("open(f'/proc/{os.getppid()}/environ').read()", PermissionError),
     "the root's handle": ("open('/proc/self/root' + str(secret)).read()", PermissionError),
@@ -43,12 +53,19 @@ ATTEMPTS = {
     "from a child": ("assert os.fork() or os._exit(open(secret).read() and 0); assert os.wait()[1] == 0", AssertionError),
     "undo it": ("confinement.confine([outside], [outside]); open(secret)", PermissionError),
 }
+if platform.machine() != "x86_64":  # whose numbers these are
+    ATTEMPTS = {name: attempt for name, attempt in ATTEMPTS.items() if "call(" not in attempt[0]}
 PROGRAM = """
-import concurrent.futures, ctypes, os, shutil, socket, subprocess, sys
+import concurrent.futures, ctypes, errno, os, shutil, socket, subprocess, sys
 from pathlib import Path
 from base import confinement
 mine, readable, outside = map(Path, sys.argv[1:4])
 secret = outside / "secret"
+def call(*values):  # a system call of x86-64, whatever is wrong with it besides
+    values = [ctypes.c_long(value) if type(value) is int else value for value in values]
+    done = ctypes.CDLL(None, use_errno=True).syscall(*values)
+    assert done >= 0 or ctypes.get_errno() not in (errno.EPERM, errno.ENOSYS)
+    return done
 missing = confinement.confine([readable, *confinement.installation()], [mine])
 assert not missing, missing
 {allowed}
@@ -119,6 +136,16 @@ def test_a_program_that_may_be_started_is_confined_too(places, monkeypatch):
     assert run(places, started.format("print(1)"), AssertionError) == "done"
     assert run(places, started.format(f"open({str(places[2] / 'secret')!r})"), AssertionError) == "refused"
     assert run(places, "subprocess.run(['/bin/true'])") == "refused"
+
+
+def test_while_something_is_downloaded_only_other_machines_are_spoken_to(places, monkeypatch):
+    """A socket of this machine is another way to start a program."""
+    sockets = "socket.socket(socket.AF_INET); socket.socket(socket.AF_{})"
+    for which, unix in ("network=True", "refused"), ("local=True", "done"):
+        monkeypatch.setitem(globals(), "PROGRAM", PROGRAM.replace("[mine])", f"[mine], {which})", 1))
+        assert run(places, sockets.format("INET6")) == "done"
+        assert run(places, sockets.format("UNIX")) == unix
+        monkeypatch.undo()
 
 
 def test_threads_that_were_there_before_are_counted(places, monkeypatch):

@@ -38,7 +38,7 @@ def fail(error: BaseException):
     (lambda: fail(ZeroDivisionError()), "^is damaged: ZeroDivisionError$"),
     (lambda: fail(SystemExit(0)), "^is damaged: its reader ended with code 1$"),
     (lambda: {"x": np.zeros(1 << 40, np.uint8)}, "^is damaged: Unable to allocate 1.00 TiB"),
-    (lambda: {"x": np.array([object()])}, "^is damaged: Object arrays cannot be loaded"),
+    (lambda: {"x": np.array([object()])}, "^is damaged: Object arrays cannot be saved"),
 ], ids=["crash", "refusal", "another error", "exit", "memory", "objects"])
 def test_what_goes_wrong_is_one_line(read, said):
     with pytest.raises(DataError, match=said):

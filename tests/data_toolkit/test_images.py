@@ -143,6 +143,7 @@ def test_network_input_is_bgr_minus_means_of_the_flipped_crop(flip, row, column,
         np.testing.assert_array_equal(out[0, channel], plane[row : row + 32, column : column + 32] - np.float32(mean))
 
 
+@pytest.mark.slow
 def test_share_of_cifar_images_with_a_white_margin(cifar_train):
     share = len(images.with_white_margin(cifar_train.images)) / len(cifar_train.images)
     assert share == pytest.approx(0.0125, abs=0.0005)

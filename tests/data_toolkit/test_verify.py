@@ -63,6 +63,7 @@ def test_a_foreign_image(clean):
         verify.describe(Dataset(images, clean.labels), clean)
 
 
+@pytest.mark.slow
 def test_the_command(shared, tmp_path, capsys):
     source = str(shared / "data" / "cifar-100-binary.tar.xz")
     options = ["--source", source, "--output", str(tmp_path)]

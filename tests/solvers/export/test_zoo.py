@@ -79,13 +79,15 @@ def test_a_trained_resnet_44_is_as_accurate(tmp_path, shared):
     data, runs = tmp_path / "data", tmp_path / "runs"
     prepare.prepare(LabelNoise("symmetric", 0.0, 123), shared / "data" / "cifar-100-binary.tar.xz", data)
     setting = str(ROOT / "prototxt" / "res44_cce")
-    assert train.main([setting, "--max-iter", "60", "--runs", str(runs), "--data", str(data)]) == 0
-    run = runs / "res44_cce" / "noise_0.0" / "seed_123"
+    # Small batches and steps: so few steps of the recipe's leave a net that knows nothing of the test images.
+    few = ["--max-iter", "200", "--batch", "64", "--lr", "0.01"]
+    assert train.main([setting, *few, "--runs", str(runs), "--data", str(data)]) == 0
+    [run] = runs.glob("*/noise_0.0/seed_123")
     expected = evaluate.evaluate(run, data, save={"test": tmp_path / "probabilities.npy"}).accuracies[-1]
     assert main([str(run), "--preprocessing", "-o", str(tmp_path / "net.onnx"), "--data", str(data)]) == 0
     test = dataset.load_test(data)
     found = np.concatenate([
         comparison.outputs_of(tmp_path / "net.onnx", comparison.Case("real", {}, {"images": part}))["probs"]
         for part in np.array_split(test.images, 40)])
-    assert evaluate.accuracy(found, test) == expected > 0.01
+    assert evaluate.accuracy(found, test) == expected > 0.02
     np.testing.assert_allclose(found, np.load(tmp_path / "probabilities.npy"), atol=1e-4)

@@ -109,7 +109,7 @@ def caffe_lives(chosen: setting.Setting, memory: int) -> bool:
         try:
             faulthandler.disable()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            isolation._limit_memory(memory)
+            isolation.limit_memory(memory)
             caffe.get_solver(str(file))
         finally:
             os._exit(0)
