@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-MOST = 100  # characters; the search takes the square of them, and a name in a net may have millions
+MOST = 100  # characters: the time of the search grows with the square, and a name in a net may have millions of them
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

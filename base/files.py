@@ -18,8 +18,8 @@ from typing import BinaryIO
 from base.errors import DataError
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of the files that `atomic_writer` has not finished
-MAX_BYTES = 4 << 30  # of any file that is read whole
-MAX_TEXT = 64 << 20  # of a text file, unless its reader sets another limit: a sparse file can claim any size
+MAX_BYTES = 4 << 30  # the largest file that is read as a whole
+MAX_TEXT = 64 << 20  # the largest text file, unless its reader sets another limit: a sparse file may have any size
 
 
 def real(path: Path | str) -> Path:

@@ -162,7 +162,7 @@ class Predictor:
 
 
 def at_batch(net: pb.NetParameter) -> pb.NetParameter:
-    """A net that is fed, with its input ``data`` as large as `probabilities` makes it."""
+    """A copy of a net that is fed, with the size of its input ``data`` that `probabilities` sets."""
     changed = pb.NetParameter()
     changed.CopyFrom(net)
     for number, name in enumerate(changed.input):
@@ -206,7 +206,7 @@ def _work(parent: connection.Connection, param: bytes, sets: dict[str, Dataset],
           memory: int | None) -> None:
     """The main function of a process: compute each task from the parent until the connection closes.
 
-    It takes at most `memory` bytes, its share of what is available.
+    It may use at most `memory` bytes, its share of the available memory.
     """
     confine()
     if memory is not None:

@@ -24,7 +24,7 @@ NEED_OPENCV = ("ImageData", "WindowData")
 POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 MOST = 1 << 24  # the largest whole number in a net: with larger ones, Caffe's own arithmetic overflows
 MOST_LAYERS = 10_000
-MOST_READING = 100  # of them; each may name a list of millions of files
+MOST_READING = 100  # the most layers that read data: each may name a list of millions of files
 LEAST = {"iter_size": 1, "max_iter": 1, "average_loss": 1, "snapshot": 0, "test_interval": 0, "test_iter": 1, "stepvalue": 0,
          "display": 0}
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a terminal executes some of them

@@ -31,7 +31,7 @@ def read(path: Path, message: M) -> M:
     try:
         text_format.Parse(content, message)
     except text_format.ParseError as error:
-        reason = re.sub(r"^\d+:\d+ : ", "", str(error)[:MOST_SAID])  # it quotes the file
+        reason = re.sub(r"^\d+:\d+ : ", "", str(error)[:MOST_SAID])  # cut, since it quotes the file
         raise SolverError(f"{path}:{error.GetLine()}: {reason}{_suggestion(reason, message)}") from error
     except RecursionError as error:
         raise SolverError(f"{path} is nested too deeply for a net") from error

@@ -104,7 +104,7 @@ def reason(output: str) -> str:
 
 
 def crash(number: int) -> str:
-    """Why the process that built the nets ended: by the signal `number`, or, if that is negative, with the exit code -`number`."""
+    """Why the process that built the nets ended: by the signal `number`, or, if negative, with the exit code -`number`."""
     if number < 0:
         return f"the process that builds it ended with code {-number}"
     known = number in signal.valid_signals()

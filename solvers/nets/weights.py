@@ -17,7 +17,7 @@ from solvers.nets.pycaffe import caffe
 pb = caffe.proto.caffe_pb2
 
 MAX_MANIFEST = 1 << 20
-MOST_AXES = 32  # of a blob, in Caffe
+MOST_AXES = 32  # Caffe's limit for the axes of a blob
 
 
 def build(net: pb.NetParameter) -> caffe.Net:
@@ -56,7 +56,7 @@ def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
 
 
 def load(net: caffe.Net, file: Path) -> None:
-    """Load the weights of all layers of a net from a caffemodel: whole, as its manifest says, of the net's shapes, and finite.
+    """Load the weights of all layers of a net from a caffemodel, which must match its manifest and the net's shapes.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def begin_with(net: caffe.Net, names: str) -> None:
 
 
 def _copy(net: caffe.Net, found: dict[str, Sequence[pb.BlobProto]], names: Iterable[str], file: Path) -> None:
-    """Put weights into layers, one after the other: the largest nets fit into memory a few times only."""
+    """Copy weights into layers, one layer at a time: memory may not hold many copies of a large net."""
     for name in names:
         shapes = [blob.data.shape for blob in net.params[name]]
         arrays = arrays_of(found[name], shapes, f"{file}: the weights of layer '{name}'")

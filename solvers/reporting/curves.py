@@ -17,8 +17,8 @@ from solvers.reporting.released_runs import ReleasedRun
 pb = caffe.proto.caffe_pb2
 
 LEGEND_LINE = 0.23  # inches
-MOST_DROPS = 100  # of the learning rate, that are drawn
-matplotlib.rcParams["text.parse_math"] = False  # names of folders are anybody's: a $ in them is no formula
+MOST_DROPS = 100  # the most drops of the learning rate that are drawn
+matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a folder must not begin a formula
 
 
 def draw(title: str, ours: Curve, released: ReleasedRun | None, solver: pb.SolverParameter) -> Figure:

@@ -43,7 +43,7 @@ def read(run: Path) -> dict:
     except (OSError, ValueError, RecursionError) as error:
         raise SolverError(f"{file}: not JSON: {error}") from None
     if not _is_flat(config, DEEPEST):
-        raise SolverError(f"{file}: its values are nested deeper than a run's are")
+        raise SolverError(f"{file}: its values are nested too deeply for the config.json of a run")
     for name, (kind, example) in FIELDS.items():
         value = config.get(name) if isinstance(config, dict) else None
         fits = isinstance(value, kind) and (value.isprintable() if kind is str else abs(value) < LARGEST)  # False for NaN

@@ -27,7 +27,7 @@ from solvers.errors import SolverError
 Row = TypeVar("Row", bound=NamedTuple)
 TAIL = 1000  # bytes read from the end of a file to find its last row
 MAX_BYTES = 512 << 20  # of a file: about ten million rows
-LARGEST = 1 << 53  # of the whole numbers in it
+LARGEST = 1 << 53  # the largest whole number in a log
 
 
 class Step(NamedTuple):
@@ -104,7 +104,7 @@ def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
             if (size := os.fstat(opened.fileno()).st_size) > MAX_BYTES:
                 raise ValueError(f"it has {size} bytes; at most {MAX_BYTES} are read")
             found, make = [], _maker(kind)
-            for row in csv.DictReader(line for line in opened if line.endswith("\n")):  # the last one may be torn
+            for row in csv.DictReader(line for line in opened if line.endswith("\n")):  # the last line may be incomplete
                 found.append(make([row[name] for name in kind._fields], found[-1][0] if found else 0))
             return found
     except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
@@ -137,7 +137,7 @@ def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
 
 
 def _maker(kind: type[Row]) -> Callable[[list[str], int], Row]:
-    """A function that makes a row of values, after the row of an earlier step; it raises ValueError if they are none."""
+    """A function that makes a row from texts. It raises ValueError if they are no row, or one of an earlier step."""
     types = list(get_type_hints(kind).values())
 
     def make(values: list[str], before: int) -> Row:

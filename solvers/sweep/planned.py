@@ -132,7 +132,7 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
         folder = this.folder.path
         name = str(folder.relative_to(runs))
         if not files.real(folder).is_relative_to(files.real(runs)):
-            raise SolverError(f"{where}: {folder} is behind a link that leads out of {runs}, where nothing is written")
+            raise SolverError(f"{where}: {folder} is behind a link that leads out of {runs}: nothing is written there")
         if folder in planned:
             raise SolverError(f"{where}: the run {name} is there twice; the first time in {planned[folder].where}")
         planned[folder] = PlannedRun(name, where, arguments + from_environment(args, this.changed), this)

@@ -91,7 +91,7 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
 
 def main(folder: str, steps: str) -> None:
     """The main function of the separate process: print the cost as JSON."""
-    confinement.confine(None)  # Caffe runs a stranger's net here: it may write nothing and start nothing
+    confinement.confine(None)  # Caffe runs a net here that is not trusted: it must not write files or start programs
     threads.use(None)
     solver = caffe.get_solver(str(Path(folder) / "solver.prototxt"))
     seconds = None

@@ -23,7 +23,7 @@ from solvers.sweep.probe import Cost
 
 TAIL = 4096  # bytes read from the end of log.csv: about a hundred rows
 ENOUGH = 10  # the fewest steps for a pace: the first ones are slow
-SLOWEST = 1e5  # seconds that a step may take
+SLOWEST = 1e5  # seconds: a slower step in a log is taken for damage
 QUIET = 600.0  # seconds between two summaries
 
 
@@ -47,7 +47,7 @@ def pace(run: PlannedRun) -> Pace:
         return Pace(0, None)
     made = steps[-1][0] - steps[0][0]
     seconds = (steps[-1][1] - steps[0][1]) / made if made >= ENOUGH else math.nan
-    return Pace(steps[-1][0], seconds if 0 <= seconds <= SLOWEST else None)  # the file may be anybody's
+    return Pace(steps[-1][0], seconds if 0 <= seconds <= SLOWEST else None)  # the file is not trusted
 
 
 class Progress:

@@ -32,7 +32,7 @@ from solvers.training import options, released
 # Options of solvers.train that a sweep file must not contain: they belong to the command line, or to a single process.
 NOT_IN_FILES = ("list_released", "resume", "wait", "gpu", "runs", "data")
 MAX_BYTES = 1 << 20
-MOST = 10_000  # runs of a sweep
+MOST = 10_000  # the most runs of a sweep
 TOGETHER = ("allow_module", "allow_path")  # one run may have several of these: a list is passed to each run whole
 
 
@@ -99,7 +99,7 @@ def _values(key: str, value: object, where: str) -> list[list[str]]:
             raise SolverError(f"{where}: {key}: expected text, a number or a list of them, found {item!r}")
     try:
         texts = [str(item) for item in values]
-    except ValueError as error:  # a number of more digits than Python writes
+    except ValueError as error:  # a number with more digits than Python converts to text
         raise SolverError(f"{where}: {key}: {error}") from error
     option = f"--{key.replace('_', '-')}"
     if key in TOGETHER:

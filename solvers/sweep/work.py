@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = ".sweep"  # a file in the folder of all runs: a machine that reads the same text in it sees the same folder
 OUTPUT = "output.log"  # a file in a run's folder: the output of its processes
 STARTED = "started"
-TAIL = 1 << 20  # bytes of OUTPUT, in which the last words are found
+TAIL = 1 << 20  # bytes at the end of OUTPUT in which the last line is searched
 
 
 class Task(NamedTuple):
