@@ -102,8 +102,8 @@ def export(args: argparse.Namespace) -> int:
         parted = compare(source, shapes, file, cases, expected)
         if parted and not args.keep:
             raise Parted(f"{parted}; {args.output} is not written (--keep leaves it)")
-    say(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, ONNX opset {OPSET}, "
-        f"{signature(model.graph.input)} -> {signature(model.graph.output)}")
+    say(one_line(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, ONNX opset {OPSET}, "
+                 f"{signature(model.graph.input)} -> {signature(model.graph.output)}"))
     if parted:
         say(one_line(f"warning: {parted}"), file=sys.stderr)
     return 1 if parted else 0
@@ -118,7 +118,7 @@ def compare(source: Source, shapes: dict[str, Shape], file: Path, cases: list[Ca
     parted = ""
     for case, blobs in zip(cases, expected, strict=True):
         for found in comparison.differences(file, case, blobs, deciding):
-            say(f"{found.blob}: {case.name} inputs, batch {case.batch}: largest difference {found}")
+            say(one_line(f"{found.blob}: {case.name} inputs, batch {case.batch}: largest difference {found}"))
             if not parted and not found.relative <= comparison.TOLERANCE:
                 first = comparison.first_apart(source.net, shapes, file, case, blobs)
                 parted = (f"Caffe and ONNX Runtime differ by more than {comparison.TOLERANCE:g} on {case.name} inputs: "

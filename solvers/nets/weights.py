@@ -118,7 +118,9 @@ def content(file: Path) -> bytes:
     SolverError
         If it cannot be read, or is not what the manifest says.
     """
-    folder, manifest = file.parent.parent, file.with_suffix(".json")
+    manifest = file.with_suffix(".json")
+    # Of a checkpoint, the folder of the run; "a/.." is not the folder above `a` if that is a link.
+    folder = file.parent.parent if file.parent.name not in ("", "..") else file.parent
     try:
         found = files.read(file, files.MAX_BYTES, folder)
         if manifest.exists() or manifest.is_symlink():
@@ -129,7 +131,9 @@ def content(file: Path) -> bytes:
                 raise SolverError(f"{file} is not what was written: its SHA-256 differs")
     except SolverError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise SolverError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise SolverError(f"{file} or its manifest is damaged ({error!r:.200})") from error
     return found
 
