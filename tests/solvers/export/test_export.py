@@ -192,6 +192,41 @@ def test_options_that_do_not_fit(files, tmp_path, capsys, options, said):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_files_in_the_folder_above(files, tmp_path, monkeypatch):
+    net, weights_file, *_ = files()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert main(["../deploy.prototxt", "../net.caffemodel", "-o", "net.onnx"]) == 0
+
+
+def test_what_is_no_file_is_not_replaced(files, tmp_path, capsys):
+    """As root could do with a device."""
+    os.mkfifo(tmp_path / "pipe")
+    assert main([*files()[:2], "-o", str(tmp_path / "pipe")]) == 2
+    assert "is not a regular file" in capsys.readouterr().err and (tmp_path / "pipe").is_fifo()
+
+
+def test_a_blob_called_as_the_graphs_own_input(files, capsys):
+    net = 'input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } layer { name: "a" type: "ReLU" bottom: "x" top: "images" }'
+    assert main(files(net)) == 0
+    assert main([*files(net), "--preprocessing", "--mean", "1,2,3"]) == 2
+    assert "the net has a blob 'images'" in capsys.readouterr().err
+
+
+def test_a_file_called_as_the_one_with_all_blobs(files, tmp_path, monkeypatch):
+    """With --keep, what is left is the net, not what was written to find the first blob that differs."""
+    monkeypatch.setitem(layer_types.CONVERTERS, "ReLU", wrong_relu)
+    assert main([*files()[:2], "-o", str(tmp_path / "all_blobs.onnx"), "--keep"]) == 1
+    assert [output.name for output in onnx.load(tmp_path / "all_blobs.onnx").graph.output] == ["probs"]
+
+
+def test_classes_that_are_a_pipe_or_a_device(files, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    for file in tmp_path / "pipe", "/dev/zero":
+        assert main([*files(), "--classes", str(file)]) == 2
+        assert "not a regular file" in capsys.readouterr().err
+
+
 def test_what_is_exported_is_not_overwritten(files, tmp_path, capsys):
     arguments = files()
     content = (tmp_path / "net.caffemodel").read_bytes()
