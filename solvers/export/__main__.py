@@ -102,7 +102,9 @@ def export(args: argparse.Namespace) -> int:
         parted = compare(source, shapes, file, cases, expected)
         if parted and not args.keep:
             raise Parted(f"{parted}; {args.output} is not written (--keep leaves it)")
-    say(one_line(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, ONNX opset {OPSET}, "
+    weights_file = args.output.with_name(writing.weights_name(args.output, sha256))
+    beside = f" and {weights_file.stat().st_size / 1e6:.1f} MB in {weights_file}" if writing.needs_two_files(model) else ""
+    say(one_line(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB{beside}, ONNX opset {OPSET}, "
                  f"{signature(model.graph.input)} -> {signature(model.graph.output)}"))
     if parted:
         say(one_line(f"warning: {parted}"), file=sys.stderr)

@@ -17,6 +17,7 @@ from solvers.nets.pycaffe import caffe
 pb = caffe.proto.caffe_pb2
 
 MAX_MANIFEST = 1 << 20
+MAX_BYTES = (1 << 31) - 1  # of a message of protobuf's, so of any caffemodel
 MOST_AXES = 32  # of a blob, in Caffe
 
 
@@ -122,7 +123,7 @@ def content(file: Path) -> bytes:
     # Of a checkpoint, the folder of the run; "a/.." is not the folder above `a` if that is a link.
     folder = file.parent.parent if file.parent.name not in ("", "..") else file.parent
     try:
-        found = files.read(file, files.MAX_BYTES, folder)
+        found = files.read(file, MAX_BYTES, folder)
         if manifest.exists() or manifest.is_symlink():
             expected = json.loads(files.read(manifest, MAX_MANIFEST, folder))["files"][file.name]
             if len(found) != expected["bytes"]:

@@ -128,11 +128,13 @@ def test_without_onnx_runtime(files, tmp_path, capsys, monkeypatch):
     onnx.checker.check_model(tmp_path / "net.onnx")
 
 
-def test_weights_in_a_file_of_their_own(files, tmp_path, monkeypatch):
+def test_weights_in_a_file_of_their_own(files, tmp_path, monkeypatch, capsys):
     """Above 2 GB. Other weights get another file, so that no graph is ever beside weights that are not its own."""
     monkeypatch.setattr(writing, "LIMIT", 100)
     assert main(files(DEPLOY.replace("num_output: 10", "num_output: 100"))) == 0
     [data] = tmp_path.glob("*.data")
+    assert f"net.onnx: 0.0 MB and 0.0 MB in {data}, ONNX" in capsys.readouterr().out
+    assert data.stat().st_mode == (tmp_path / "net.onnx").stat().st_mode
     assert data.name == f"net.onnx.{facts(tmp_path / 'net.onnx')['weights_sha256'][:16]}.data"
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     assert session.run(None, {"data": np.zeros((3, 3, 32, 32), np.float32)})[0].shape == (3, 100)
