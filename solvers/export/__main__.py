@@ -74,7 +74,8 @@ def main(argv: list[str] | None = None) -> int:
 def confine(args: argparse.Namespace) -> None:
     """Let the kernel hold this process to the net, its weights and what else the options name; it writes beside -o only."""
     around = () if (args.net / config.FILE).exists() or args.weights else (files.real(args.net).parent, args.runs)
-    named = [args.net, *around, args.data, *filter(None, (args.weights, args.classes))]
+    model = [args.weights, args.weights.with_suffix(".json")] if args.weights else []  # with its manifest, if it is a run's
+    named = [args.net, *around, args.data, *model, *filter(None, [args.classes])]
     Permissions.from_options(args, *named).confine(write=[args.output.absolute().parent])
 
 

@@ -268,6 +268,10 @@ def test_it_is_confined(files, tmp_path, of, run, setting, folder):
     if of == "a run":
         assert run(setting(), "--max-iter", 2) == 0
     given = files(DEPLOY)[:2] if of == "a net" else [folder]
+    if of == "a net":  # with a run's checkpoint
+        content = (tmp_path / "net.caffemodel").read_bytes()
+        (tmp_path / "net.json").write_text(json.dumps({"files": {"net.caffemodel": {
+            "bytes": len(content), "sha256": sha256(content).hexdigest()}}}))
     (tmp_path / "out").mkdir()
     (tmp_path / "secret").write_text("secret")
     attempts = f"""
