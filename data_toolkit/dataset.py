@@ -188,8 +188,8 @@ test_path.__test__ = False  # not one of pytest's
 
 def load_file(path: Path) -> Dataset:
     """Any training set: an .npz file of ours or a user's own, or a ``*ImageDataCell*.mat``, which seldom has true labels."""
-    if Path(path).exists() and not Path(path).is_file():  # a pipe, say, which may never end
-        raise DataError(f"{path} is not a file")
+    if not Path(path).is_file():  # but a pipe, say, which may never end
+        raise DataError(f"{path} {'is not a file' if Path(path).exists() else 'does not exist'}")
     if Path(path).suffix == ".npz":
         return load_npz(path)
     images, labels = matfile.read(path)

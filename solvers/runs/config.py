@@ -28,8 +28,8 @@ def read(run: Path) -> dict:
     Raises
     ------
     SolverError
-        If the run's folder has no config.json, or one that is no JSON, or has a field of another type, a number that is
-        not below LARGEST, or a text with control characters.
+        If the run's folder has no config.json, or one that is no JSON, or has a field of another type, or a number that is
+        not below LARGEST.
     """
     file = run / FILE
     try:
@@ -42,7 +42,7 @@ def read(run: Path) -> dict:
         raise SolverError(f"{file}: its values are nested deeper than a run's are")
     for name, (kind, example) in FIELDS.items():
         value = config.get(name) if isinstance(config, dict) else None
-        fits = isinstance(value, kind) and (value.isprintable() if kind is str else abs(value) < LARGEST)  # NaN is not
+        fits = isinstance(value, kind) and (kind is str or abs(value) < LARGEST)  # NaN is not
         if not (fits or value is None and name != "setting"):
             raise SolverError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config

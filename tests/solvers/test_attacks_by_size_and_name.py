@@ -181,13 +181,13 @@ def test_folders_with_odd_names(measured, tmp_path, capfd, options, monkeypatch)
     assert all(line.isprintable() for line in (said.out + said.err).split("\n")) and "\\x1b[2J" in said.out
 
 
-@pytest.mark.parametrize(("name", "value"), [("weighting", "\x1b[2J"), ("noise_type", "\ud800"), ("train_data", "a\0b"),
-                                             ("setting", "a\nb")])
-def test_texts_of_a_config_with_control_characters(measured, name, value):
-    about = json.loads((measured / "config.json").read_text()) | {name: value}
-    (measured / "config.json").write_text(json.dumps(about))
-    with pytest.raises(SolverError, match=f'expected "{name}"'):
-        config.read(measured)
+def test_training_data_of_an_impossible_name(setting, run, folder, capfd, monkeypatch):
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=20))
+    assert run(setting(), "--max-iter", 1) == 0
+    about = json.loads((folder / "config.json").read_text()) | {"train_data": "a\0b\ud800"}
+    (folder / "config.json").write_text(json.dumps(about))
+    capfd.readouterr()
+    refused(evaluate.main([str(folder), "--train-sets"]), capfd, "does not exist")
 
 
 def test_a_setting_behind_a_link_to_an_odd_name(setting, run, tmp_path, capfd):
