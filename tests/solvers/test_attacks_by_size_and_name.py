@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from solvers.reporting.published import Curve
 from test_attacks import refused
 
 from base import files
@@ -18,7 +19,6 @@ from solvers.errors import SolverError
 from solvers.evaluation import inference
 from solvers.nets.pycaffe import caffe
 from solvers.reporting import curves, published, report_data, results
-from solvers.reporting.published import Curve
 from solvers.runs import config, logs
 from solvers.runs.dynamics import Dynamics
 
