@@ -97,6 +97,9 @@ def publish(new: Path, path: Path) -> None:
 
 
 def _publish(source: int, folder: int, file: BinaryIO, new: str, name: str) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_IFMT(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) not in (stat.S_IFREG, stat.S_IFLNK):
+            raise OSError("it is there, and is not a regular file")  # root could replace /dev/null
     os.fsync(file.fileno())
     os.replace(new, name, src_dir_fd=source, dst_dir_fd=folder)
     os.fsync(folder)

@@ -188,8 +188,8 @@ test_path.__test__ = False  # not one of pytest's
 
 def load_file(path: Path) -> Dataset:
     """Read a training set: an .npz file, ours or a user's, or a MATLAB file like the released ``*ImageDataCell*.mat``."""
-    if Path(path).exists() and not Path(path).is_file():  # reading a pipe may never end
-        raise DataError(f"{path} is not a file")
+    if not Path(path).is_file():  # reading a pipe may never end
+        raise DataError(f"{path} {'is not a file' if Path(path).exists() else 'does not exist'}")
     if Path(path).suffix == ".npz":
         return load_npz(path)
     images, labels = matfile.read(path)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from base import terminal
 from base.files import write_atomically
 from solvers.reporting import curves
 
@@ -83,7 +84,7 @@ def draw(confusion: NDArray[np.int64], names: Sequence[str], title: str) -> Figu
     images = confusion.sum(axis=1, keepdims=True)
     shares = 100 * np.divide(confusion, images, out=np.zeros(confusion.shape), where=images > 0)
     shown = matrix.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto", interpolation="none")
-    matrix.set(title=shown(title), xlabel="taken for", ylabel="true class")
+    matrix.set(title=terminal.shown(title), xlabel="taken for", ylabel="true class")
     every = range(len(names))
     matrix.set_xticks(every, names, rotation=90, fontsize=FONT)
     matrix.set_yticks(every, names, fontsize=FONT)

@@ -74,7 +74,8 @@ def main(argv: list[str] | None = None) -> int:
 def confine(args: argparse.Namespace) -> None:
     """Let the kernel hold this process to the net, its weights and what else the options name; it writes beside -o only."""
     around = () if (args.net / config.FILE).exists() or args.weights else (files.real(args.net).parent, args.runs)
-    named = [args.net, *around, args.data, *filter(None, (args.weights, args.classes))]
+    model = [args.weights, args.weights.with_suffix(".json")] if args.weights else []  # with its manifest, if it is a run's
+    named = [args.net, *around, args.data, *model, *filter(None, [args.classes])]
     Permissions.from_options(args, *named).confine(write=[args.output.absolute().parent])
 
 
@@ -102,8 +103,10 @@ def export(args: argparse.Namespace) -> int:
         parted = compare(source, shapes, file, cases, expected)
         if parted and not args.keep:
             raise Parted(f"{parted}; {args.output} is not written (--keep leaves it)")
-    say(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, ONNX opset {OPSET}, "
-        f"{signature(model.graph.input)} -> {signature(model.graph.output)}")
+    weights_file = args.output.with_name(writing.weights_name(args.output, sha256))
+    beside = f" and {weights_file.stat().st_size / 1e6:.1f} MB in {weights_file}" if writing.needs_two_files(model) else ""
+    say(one_line(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB{beside}, ONNX opset {OPSET}, "
+                 f"{signature(model.graph.input)} -> {signature(model.graph.output)}"))
     if parted:
         say(one_line(f"warning: {parted}"), file=sys.stderr)
     return 1 if parted else 0
@@ -118,7 +121,7 @@ def compare(source: Source, shapes: dict[str, Shape], file: Path, cases: list[Ca
     parted = ""
     for case, blobs in zip(cases, expected, strict=True):
         for found in comparison.differences(file, case, blobs, deciding):
-            say(f"{found.blob}: {case.name} inputs, batch {case.batch}: largest difference {found}")
+            say(one_line(f"{found.blob}: {case.name} inputs, batch {case.batch}: largest difference {found}"))
             if not parted and not found.relative <= comparison.TOLERANCE:
                 first = comparison.first_apart(source.net, shapes, file, case, blobs)
                 parted = (f"Caffe and ONNX Runtime differ by more than {comparison.TOLERANCE:g} on {case.name} inputs: "

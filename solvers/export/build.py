@@ -9,7 +9,7 @@ from solvers.errors import SolverError
 from solvers.export import layer_types
 from solvers.export.folding import folded
 from solvers.export.graph import Graph, Layer, Shape
-from solvers.export.preprocessing import Preprocessing
+from solvers.export.preprocessing import IMAGES, Preprocessing
 from solvers.nets.phases import layers_in
 from solvers.nets.pycaffe import caffe
 
@@ -44,6 +44,8 @@ def build(param: pb.NetParameter, net: caffe.Net, shapes: dict[str, Shape], fold
         raise SolverError(f"the net has no {'outputs' if net.inputs else 'inputs'}: there is nothing to compute")
     if not shapes[net.inputs[0]]:
         raise SolverError(f"the net's input '{net.inputs[0]}' has no dimensions: give it one, the batch")
+    if preprocessing and IMAGES in shapes:
+        raise SolverError(f"--preprocessing: the net has a blob {IMAGES!r}, which is what the graph's input is called")
     if fold:
         layers = folded(layers, outputs)
     graph = Graph(shapes)

@@ -35,6 +35,12 @@ def weights_name(path: Path, weights_sha256: str) -> str:
     return f"{path.name}.{weights_sha256[:16]}.data"
 
 
+def needs_two_files(model: onnx.ModelProto) -> bool:
+    """Whether its weights are too large for one file; true of a model that was written so, too."""
+    return any(constant.data_location == onnx.TensorProto.EXTERNAL for constant in model.graph.initializer) or (
+        sum(len(constant.raw_data) for constant in model.graph.initializer) > LIMIT)
+
+
 @contextmanager
 def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator[Path]:
     """The model in a temporary folder beside `path`; it takes its place when the block ends well, and else vanishes.
@@ -50,7 +56,9 @@ def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator
         raise SolverError(f"cannot write {path}: {error.strerror}") from error
     try:
         new, beside = folder / path.name, weights_name(path, weights_sha256)
-        external = sum(len(constant.raw_data) for constant in model.graph.initializer) > LIMIT
+        external = needs_two_files(model)
+        if external:
+            (folder / beside).touch()  # ONNX itself would let nobody else read it
         onnx.save_model(model, new, save_as_external_data=external, location=beside)
         _check(new)
         yield new

@@ -17,6 +17,7 @@ from solvers.nets.pycaffe import caffe
 pb = caffe.proto.caffe_pb2
 
 MAX_MANIFEST = 1 << 20
+MAX_BYTES = (1 << 31) - 1  # protobuf's limit for a message, so for any caffemodel
 MOST_AXES = 32  # Caffe's limit for the axes of a blob
 
 
@@ -118,9 +119,11 @@ def content(file: Path) -> bytes:
     SolverError
         If the file cannot be read, or its size or SHA-256 differs from the manifest.
     """
-    folder, manifest = file.parent.parent, file.with_suffix(".json")
+    manifest = file.with_suffix(".json")
+    # Of a checkpoint, the folder of the run; "a/.." is not the folder above `a` if that is a link.
+    folder = file.parent.parent if file.parent.name not in ("", "..") else file.parent
     try:
-        found = files.read(file, files.MAX_BYTES, folder)
+        found = files.read(file, MAX_BYTES, folder)
         if manifest.exists() or manifest.is_symlink():
             expected = json.loads(files.read(manifest, MAX_MANIFEST, folder))["files"][file.name]
             if len(found) != expected["bytes"]:
@@ -129,7 +132,9 @@ def content(file: Path) -> bytes:
                 raise SolverError(f"{file} is not what was written: its SHA-256 differs")
     except SolverError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise SolverError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise SolverError(f"{file} or its manifest is damaged ({error!r:.200})") from error
     return found
 

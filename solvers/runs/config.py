@@ -32,8 +32,8 @@ def read(run: Path) -> dict:
     Raises
     ------
     SolverError
-        If the folder has no config.json, or the file is not JSON, has a field of a wrong type, a number that is not finite or
-        not below LARGEST, or a text with control characters.
+        If the folder has no config.json, or the file is not JSON, has a field of a wrong type, or a number that is not finite
+        or not below LARGEST.
     """
     file = run / FILE
     try:
@@ -46,7 +46,7 @@ def read(run: Path) -> dict:
         raise SolverError(f"{file}: its values are nested too deeply for the config.json of a run")
     for name, (kind, example) in FIELDS.items():
         value = config.get(name) if isinstance(config, dict) else None
-        fits = isinstance(value, kind) and (value.isprintable() if kind is str else abs(value) < LARGEST)  # False for NaN
+        fits = isinstance(value, kind) and (kind is str or abs(value) < LARGEST)  # False for NaN
         if not (fits or value is None and name != "setting"):
             raise SolverError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config

@@ -94,3 +94,11 @@ def test_a_file_that_is_being_written_is_not_unfinished(tmp_path):
         file.write(b"1")
         files.remove_unfinished(tmp_path)
     assert (tmp_path / "x").read_bytes() == b"1"
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    """As root could do with a device."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="cannot write .*pipe: it is there, and is not a regular file"):
+        files.write_atomically(tmp_path / "pipe", "x")
+    assert os.listdir(tmp_path) == ["pipe"]

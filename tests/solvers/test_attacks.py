@@ -144,7 +144,30 @@ def test_records_that_change_their_shape(setting, confined):
     assert code == 2 and "has read data of another shape than its first" in said
 
 
+def test_records_that_change_their_shape_in_a_test_net(setting, confined):
+    """Which the rehearsal has read one batch of: ten batches later."""
+    test = tiny.lmdb_net("db").replace("TRAIN", "TEST").splitlines()[0]
+    accuracy = 'layer { name: "a" type: "Accuracy" bottom: "scores" bottom: "label" top: "a" include { phase: TEST } }'
+    source = setting(net=test + "\n" + tiny.hdf5_net("list.txt") + accuracy,
+                     solver=tiny.SOLVER + "test_iter: 9 test_interval: 1")
+    tiny_list(source)
+    records = [tiny.datum()] * 16 * 6 + [tiny.datum(height=16, data=bytes(3 * 16 * 32))] * 16
+    tiny.write_lmdb(source / "db", records)
+    code, said = confined(source, "--max-iter", 2)
+    assert code == 2 and "has read data of another shape than its first" in said
+
+
 # Files elsewhere
+
+
+@pytest.mark.parametrize("name", ["solver.prototxt", "train.prototxt"])
+def test_links_in_a_setting(setting, run, folder, tmp_path, capfd, name):
+    source = setting()
+    shutil.move(source / name, tmp_path / "precious")
+    (source / name).symlink_to(tmp_path / "precious")
+    before = (tmp_path / "precious").read_text()
+    refused(run(source, "--max-iter", 1), capfd, "it is a link, which is not followed")
+    assert (tmp_path / "precious").read_text() == before and not folder.exists()
 
 
 @pytest.mark.parametrize("name", ["log.csv", "dynamics.csv", "config.json", "train.prototxt", ".lock", "test.csv",

@@ -128,11 +128,13 @@ def test_without_onnx_runtime(files, tmp_path, capsys, monkeypatch):
     onnx.checker.check_model(tmp_path / "net.onnx")
 
 
-def test_weights_in_a_file_of_their_own(files, tmp_path, monkeypatch):
+def test_weights_in_a_file_of_their_own(files, tmp_path, monkeypatch, capsys):
     """Above 2 GB. Other weights get another file, so that no graph is ever beside weights that are not its own."""
     monkeypatch.setattr(writing, "LIMIT", 100)
     assert main(files(DEPLOY.replace("num_output: 10", "num_output: 100"))) == 0
     [data] = tmp_path.glob("*.data")
+    assert f"net.onnx: 0.0 MB and 0.0 MB in {data}, ONNX" in capsys.readouterr().out
+    assert data.stat().st_mode == (tmp_path / "net.onnx").stat().st_mode
     assert data.name == f"net.onnx.{facts(tmp_path / 'net.onnx')['weights_sha256'][:16]}.data"
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     assert session.run(None, {"data": np.zeros((3, 3, 32, 32), np.float32)})[0].shape == (3, 100)
@@ -192,6 +194,41 @@ def test_options_that_do_not_fit(files, tmp_path, capsys, options, said):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_files_in_the_folder_above(files, tmp_path, monkeypatch):
+    net, weights_file, *_ = files()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert main(["../deploy.prototxt", "../net.caffemodel", "-o", "net.onnx"]) == 0
+
+
+def test_what_is_no_file_is_not_replaced(files, tmp_path, capsys):
+    """As root could do with a device."""
+    os.mkfifo(tmp_path / "pipe")
+    assert main([*files()[:2], "-o", str(tmp_path / "pipe")]) == 2
+    assert "is not a regular file" in capsys.readouterr().err and (tmp_path / "pipe").is_fifo()
+
+
+def test_a_blob_called_as_the_graphs_own_input(files, capsys):
+    net = 'input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } layer { name: "a" type: "ReLU" bottom: "x" top: "images" }'
+    assert main(files(net)) == 0
+    assert main([*files(net), "--preprocessing", "--mean", "1,2,3"]) == 2
+    assert "the net has a blob 'images'" in capsys.readouterr().err
+
+
+def test_a_file_called_as_the_one_with_all_blobs(files, tmp_path, monkeypatch):
+    """With --keep, what is left is the net, not what was written to find the first blob that differs."""
+    monkeypatch.setitem(layer_types.CONVERTERS, "ReLU", wrong_relu)
+    assert main([*files()[:2], "-o", str(tmp_path / "all_blobs.onnx"), "--keep"]) == 1
+    assert [output.name for output in onnx.load(tmp_path / "all_blobs.onnx").graph.output] == ["probs"]
+
+
+def test_classes_that_are_a_pipe_or_a_device(files, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    for file in tmp_path / "pipe", "/dev/zero":
+        assert main([*files(), "--classes", str(file)]) == 2
+        assert "not a regular file" in capsys.readouterr().err
+
+
 def test_what_is_exported_is_not_overwritten(files, tmp_path, capsys):
     arguments = files()
     content = (tmp_path / "net.caffemodel").read_bytes()
@@ -231,6 +268,10 @@ def test_it_is_confined(files, tmp_path, of, run, setting, folder):
     if of == "a run":
         assert run(setting(), "--max-iter", 2) == 0
     given = files(DEPLOY)[:2] if of == "a net" else [folder]
+    if of == "a net":  # with a run's checkpoint
+        content = (tmp_path / "net.caffemodel").read_bytes()
+        (tmp_path / "net.json").write_text(json.dumps({"files": {"net.caffemodel": {
+            "bytes": len(content), "sha256": sha256(content).hexdigest()}}}))
     (tmp_path / "out").mkdir()
     (tmp_path / "secret").write_text("secret")
     attempts = f"""

@@ -1,6 +1,8 @@
 """What a sweep computes before it starts: disk space, cores, memory, time, and the options for Slurm."""
 
 import argparse
+import io
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,13 +10,14 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from solvers.errors import SolverError
 from solvers.reporting.released_runs import load_runs
 from solvers.sweep import __main__ as command
-from solvers.sweep import clusters, planned, runs_file, sbatch
+from solvers.sweep import clusters, planned, runs_file, sbatch, work
 from solvers.sweep.probe import Cost
-from solvers.sweep.progress import Pace, pace, time_to_come
+from solvers.sweep.progress import Pace, Progress, duration, pace, time_to_come
 
 SMOKE = Path(__file__).resolve().parents[3] / "sweeps/smoke.toml"
 COST = Cost(weights=672_273, images=256, seconds=0.5, memory=1 << 30)
@@ -78,6 +81,51 @@ def test_pace_is_read_from_the_end_of_a_log(smoke):
     rows = [f"{step},5.1,0.1,{10 * step if step < 500 else 5000 + 0.5 * (step - 500):.3f}" for step in range(1, 1001)]
     (run.folder / "log.csv").write_text("\n".join(["iteration,loss,lr,seconds", *rows]) + "\n1001,5.")
     assert pace(run) == Pace(1000, 0.5)
+
+
+@pytest.mark.parametrize("rows", ["1,5,0.1,inf", "1,5,0.1,nan", "1,5,0.1,-1e300", "9" * 5000 + ",5,0.1,1"])
+def test_odd_numbers_in_a_log(smoke, rows):
+    run = smoke[0]
+    run.folder.mkdir(parents=True)
+    (run.folder / "log.csv").write_text(f"iteration,loss,lr,seconds\n0,5,0.1,1e300\n{rows}\n99,5,0.1,1e308\n")
+    assert pace(run).seconds is None and time_to_come(smoke, {smoke[0].shape: COST}, 1) < 20
+    assert duration(1e300)
+
+
+def test_a_log_that_is_a_pipe_is_not_waited_for(smoke):
+    smoke[0].folder.mkdir(parents=True)
+    os.mkfifo(smoke[0].folder / "log.csv")
+    assert pace(smoke[0]) == Pace(0, None)
+
+
+def test_a_run_folder_behind_a_link(tmp_path):
+    """Nothing is made where it leads."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "runs").mkdir()
+    for run in planned.plan(runs_file.read(SMOKE), tmp_path / "runs", tmp_path / "data")[:1]:
+        (tmp_path / "runs" / Path(run.name).parts[0]).symlink_to(tmp_path / "outside")
+    with pytest.raises(SolverError, match="behind a link that leads out of"):
+        planned.plan(runs_file.read(SMOKE), tmp_path / "runs", tmp_path / "data")
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_what_runs_print_goes_to_no_link(tmp_path):
+    """In a stranger's run folder, output.log may lead to a file of one's own."""
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / work.OUTPUT).symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="link"):
+        work.Children().run("sweep", ["true"], tmp_path / work.OUTPUT, str(tmp_path), {})
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_names_are_no_markup(smoke):
+    """Of rich, in the table on a terminal."""
+    progress = Progress(smoke, {run.shape: COST for run in smoke}, 1, Console(file=io.StringIO(), width=200))
+    progress.runs = {"[/odd]": smoke[0]}
+    progress.running = {"[/odd]": "\x1b[2J[/host]"}
+    progress.console.print(progress.table())
+    said = progress.console.file.getvalue()
+    assert "[/odd]" in said and "\x1b" not in said
 
 
 def test_time_to_come(smoke):

@@ -1,6 +1,7 @@
 """Sweep files: each combination is a run, globs name what they match, and errors name file and key."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_list_of_what_a_run_may_have_several_of_is_no_grid(read):
 def test_released_runs_by_name_and_glob(read, pattern, fits):
     entries = read(f'[[runs]]\nreleased = "{pattern}"')
     told = [planned_run.plan for planned_run in planned.plan(entries, Path("runs"), Path("data"))]
-    found = [(losses.in_use(plan.setting.net), plan.setting.name, plan.labels.rate) for plan in told]
+    found = [(losses.in_use(plan.setting.net), plan.setting.name, plan.training_set.rate) for plan in told]
     expected = [run for run in load_runs() if fits(run)]
     assert len(found) == len(expected)
     for run in expected:
@@ -110,12 +111,23 @@ def test_the_sweeps_that_come_with_it(name, runs):
     ('[[runs]]\nreleased = "CXE* 0.4"', "released: no released run matches 'CXE* 0.4'; did you mean"),
     ('[[runs]]\nreleased = "CCE 0.4"\nnoise = 0.2', "released says what the run is: leave out noise 0.2"),
     ('[[runs]]\nreleased = "CCE"', "released CCE: give the noise too"),
+    ('[[runs]]\nsetting = "x"\nseed = 0x' + "f" * 5000, "seed: Exceeds the limit"),
+    ('[[runs]]\nsetting = "x"\nseed = [' + "1, " * 200 + "]\nnoise = [" + "0.1, " * 200 + "]", "it makes 40000 runs; at most"),
+    ('[[runs]]\nsetting = "a\\u001bb"', "control the terminal"),
+    ('[[runs]]\nsetting = "x"\nx = ' + "[" * 100_000, "is not TOML"),
     ('[[runs]]\nsetting = "prototxt/nothing*"', "setting: no folder with a solver matches 'prototxt/nothing*'"),
 ])
 def test_bad_files(read, text, message):
     with pytest.raises(SolverError) as error:
         read(text)
     assert message in str(error.value) and "sweep.toml" in str(error.value)
+
+
+def test_pipes_and_devices_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for file in tmp_path / "pipe", Path("/dev/zero"):
+        with pytest.raises(SolverError, match="cannot read .*not a regular file"):
+            runs_file.read(file)
 
 
 def test_no_such_file(tmp_path):
