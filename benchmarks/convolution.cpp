@@ -1,5 +1,5 @@
-// The convolutions of one training step of ResNet-44: engine::Convolution and oneDNN alone, taking turns; the bound is
-// what sgemm would need for the direct sums. Run by convolution.sh.
+// Times the convolutions of one training step of ResNet-44, with engine::Convolution and with oneDNN, alternating. The bound is
+// the time of direct convolution at the speed of sgemm. convolution.sh compiles and runs this.
 #include <cblas.h>
 #include <sys/mman.h>
 
@@ -24,7 +24,7 @@ double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Huge pages, as the engine's activations have them.
+// Memory in huge pages, like the engine's activations.
 struct Tensor {
   explicit Tensor(size_t size) {
     const size_t page = 2 << 20, bytes = (size * sizeof(float) + page - 1) / page * page;
@@ -113,7 +113,7 @@ int main(int argc, char** argv) {
         std::sort(t.begin(), t.end());
         const int sums = pass == 3 ? 2 : 1;
         printf("%7.2f (%6.2f) %4.0f ", t[0] * 1e3, t[t.size() / 2] * 1e3, sums * Flops(s) / t[0] * 1e-9);
-        // A step: forward and both gradients, but nobody needs that of the images.
+        // A step: forward and both gradients, but without the gradient of the images.
         if (pass != 0 && pass != (s.ic == 3 ? 2 : 3)) continue;
         best[which] += l.count * t[0];
         median[which] += l.count * t[t.size() / 2];

@@ -6,10 +6,9 @@
     CAFFE_CUDA=1 .venv/bin/python docker/build_caffe.py         # for GPUs, see cuda_toolkit.py
     CAFFE_BUILD=debug .venv/bin/python docker/build_caffe.py    # for gdb: not optimised, with debugging symbols
 
-The source is the one that caffe-source.txt pins, with patches/ applied, layers/native/ and the CPU engine of
-layers/engine/ added. The result is installed into $CAFFE_CACHE/caffe-<hash of all inputs>; compiling happens in a work
-tree beside it, in which only changed files are replaced, so that changing a layer costs a minute and an interrupted
-build goes on where it was.
+The source is pinned in caffe-source.txt; patches/ are applied to it, and layers/native/ and layers/engine/ (the CPU engine)
+are added. The result is installed into $CAFFE_CACHE/caffe-<hash of all inputs>. It is compiled in a work tree beside that, in
+which only changed files are replaced: after an edit of a layer, the build takes a minute, and an interrupted build continues.
 """
 
 import argparse
@@ -35,20 +34,20 @@ import numpy
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(1, str(ROOT))  # before .venv has our path
+sys.path.insert(1, str(ROOT))  # .venv does not have this path before the first build
 from layers import generated_code  # noqa: E402
 
 DOCKER = ROOT / "docker"
 NATIVE_LAYERS = ROOT / "layers" / "native"
 ENGINE = ROOT / "layers" / "engine"
 CPP_TESTS = ROOT / "tests" / "layers"
-SCRIPTS = ("classify.py", "detect.py", "draw_net.py")  # of upstream's python/, for .venv/bin
+SCRIPTS = ("classify.py", "detect.py", "draw_net.py")  # scripts of upstream's python/ that get launchers in .venv/bin
 BUILD_TYPES = {"release": "Release", "debug": "Debug"}  # CAFFE_BUILD -> CMAKE_BUILD_TYPE
 CMAKE_OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
-    # Upstream's and Boost's warnings are not ours to fix.
+    # No warnings: they come from upstream's code and Boost.
     "CMAKE_CXX_FLAGS": "-w -DBOOST_BIND_GLOBAL_PLACEHOLDERS -DBOOST_ALLOW_DEPRECATED_HEADERS",
-    "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # CMake 4 refuses upstream's 2.8.7 without it
+    "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # without it, CMake 4 refuses the 2.8.7 that upstream requires
     "CPU_ONLY": "ON",
     "USE_OPENCV": "ON" if os.environ.get("CAFFE_OPENCV") else "OFF",  # for ImageData layers and encoded images
     "USE_LEVELDB": "OFF",
@@ -61,17 +60,17 @@ CMAKE_OPTIONS = {
 
 
 class BuildError(Exception):
-    """The build cannot go on; the message says why and what to do."""
+    """Raised if the build cannot go on. The message says why and what to do."""
 
 
 def cache_dir() -> Path:
-    """The folder that holds downloads, work trees and finished builds: $CAFFE_CACHE or one below ~/.cache."""
+    """The folder for downloads, work trees and finished builds: $CAFFE_CACHE, or one below ~/.cache."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "caffe-example-weighting"
     return Path(os.environ.get("CAFFE_CACHE", default)).absolute()
 
 
 def cmake_options() -> dict[str, str]:
-    """How to build: as CAFFE_BUILD says, and for GPUs with the toolkit that CAFFE_CUDA asks for, see cuda_toolkit.py."""
+    """CMake's options: CAFFE_BUILD selects the build type, CAFFE_CUDA a build for GPUs (see cuda_toolkit.py)."""
     build = os.environ.get("CAFFE_BUILD") or "release"
     if build not in BUILD_TYPES:
         raise BuildError(f"CAFFE_BUILD={build} is unknown: give one of {', '.join(BUILD_TYPES)}")
@@ -80,7 +79,7 @@ def cmake_options() -> dict[str, str]:
 
 
 def output_of(*command: str) -> str:
-    """What `command` prints, or its name where there is no such command."""
+    """The output of `command`; "no NAME" if there is no such command."""
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout
     except FileNotFoundError:
@@ -88,7 +87,7 @@ def output_of(*command: str) -> str:
 
 
 def toolchain() -> dict[str, str]:
-    """Everything outside the checkout that decides what the compiler makes."""
+    """Everything outside the checkout on which the result of the compiler depends."""
     packages = (DOCKER / "apt-build.txt").read_text().splitlines()
     names = " ".join(line for line in packages if not line.startswith("#")).split()
     return {
@@ -146,7 +145,7 @@ def inputs_digest() -> str:
 
 
 def fetch_source(cache: Path) -> Path:
-    """The pinned archive, downloaded by pip unless the cache has it, with its SHA-256 checked either way."""
+    """The path of the pinned archive. pip downloads it unless it is in the cache; its SHA-256 is always checked."""
     requirement, sha256 = source_pin()
     archive = cache / "downloads" / (requirement.replace("==", "-") + ".tar.gz")
     if not archive.exists():
@@ -167,7 +166,7 @@ def fetch_source(cache: Path) -> Path:
 
 
 def assemble(cache: Path, tree: Path) -> None:
-    """Lay out in `tree` the source that is compiled: upstream, its missing examples/, our patches, layers and tests."""
+    """Assemble the source to compile in `tree`: upstream, an empty examples/ that it lacks, our patches, layers and tests."""
     if other := os.environ.get("CAFFE_SOURCE"):
         for path in files_below(Path(other)):
             target = tree / path.relative_to(other)
@@ -175,10 +174,10 @@ def assemble(cache: Path, tree: Path) -> None:
             shutil.copy2(path, target)
     else:
         with tarfile.open(fetch_source(cache)) as archive:
-            # Its SHA-256 was just checked, so no filter is needed; Python 3.14 wants to be told.
+            # The archive's SHA-256 was just checked, so it is trusted; Python 3.14 requires the filter to be named.
             archive.extractall(tree.parent, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))
         next(tree.parent.glob("brocolli-caffe-*")).rename(tree)
-    shutil.rmtree(tree / "python/caffe/proto", ignore_errors=True)  # an old caffe_pb2.py, which would win over ours
+    shutil.rmtree(tree / "python/caffe/proto", ignore_errors=True)  # an old caffe_pb2.py, which Python would import
     (tree / "examples").mkdir(exist_ok=True)
     (tree / "examples" / "CMakeLists.txt").write_text("")
     for patch in sorted((DOCKER / "patches").glob("*.patch")):
@@ -200,7 +199,7 @@ def assemble(cache: Path, tree: Path) -> None:
 
 
 def write_weightings(tree: Path) -> None:
-    """Write what is made of layers/table.py: the C++ code of its rows, and their fields in caffe.proto."""
+    """Write the code that is generated from layers/table.py: the C++ code of its rows, and their fields in caffe.proto."""
     (tree / "include/caffe/layers/weighting_rows.hpp").write_text(generated_code.header())
     proto = tree / "src/caffe/proto/caffe.proto"
     if proto.exists():
@@ -208,7 +207,7 @@ def write_weightings(tree: Path) -> None:
 
 
 def bring_up_to_date(work: Path, new: Path) -> None:
-    """Make the source tree `work` equal to `new`, leaving files that did not change, and their times, alone."""
+    """Make the source tree `work` equal to `new`. Files that did not change keep their times, so that Ninja skips them."""
     wanted = {path.relative_to(new) for path in files_below(new)}
     for path in files_below(work):
         name = path.relative_to(work)
@@ -241,7 +240,7 @@ def run(command: list[str], work: Path) -> None:
         for line in process.stdout:
             file.write(line)
             said.append(line)
-            step = re.match(r"\[(\d+)/(\d+)\]", line)  # as Ninja counts
+            step = re.match(r"\[(\d+)/(\d+)\]", line)  # Ninja's progress: [done/all]
             if step and on_terminal:
                 bar.total = int(step[2])
                 bar.update(int(step[1]) - bar.n)
@@ -250,12 +249,12 @@ def run(command: list[str], work: Path) -> None:
                 print(f"Compiling: file {step[1]} of {step[2]}", flush=True)
     if process.returncode != 0:
         errors = [line for line in said if re.search(r"error|FAILED", line, re.IGNORECASE)] or said
-        raise BuildError(f"`{' '.join(command[:3])} ...` failed; all that it said is in {log}, of which:\n"
+        raise BuildError(f"`{' '.join(command[:3])} ...` failed; its whole output is in {log}, with these errors:\n"
                          + "".join(errors[:30]).rstrip())
 
 
 def no_boost_python() -> str:
-    """What to tell users whose interpreter has no Boost.Python, which is built for one version of Python or two."""
+    """The error if there is no Boost.Python for this interpreter: systems have it for one or two versions of Python only."""
     names = " ".join(map(str, Path("/usr").glob("l*/**/libboost_python3*.so")))
     versions = [f"3.{minor}" for minor in sorted(set(re.findall(r"libboost_python3(\d+)\.so", names)), key=int)]
     mine = f"{sys.base_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -269,7 +268,7 @@ def no_boost_python() -> str:
 def compile_caffe(cache: Path, prefix: Path, targets: list[str], other_options: dict[str, str] | None = None) -> Path:
     """Compile `targets` for installation into `prefix` and return the build folder.
 
-    With other options of CMake than `cmake_options()` it has a work tree of its own.
+    `other_options` override `cmake_options()`; a build with them has a separate work tree.
     """
     work = cache / f"work-{digest(json.dumps(toolchain()), *(other_options or {}).values())}"
     work.mkdir(exist_ok=True)
@@ -302,7 +301,7 @@ def install(cache: Path, prefix: Path) -> None:
         environment = os.environ | {"CMAKE_INSTALL_MODE": "COPY"}
         subprocess.run(["cmake", "--install", str(build), "--prefix", str(staged)],
                        check=True, env=environment, stdout=subprocess.DEVNULL)
-        # Upstream's pycaffe tests, and what they look for two folders up.
+        # Upstream's pycaffe tests, and the folders that they look for two levels up.
         shutil.copytree(source / "python/caffe/test", staged / "python/caffe/test")
         for name in ("models", "examples"):
             shutil.copytree(source / name, staged / name)
@@ -313,7 +312,7 @@ def install(cache: Path, prefix: Path) -> None:
 
 
 def put_on_path(prefix: Path) -> None:
-    """Let this interpreter import caffe and our packages with no environment variable, and put Caffe's tools beside it."""
+    """Let this interpreter import caffe and our packages without environment variables, and link Caffe's tools beside it."""
     site = Path(sysconfig.get_path("purelib"))
     lines = f"{prefix / 'python'}\n{ROOT}\n"
     pth = site / "caffe.pth"
@@ -324,7 +323,7 @@ def put_on_path(prefix: Path) -> None:
         if not link.is_symlink() or os.readlink(link) != str(tool):
             link.unlink(missing_ok=True)
             link.symlink_to(tool)
-    # These look for their models from where they are, and their first line names no interpreter that has Caffe.
+    # These scripts find their models relative to themselves, and their first lines name another interpreter.
     for name in SCRIPTS:
         launcher = Path(sys.prefix) / "bin" / name
         text = f'#!/bin/sh\nexec "$(dirname "$0")/python" {shlex.quote(str(prefix / "python" / name))} "$@"\n'
@@ -334,7 +333,7 @@ def put_on_path(prefix: Path) -> None:
 
 
 def run_gtests(cache: Path, prefix: Path) -> int:
-    """Compile and run every C++ test, without a GPU those that need none; returns the exit status."""
+    """Compile and run all C++ tests; without a GPU, only those that need none. Returns the exit status."""
     with locked(cache):
         build = compile_caffe(cache, prefix, ["test.testbin"])
     tests = build / "test" / "test.testbin"
@@ -346,7 +345,7 @@ def run_gtests(cache: Path, prefix: Path) -> int:
 
 @contextlib.contextmanager
 def locked(cache: Path):
-    """Hold the cache for one build; a second process waits and then finds the first one's result."""
+    """Lock the cache for one build. A second process waits, and then finds the result of the first one."""
     with open(cache / "build.lock", "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

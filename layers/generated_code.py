@@ -129,13 +129,13 @@ const int WEIGHTINGS = {count};
 static_assert(LossParameter_Weighting_Weighting_ARRAYSIZE == WEIGHTINGS,
     "each weighting of caffe.proto needs a row of layers/table.py, and only those");
 
-/// The rows: each switch has a case for every weighting, and no default.
+/// The rows of layers/table.py. Each switch has a case for every weighting and no default.
 template <typename Dtype>
 struct WeightingRows {{
   LossParameter_Weighting name;
-  Dtype parameter[{most}];  ///< in the row's order
-  Formula<Dtype> own;  ///< CUSTOM's
-  bool is_emphasis;    ///< whether that is of the emphasis; else of c(p)
+  Dtype parameter[{most}];  ///< in the order of the row
+  Formula<Dtype> own;  ///< the user's formula, for CUSTOM
+  bool is_emphasis;    ///< whether `own` is the emphasis; otherwise it is c(p)
 
   CAFFE_HOST_DEVICE static Dtype Magnitude(const Dtype x) {{ return x < 0 ? -x : x; }}
 
@@ -151,11 +151,11 @@ struct WeightingRows {{
   CAFFE_HOST_DEVICE bool derivative_normalised() const {{
 {normalised}  }}
 
-  /// Whether it is one of the papers', which take any number that is in range.
+  /// Whether it is one of the papers' weightings. Their c(p) needs no check on (0, 1).
   bool released() const {{
 {released}  }}
 
-  /// Takes the row's parameters from the file, or its defaults; what is wrong.
+  /// Reads the row's parameters, or takes their defaults; returns error messages.
   std::string ReadParameters(const LossParameter& given) {{
     std::string wrong;
     switch (name) {{

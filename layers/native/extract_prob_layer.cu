@@ -33,7 +33,7 @@ void ExtractProbLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
 template <typename Dtype>
 void ExtractProbLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
     const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
-  Backward_cpu(top, propagate_down, bottom);  // which only refuses
+  Backward_cpu(top, propagate_down, bottom);  // which only checks that no gradient is asked for
 }
 
 INSTANTIATE_LAYER_GPU_FUNCS(ExtractProbLayer);

@@ -10,7 +10,7 @@
 namespace caffe {
 
 /**
- * @brief Reads from softmax probabilities the one given to the label, p.
+ * @brief Extracts p, the softmax probability of the label.
  *
  * @param bottom input Blob vector (length 2)
  *   -# @f$ (N \times C \times ...) @f$ the probabilities
@@ -19,8 +19,9 @@ namespace caffe {
  *   -# @f$ (N \times 1 \times ...) @f$ the label's probability
  *   -# @f$ (N \times 1 \times ...) @f$ the largest probability
  *
- * The class axis is softmax_param.axis. A label outside [0, C) has p = 0 if it
- * is loss_param.ignore_label, and is fatal if not. There is no backward pass.
+ * The class axis is softmax_param.axis. For a label outside [0, C), p = 0 if the
+ * label is loss_param.ignore_label; otherwise the layer ends the process (on a
+ * GPU: p is NaN). There is no backward pass.
  */
 template <typename Dtype>
 class ExtractProbLayer : public Layer<Dtype> {

@@ -24,12 +24,12 @@ CAFFE_HOST_DEVICE Dtype Larger(const Dtype a, const Dtype b) {
 }
 
 /**
- * @brief A formula of p that was parsed when the net was made: formula_parser.hpp
- *        says in which language. Host and device carry it out, and nothing is
- *        allocated, so a kernel takes it by value.
+ * @brief A formula of p as a program, which formula_parser.hpp makes from a text
+ *        when the net is built. Host and device evaluate it. It allocates no
+ *        memory, so that a kernel takes it by value.
  *
- * Its steps put p or a number on a stack, or take an operation's operands from
- * there and put the result in their place.
+ * A step pushes p or a number on a stack, or replaces the operands of an
+ * operation on the stack by its result.
  */
 template <typename Dtype>
 struct Formula {
@@ -41,8 +41,8 @@ struct Formula {
       MAX, EXP, LOG, LOG1P, SQRT, ABS, LESS, AT_MOST, GREATER, AT_LEAST, EQUAL,
       UNEQUAL, CHOOSE };
 
-  /// The value at p, which is kept between the smallest normal number and the
-  /// largest below 1 of single precision: a formula need not know 0 and 1.
+  /// The value at p. p is clamped to the float32 numbers from the smallest normal
+  /// one to the largest below 1: a formula is never evaluated at 0 or 1.
   CAFFE_HOST_DEVICE Dtype operator()(const Dtype given) const {
     const Dtype least = Dtype(1.17549435082228750797e-38);
     const Dtype most = 1 - Dtype(5.9604644775390625e-08);

@@ -14,19 +14,20 @@
 namespace caffe {
 
 /**
- * @brief Parses a formula of p into a program. The language, its limits and
- *        what is said about mistakes are those of layers/formula.py, its twin.
+ * @brief Parses a formula of p into a program. The language, its limits and the
+ *        error messages are the same as in layers/formula.py.
  *
- * Recursive descent. Each function parses one kind of expression from the
- * current token on; it returns whether that is a comparison, which only a
- * choice can use. After the first mistake, error() is set and all return.
+ * A recursive descent parser. Each function parses one kind of expression,
+ * starting at the current token. It returns whether the expression is a
+ * comparison: only a choice may contain one. After the first mistake, error() is
+ * set and all functions return.
  */
 template <typename Dtype>
 class FormulaParser {
  public:
   typedef Formula<Dtype> Program;
 
-  /// Parses `text` into `program`; what is wrong is in error(), else "".
+  /// Parses `text` into `program`. error() is "" if the text is right.
   FormulaParser(const std::string& text, Program* program)
       : text_(text), program_(program), numbers_(0), stack_(0), nesting_(0),
         kind_(END), position_(0), next_position_(0) {
@@ -45,7 +46,7 @@ class FormulaParser {
     }
   }
 
-  /// One line, then the formula, and a caret under the place.
+  /// One line, then the formula, and a caret below the mistake.
   const std::string& error() const { return error_; }
 
  private:
@@ -73,7 +74,7 @@ class FormulaParser {
     return comparisons;
   }
 
-  /// What people write who know other languages, and what they mean.
+  /// Notations of other languages, and what to write instead.
   static std::string Meant(const std::string& token) {
     static const char* const meant[][2] = {{"**", "pow(a, b)"},
         {"^", "pow(a, b)"}, {"--", "- -"}, {"=", "=="}, {"ln", "log"},
@@ -113,7 +114,7 @@ class FormulaParser {
   }
   char At(const size_t i) const { return i < text_.size() ? text_[i] : 0; }
 
-  /// The end of the number that starts at `start`, or `start` if none does.
+  /// The end of the number that starts at `start`; `start` if there is none.
   size_t EndOfNumber(const size_t start) const {
     size_t i = start;
     if (At(i) == '.') {
@@ -184,7 +185,7 @@ class FormulaParser {
     return true;
   }
 
-  /// Adds a step that takes some operands, 0 of p and of numbers.
+  /// Adds a step with a number of operands: 0 for p and for numbers.
   void Emit(const typename Program::Step step, const int operands,
       const size_t position) {
     if (!error_.empty()) { return; }
@@ -210,7 +211,7 @@ class FormulaParser {
         position);
   }
 
-  /// What `rule` parses, which must not be a comparison.
+  /// Parses an expression with `rule`; fails if it is a comparison.
   bool Number(const Rule rule) {
     const size_t start = position_;
     if ((this->*rule)()) { FailComparison(start); }
@@ -261,7 +262,7 @@ class FormulaParser {
     return Chain(signs, &FormulaParser::Signed);
   }
 
-  /// Operands with signs between them, which bind from the left.
+  /// Parses operands with signs between them, which are left-associative.
   bool Chain(const Sign (&signs)[2], const Rule rule) {
     const size_t start = position_;
     const bool left = (this->*rule)();
@@ -290,7 +291,7 @@ class FormulaParser {
       std::istringstream digits(token_);
       digits.imbue(std::locale::classic());
       double value = 0;
-      // Where the number is too large the stream fails, and gives the largest.
+      // If the number is too large, the stream fails and gives the largest double.
       if (!(digits >> value) && value > 1) { value = HUGE_VAL; }
       if (value > FLT_MAX) { return Fail("too large a number", at); }
       Advance();

@@ -8,26 +8,28 @@
 namespace caffe {
 
 /**
- * What our layers do for one position of a batch, on GPU and CPU. A group of
- * lanes does it: on a GPU 32 threads of a warp where a position's classes lie
- * side by side, else one thread, beside those of the next positions; on the
- * CPU one lane. tests/layers/native/test_position_kernels.cpp runs groups of 32
- * on the host, a thread a lane.
+ * The computations of our layers for one position of a batch, on GPU and CPU. A
+ * group of lanes computes a position. On a GPU, it is the 32 threads of a warp if
+ * the classes of a position are adjacent in memory; else it is one thread, and
+ * neighbouring threads compute the next positions. On the CPU, it is one lane.
+ * tests/layers/native/test_position_kernels.cpp runs groups of 32 lanes on the
+ * host, with a thread for each lane.
  *
- * A group has rank(), size(), and max(x) and sum(x) over its lanes, which every
- * lane gets. Sums have a fixed order, so that runs repeat.
+ * A group has rank() and size(), and max(x) and sum(x) over its lanes, which
+ * return the result to every lane. Sums have a fixed order, so that equal runs
+ * give equal bits.
  */
 
-/// Scores or probabilities (outer, classes, inner), with a label a position (outer, inner).
+/// The shape of scores or probabilities, (outer, classes, inner). Labels: (outer, inner).
 struct ScoreShape {
   int outer, classes, inner;
 
   CAFFE_HOST_DEVICE int positions() const { return outer * inner; }
-  /// Where a position's class 0 is; class c is c * inner further.
+  /// The index of a position's class 0. That of class c is c * inner larger.
   CAFFE_HOST_DEVICE int first(const int position) const {
     return position / inner * classes * inner + position % inner;
   }
-  /// Lanes to a position.
+  /// The number of lanes in the group for a position.
   CAFFE_HOST_DEVICE int lanes() const { return inner == 1 ? 32 : 1; }
 };
 
@@ -57,14 +59,14 @@ struct Labels {
     return has_ignored && integer(position) == ignored;
   }
 
-  /// The label without its fraction. It is cast to int only where it is known
-  /// to be a class: the cast of NaN is undefined, and 0 on a GPU.
+  /// The label without its fraction. It is cast to int only after it is known to
+  /// be a class: the cast of NaN is undefined in C++, and gives 0 on a GPU.
   CAFFE_HOST_DEVICE Dtype integer(const int position) const {
     return trunc(label[position]);
   }
 };
 
-/// The group of the CPU.
+/// The group on the CPU: a single lane.
 struct OneLane {
   int rank() const { return 0; }
   int size() const { return 1; }
@@ -72,7 +74,7 @@ struct OneLane {
   template <typename T> T sum(const T x) const { return x; }
 };
 
-/// Softmax, and what the position adds to S and V, in one reading of the scores.
+/// Computes a position's softmax, and its terms of S (weight) and V * S (value).
 template <typename Dtype, typename Group>
 CAFFE_HOST_DEVICE void ForwardPosition(const Group& group,
     const ScoreShape& shape, const int position, const Dtype* score,
@@ -121,7 +123,7 @@ CAFFE_HOST_DEVICE void BackwardPosition(const Group& group,
   }
 }
 
-/// The label's probability, and the largest where `largest` is not NULL.
+/// The label's probability and, unless `largest` is NULL, the largest probability.
 template <typename Dtype, typename Group>
 CAFFE_HOST_DEVICE void ExtractPosition(const Group& group,
     const ScoreShape& shape, const int position, const Dtype* prob,
@@ -142,7 +144,7 @@ CAFFE_HOST_DEVICE void ExtractPosition(const Group& group,
   }
 }
 
-/// The sum of every `parts`-th stretch of 32 terms, from the part-th on, in double precision.
+/// Sums every `parts`-th block of group.size() terms, from block `part` on, in double precision.
 template <typename Group>
 CAFFE_HOST_DEVICE double SumOfPart(const Group& group, const int part,
     const int parts, const int count, const double* terms) {

@@ -8,7 +8,7 @@
 
 namespace caffe {
 
-/// `Size` neighbouring threads of a warp; see position_kernels.hpp.
+/// A group of `Size` neighbouring threads of a warp; see position_kernels.hpp.
 template <int Size>
 struct Lanes {
   __device__ int rank() const { return threadIdx.x % Size; }
@@ -33,7 +33,7 @@ struct Lanes {
   }
 };
 
-/// The first position of a group of this thread, and how many there are at once.
+/// The first position of this thread's group, and the number of groups in the grid.
 template <int Size>
 __device__ int FirstPosition() {
   return (blockIdx.x * blockDim.x + threadIdx.x) / Size;
@@ -41,7 +41,7 @@ __device__ int FirstPosition() {
 template <int Size>
 __device__ int PositionStep() { return gridDim.x * blockDim.x / Size; }
 
-/// NaN in place of what a label that is no class would give, once the console has said so.
+/// Prints that a label is not a class, and returns NaN to use as the result.
 template <typename Dtype>
 __device__ Dtype WrongLabel(const Labels<Dtype>& labels, const int position) {
   printf("caffe: label %g of position %d is outside 0..%d, the classes; what it "
@@ -53,7 +53,7 @@ __device__ Dtype WrongLabel(const Labels<Dtype>& labels, const int position) {
 const int THREADS_A_BLOCK = 256;
 const int MOST_BLOCKS = 4096;
 
-/// Blocks to give each position its lanes.
+/// The number of blocks in which each position has its lanes, at most MOST_BLOCKS.
 inline int BlocksFor(const ScoreShape& shape) {
   const int positions_a_block = THREADS_A_BLOCK / shape.lanes();
   const int blocks =

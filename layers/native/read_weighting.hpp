@@ -12,7 +12,7 @@
 
 namespace caffe {
 
-/// Where a formula is tried: layers/formula.py has the same numbers.
+/// The p at which a formula is checked, equal to those in layers/formula.py.
 inline std::vector<double> CheckedProbabilities() {
   std::vector<double> p;
   for (int i = 1; i < 1000; ++i) { p.push_back(i / 1000.0); }
@@ -21,7 +21,7 @@ inline std::vector<double> CheckedProbabilities() {
   return p;
 }
 
-/// What of a weighting is negative or not finite on (0, 1), or 0 on all of it; "" where nothing is.
+/// An error message if c(p) or the emphasis is negative or not finite somewhere on (0, 1), or 0 everywhere; else "".
 inline std::string CheckWeighting(const Weighting<double>& in_double,
     const Weighting<float>& in_float) {
   const std::vector<double> p = CheckedProbabilities();
@@ -58,7 +58,7 @@ inline std::string CheckWeighting(const Weighting<double>& in_double,
       : what + " is 0 on all of (0, 1), so that no example counts";
 }
 
-/// CUSTOM's formula, of c(p) or of the emphasis; what is wrong.
+/// Reads the user's formula for CUSTOM; returns an error message, or "".
 template <typename Dtype>
 std::string ReadOwn(const LossParameter& given, Weighting<Dtype>* weighting) {
   const bool is_custom = weighting->name == LossParameter_Weighting_CUSTOM
@@ -78,7 +78,7 @@ std::string ReadOwn(const LossParameter& given, Weighting<Dtype>* weighting) {
       &weighting->own).error();
 }
 
-/// Makes the weighting of a name with a layer's parameters; what is wrong, else "".
+/// Reads the weighting `name` with a layer's parameters; returns an error message, or "".
 template <typename Dtype>
 std::string ReadWeighting(const LossParameter& given,
     const LossParameter_Weighting name, Weighting<Dtype>* weighting) {

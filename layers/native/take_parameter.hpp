@@ -8,11 +8,11 @@
 namespace caffe {
 
 /**
- * @brief Takes a parameter of a weighting, where it is in its range; else
- *        returns what is wrong, in the words of layers/weighting.py.
+ * @brief Stores a parameter of a weighting. If it is outside its range, returns
+ *        the same error message as layers/weighting.py; else "".
  *
- * @param ends whether least and most are in the range
- * @param whole whether only whole numbers are
+ * @param ends whether least and most themselves are in the range
+ * @param whole whether it must be a whole number
  */
 template <typename Dtype>
 std::string TakeParameter(const char* name, const double value,

@@ -6,8 +6,8 @@
 namespace caffe {
 
 /**
- * @brief Derivative manipulation (arXiv 1905.11233): an example of probability
- *        p weighs exp(beta * p^lambda * (1 - p)), with lambda from
+ * @brief Derivative manipulation (DM, arXiv 1905.11233): the emphasis of an
+ *        example is exp(beta * p^lambda * (1 - p)), with lambda from
  *        loss_param.lamda_p and beta from loss_param.scale. lambda = 1 is IMAE
  *        (arXiv 1903.12141), with beta as its T.
  *

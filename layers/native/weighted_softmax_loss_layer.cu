@@ -35,7 +35,7 @@ __global__ void WeightedSoftmaxBackward(const ScoreShape shape,
   }
 }
 
-/// A warp a part: the sums of weights and of values, `parts` of each.
+/// Computes `parts` partial sums of weights and of values, each with one warp.
 __global__ void SumParts(const int count, const int parts,
     const double* weight, const double* value, double* weight_parts,
     double* value_parts) {
@@ -51,7 +51,7 @@ __global__ void SumParts(const int count, const int parts,
   }
 }
 
-/// One warp: S and the loss.
+/// Computes S and the reported value from the terms, with one warp.
 template <typename Dtype>
 __global__ void SumAll(const int count, const double* weight,
     const double* value, const Weighting<Dtype> weighting, Dtype* normaliser,

@@ -12,19 +12,19 @@
 namespace caffe {
 
 /**
- * @brief Softmax loss whose gradient magnitude is designed as a function of p,
- *        the probability given to the label, instead of derived from a loss.
+ * @brief Softmax loss whose gradient has the L1 norm 2 (1 - p) c(p) / S, with a
+ *        chosen function c of p, the probability given to the label.
  *
- * Which of the functions (see Weighting) loss_param.weighting says; where
- * the file is silent, as the released prototxts are, the environment variable
- * CAFFE_WEIGHTING does. There is no default.
+ * loss_param.weighting names the function (see Weighting). If the prototxt does
+ * not, as the released ones, the environment variable CAFFE_WEIGHTING names it.
+ * There is no default.
  *
  * @param bottom input Blob vector (length 3)
  *   -# @f$ (N \times C \times ...) @f$ the scores
  *   -# @f$ (N \times 1 \times ...) @f$ the labels, integers in [0, C)
- *   -# the labels' probabilities; required, as in the released nets, and unread
+ *   -# the labels' probabilities; required, as in the released nets, but not read
  * @param top output Blob vector (length 1 or 2)
- *   -# the reported value V; not the integral of the gradient
+ *   -# the reported value V; the gradient is not the derivative of V
  *   -# the softmax probabilities
  *
  * loss_param.normalization and normalize are accepted and have no effect.
@@ -53,22 +53,23 @@ class WeightedSoftmaxWithLossLayer : public SoftmaxWithLossLayer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
 
-  /// The weighting that the layer's parameters, or the environment, name.
+  /// The weighting that the layer's parameters or the environment name.
   virtual LossParameter_Weighting weighting_name() const;
 
-  /// Fatal where a gradient is asked of labels or of prob_groundtruth.
+  /// Ends the process if a gradient of labels or of prob_groundtruth is asked for.
   void check_propagate_down(const vector<bool>& propagate_down) const;
 
   ScoreShape score_shape() const;
   Labels<Dtype> labels_of(const Dtype* label) const;
 
-  /// The index of the label of position (i, j), or -1 if it is to be ignored.
+  /// The label of a position; -1 if it is ignored. Ends the process at any other
+  /// label that is not a class.
   int label_at(const Labels<Dtype>& labels, const int position) const;
 
   Weighting<Dtype> weighting_;
-  /// S of the last forward pass: one value, where the pass was made.
+  /// S of the last forward pass: one value, on the CPU or GPU that computed it.
   Blob<Dtype> normaliser_;
-  /// On the GPU, what each position adds to S and V, and partial sums of them.
+  /// On the GPU, the positions' terms of S and V, and partial sums of them.
   Blob<double> terms_;
 };
 

@@ -150,7 +150,8 @@ def test_interrupted_install_leaves_nothing_and_the_next_one_is_complete(build, 
     cache.mkdir()
 
     (tmp_path / "fail").touch()
-    with pytest.raises(build.BuildError, match=r"failed; all that it said is in \S+/build.log, of which:\nx.*error: no$"):
+    with pytest.raises(build.BuildError, match=r"failed; its whole output is in \S+/build.log, "
+                                              r"with these errors:\nx.*error: no$"):
         build.install(cache, prefix)
     log = next(cache.glob("work-*/build.log"))
     assert log.read_text() == "[1/2] x.cpp\nx.cpp:1: error: no\n"

@@ -1,5 +1,5 @@
-# Takes the place of upstream's file of this name, whose FindCUDA knows neither CUDA 12 nor 13 nor GPUs after Pascal:
-# .cu files are compiled by CMake's own CUDA language. Upstream's CMakeLists call the two macros.
+# Replaces upstream's file of this name, whose FindCUDA does not support CUDA 12, CUDA 13 or GPUs after Pascal. Here CMake's
+# own CUDA language compiles the .cu files. Upstream's CMakeLists call the two macros.
 if(CPU_ONLY)
   return()
 endif()
@@ -24,7 +24,7 @@ macro(cuda_include_directories)
   include_directories(SYSTEM ${ARGN})
 endmacro()
 
-# The caller lists the .cu files themselves among its sources, too.
+# The caller also lists the .cu files among its sources.
 macro(caffe_cuda_compile objects)
   set(${objects})
 endmacro()

@@ -1,11 +1,11 @@
-# Included at the start of Caffe's own CMake project (CMAKE_PROJECT_INCLUDE): less time to compile, and command lines that
-# do not name the checkout, so that all checkouts of one machine share a work tree.
+# Included at the start of Caffe's own CMake project (CMAKE_PROJECT_INCLUDE). It makes compiling faster, and keeps the path of
+# the checkout out of command lines, so that all checkouts on one machine share a work tree.
 function(faster_build)
-  # Nearly every file includes these headers, which take longer to read than what it adds to them.
+  # Nearly every file includes these headers, and they take longer to compile than its own code: compile them once.
   target_precompile_headers(caffe PRIVATE <caffe/layer.hpp> <caffe/util/math_functions.hpp>)
   target_precompile_headers(test.testbin PRIVATE <gtest/gtest.h> <caffe/layer.hpp> <caffe/test/test_caffe_main.hpp>)
   target_precompile_headers(pycaffe REUSE_FROM caffe)
-  target_compile_options(pycaffe ${Caffe_COMPILE_OPTIONS})  # else the header does not fit
+  target_compile_options(pycaffe ${Caffe_COMPILE_OPTIONS})  # the precompiled header needs equal options
   get_property(tools DIRECTORY tools PROPERTY BUILDSYSTEM_TARGETS)
   list(REMOVE_ITEM tools caffe.bin)
   target_precompile_headers(caffe.bin PRIVATE <caffe/caffe.hpp>)
@@ -13,7 +13,7 @@ function(faster_build)
     target_precompile_headers(${tool} REUSE_FROM caffe.bin)
   endforeach()
 
-  # Generated code, and code that works once for a net or a batch, is compiled faster than it is optimised.
+  # Do not optimise generated code and code that runs only once for a net or a batch: this saves compile time.
   if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     foreach(target ${tools} caffe.bin pycaffe caffeproto)
       target_compile_options(${target} PRIVATE -O1)
@@ -27,15 +27,15 @@ function(faster_build)
     endforeach()
   endif()
 
-  # Upstream's layers, which nobody edits, are compiled eight at a time: most of each one's time goes into what all of them
-  # include. Ours stay alone, so that an edit costs one file.
+  # Compile upstream's layers, which do not change, eight at a time, since their common headers take most of the time. Ours are
+  # compiled one by one, so that an edit recompiles only one file.
   get_target_property(alone caffe SOURCES)
   file(GLOB layers "${CMAKE_SOURCE_DIR}/src/caffe/layers/*.cpp")
   list(REMOVE_ITEM alone ${layers})
   set_property(SOURCE ${alone} TARGET_DIRECTORY caffe PROPERTY SKIP_UNITY_BUILD_INCLUSION ON)
   set_target_properties(caffe PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
 
-  # A debug build has the same file names, which pycaffe and .venv rely on.
+  # A debug build keeps the usual file names, which pycaffe and .venv expect.
   set_target_properties(caffe caffeproto pycaffe caffe.bin ${tools} test.testbin PROPERTIES DEBUG_POSTFIX "")
 
   # NumPy's headers, copied beside the source tree by build_caffe.py.

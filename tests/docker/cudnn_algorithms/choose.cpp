@@ -1,4 +1,4 @@
-// Reads what cuDNN says of a convolution, prints the algorithm that each of its three passes gets within a limit.
+// Reads cuDNN's answers about a convolution; prints the algorithm chosen for each of its three passes within a limit.
 #include "cudnn_algorithms.hpp"
 
 int main() {

@@ -1,4 +1,4 @@
-// A cuDNN whose answers come from standard input: what cudnn_algorithms.hpp asks of the real one.
+// A replacement for the part of cuDNN that cudnn_algorithms.hpp uses. Its answers come from standard input.
 #include <cstddef>
 #include <iostream>
 #include <map>
@@ -21,7 +21,7 @@ struct Result {
   cudnnMathType_t mathType;
 };
 
-// A convolution is what cuDNN says of it: a ranking, and the workspace of the algorithms that its math type has.
+// A convolution, as cuDNN's answers about it: a ranking, and the workspaces of the algorithms for its math type.
 struct Convolution {
   std::vector<Result> ranking;
   std::map<int, size_t> workspace;

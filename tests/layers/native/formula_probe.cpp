@@ -1,7 +1,7 @@
 // Parses formulas of CUSTOM, one a line of the standard input, as the layer does.
 //   formula_probe P... <formulas
-// A line each: "error " and what is wrong, with \x1f for its line ends; or "value " and the formula's values at each P, and
-// in single precision at the first.
+// Prints a line for each: "error " and the message, with \x1f for its line ends; or "value " and the formula's values at each
+// P, followed by that at the first P in single precision.
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>

@@ -1,4 +1,4 @@
-// Runs one loss layer in double precision, which pycaffe cannot.
+// Runs one loss layer in double precision, which pycaffe does not support.
 //   layer_probe 'type: "UnifiedWeightLoss" loss_param { ... }' N C INNER LOSS_WEIGHT <scores+labels >value+gradient
 // Everything on the streams is raw float64: N*C*INNER scores and N*INNER labels in, one value and N*C*INNER derivatives out.
 #include <google/protobuf/text_format.h>

@@ -1,5 +1,5 @@
-// The GPU kernels of our layers on the host, a thread a lane, against the layers' CPU passes: what each lane reads and
-// writes is what it would on a GPU. Over odd shapes, as no kernel is to rely on multiples of 32.
+// The GPU kernels of our layers, run on the host with a thread for each lane and compared with the layers' CPU passes. Each
+// lane reads and writes as on a GPU. The shapes are odd, since no kernel may rely on multiples of 32.
 #include <condition_variable>
 #include <cstdlib>
 #include <functional>
@@ -22,7 +22,7 @@
 
 namespace caffe {
 
-// What lanes of a group share: they meet at each max and sum, as a warp's threads do at a shuffle.
+// The state that the lanes of a group share. They wait for each other at each max and sum, as a warp's threads at a shuffle.
 class Warp {
  public:
   explicit Warp(const int size) : values_(size), waiting_(0), round_(0) {}
@@ -172,7 +172,7 @@ TEST_P(PositionKernelsTest, TestWeightedSoftmaxEqualsTheCpuPasses) {
           ForwardPosition(lanes, shape_, position, score, labels, weighting, prob.data(), weight.data(), value.data());
         }
       });
-      RunWarp(32, [&](const HostLanes& lanes) {  // as SumParts and SumAll do with more positions than parts
+      RunWarp(32, [&](const HostLanes& lanes) {  // like SumParts and SumAll if there are more positions than parts
         const int parts = 5;
         std::vector<double> weights(parts), values(parts);
         for (int part = 0; part < parts; ++part) {
@@ -202,7 +202,7 @@ TEST_P(PositionKernelsTest, TestExtractProbEqualsTheCpuPass) {
   Blob<float> expected, expected_largest;
   for (const bool ignore : {false, true}) {
     LayerParameter parameter = Parameter("DM", ignore);
-    if (ignore) {  // only a label that is no class has no probability
+    if (ignore) {  // only a label that is not a class has no probability
       parameter.mutable_loss_param()->set_ignore_label(255);
       labels_.mutable_cpu_data()[0] = 255;
     }
@@ -226,7 +226,7 @@ TEST_P(PositionKernelsTest, TestExtractProbEqualsTheCpuPass) {
   }
 }
 
-// NaN, infinities and what no int holds are wrong, too, even where the int that a cast makes of NaN on x86 is ignored.
+// NaN, infinities and numbers too large for int are wrong labels, too, even if the ignored label is the int that NaN becomes on x86.
 TEST_P(PositionKernelsTest, TestAWrongLabelMakesTheLossAndItsProbabilityNaN) {
   const float infinity = std::numeric_limits<float>::infinity();
   const Weighting<float> weighting = Read(Parameter("CCE", false).loss_param());
@@ -287,7 +287,7 @@ INSTANTIATE_TEST_CASE_P(OddShapes, PositionKernelsTest, ::testing::Values(
     Case{{3, 100}, 1}, Case{{1, 1}, 1}, Case{{7, 33}, 1}, Case{{5, 31, 1, 1}, 1}, Case{{2, 5, 3, 7}, 1},
     Case{{1, 2, 1, 9}, 1}, Case{{2, 3, 5}, 2}, Case{{65, 2}, 1}, Case{{2, 64, 3}, 1}));
 
-// Each term is in one part, whatever the counts.
+// Each term belongs to exactly one part, for all counts.
 TEST(SumOfPartTest, TestPartsMakeUpTheWhole) {
   for (const int count : {0, 1, 31, 32, 33, 1000}) {
     for (const int parts : {1, 3, 40}) {

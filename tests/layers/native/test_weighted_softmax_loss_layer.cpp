@@ -99,7 +99,7 @@ class WeightedSoftmaxWithLossLayerTest : public MultiDeviceTest<TypeParam> {
  protected:
   WeightedSoftmaxWithLossLayerTest()
       : scores_(10, 5, 2, 3), labels_(10, 1, 2, 3), unread_(10, 1, 2, 3) {
-    // Of other seeds, one in eight has a label whose p is so near to 1 that float has few digits of 1 - p.
+    // With one in eight other seeds, the p of a label is so near to 1 that float keeps few digits of 1 - p.
     Caffe::set_random_seed(1701);
     FillerParameter filler_param;
     filler_param.set_std(3);

@@ -3,9 +3,9 @@
 
 #include <cudnn.h>
 
-// cuDNN 8 dropped the queries by which upstream's layers choose convolution algorithms. Here they are again, under their
-// old names, by means of the _v7 queries: the fastest algorithm within the workspace limit whose results repeat, or the
-// fastest within it where none does.
+// cuDNN 8 has removed the queries with which upstream's layers choose convolution algorithms. These functions replace them
+// under their old names, using the _v7 queries. They choose the fastest algorithm within the workspace limit whose results
+// repeat, or the fastest within the limit if no results repeat.
 #if CUDNN_MAJOR >= 8
 
 enum { CUDNN_CONVOLUTION_FWD_SPECIFY_WORKSPACE_LIMIT, CUDNN_CONVOLUTION_BWD_FILTER_SPECIFY_WORKSPACE_LIMIT,
@@ -16,9 +16,9 @@ namespace cudnn {
 
 // The choice among `count` results, fastest first, that need at most `limit` bytes.
 //
-// A result may assume another type of arithmetic than the descriptor's. That is no matter: a layer's three passes share
-// the descriptor, so it keeps its type, and `workspace` asks cuDNN whether the algorithm has a kernel of that type, and
-// how many bytes it takes.
+// A result may assume another type of arithmetic than the descriptor's. The type of the result is ignored: the three passes
+// of a layer share the descriptor, so that its type must stay. `workspace` asks cuDNN whether the algorithm has a kernel for
+// the descriptor's type, and how many bytes it needs.
 template <typename Result, typename Workspace, typename Algorithm>
 cudnnStatus_t ChooseAlgorithm(const Result* results, int count, size_t limit, const Workspace& workspace,
                               Algorithm* algorithm) {

@@ -14,12 +14,12 @@
 namespace caffe {
 
 /**
- * What a process says when it ends against its will: after the line in which a
- * failed check gives its reason, in place of a stack trace, or after a crash.
+ * A message that is printed if Caffe ends the process: after the line with the
+ * reason of a failed check, in place of a stack trace, or after a crash.
  */
 class LastWords {
  public:
-  /// Says `words` from now on. With "" all is as if this had never been called.
+  /// Prints `words` in these cases from now on; "" restores the usual behaviour.
   static void Set(const std::string& words) {
     static Sink sink;
     static struct sigaction before[SIGNALS];
@@ -68,7 +68,7 @@ class LastWords {
     raise(number);
   }
 
-  /// glog tells its sinks of a failed check before it prints a stack trace.
+  /// glog calls its sinks at a failed check before it prints a stack trace.
   struct Sink : google::LogSink {
     using google::LogSink::send;
     void send(google::LogSeverity severity, const char*, const char*, int,
