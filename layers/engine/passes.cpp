@@ -159,6 +159,17 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
   return out;
 }
 
+TensorPtr Multiply(Tensor* x, const Buffer& factors) {
+  const float* values = x->Dense().get();
+  const TensorPtr y(new Tensor(x->dims, TakeBuffer(x->dims.count())));
+  float* results = y->terms[0].values.get();
+  const Cut cut(x->dims);
+  cut.Run([&](int, size_t first, size_t count, float*) {
+    MultiplyBlock(values + first, factors.get() + first, count, results + first);
+  });
+  return y;
+}
+
 Channels SumChannels(const TensorPtr& t) {
   const Buffer& values = t->Dense();
   Channels mean, variance;

@@ -24,6 +24,9 @@ void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* varian
 // Sums of the gradient g, and of g times `with`. Where g is a sum of several terms, it becomes dense on the way.
 shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with);
 
+// x times factors, value by value.
+TensorPtr Multiply(Tensor* x, const Buffer& factors);
+
 // Sums over the pixels.
 Channels SumChannels(const TensorPtr& t);
 

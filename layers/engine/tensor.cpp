@@ -30,6 +30,7 @@ TensorPtr Get(SyncedMemory* memory, const Blob<float>& blob) {
   const Dims dims = DimsOf(blob);
   const TensorPtr tensor = TensorOf(*memory);
   if (tensor && tensor->dims == dims) return tensor;
+  if (tensor && tensor->dims.SameOrder(dims)) return TensorPtr(new Tensor(dims, tensor->Dense()));
   const Buffer values = TakeBuffer(dims.count());
   ToChannelsLast(dims.n, dims.c, dims.h * dims.w, static_cast<const float*>(memory->cpu_data()), values.get());
   return TensorPtr(new Tensor(dims, values));
@@ -97,6 +98,12 @@ void Tensor::ScaleChannels(const Channels& factor) {
   terms[0].Scale(factor);
 }
 
+void Tensor::AddToChannels(const Channels& summand) {
+  CHECK_EQ(terms.size(), 1);
+  if (terms[0].plain()) terms[0].Scale(Channels(dims.c, 1));
+  for (int c = 0; c < dims.c; ++c) terms[0].shift[c] += summand[c];
+}
+
 void Tensor::CopyTo(void* cpu) {
   FromChannelsLast(dims.n, dims.c, dims.h * dims.w, Dense().get(), static_cast<float*>(cpu));
 }
@@ -109,7 +116,7 @@ Dims DimsOf(const Blob<float>& blob) {
 bool IsPrivate(const SyncedMemory& memory, const Blob<float>& blob) {
   if (blob.num_axes() != 4) return false;
   const TensorPtr tensor = TensorOf(memory);
-  return tensor && tensor->dims == DimsOf(blob);
+  return tensor && tensor->dims.SameOrder(DimsOf(blob));
 }
 
 TensorPtr Data(const Blob<float>& blob) { return Get(blob.data().get(), blob); }

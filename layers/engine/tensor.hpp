@@ -17,6 +17,8 @@ struct Dims {
   size_t count() const { return size_t(n) * c * h * w; }
   size_t pixels() const { return size_t(n) * h * w; }
   bool operator==(const Dims& o) const { return n == o.n && c == o.c && h == o.h && w == o.w; }
+  // Whether the values of both lie in the same order.
+  bool SameOrder(const Dims& o) const { return n == o.n && c == o.c && size_t(h) * w == size_t(o.h) * o.w; }
 };
 
 // (values - mean) * scale + shift, channel by channel; plain where `scale` is empty.
@@ -69,6 +71,8 @@ class Tensor : public PrivateCopy {
   void Add(Tensor* other, float factor);
   // Multiplies each channel of the only term.
   void ScaleChannels(const Channels& factor);
+  // Adds to each channel of the only term.
+  void AddToChannels(const Channels& summand);
 
   // PrivateCopy: images, channels, rows, columns.
   virtual void CopyTo(void* cpu);
@@ -94,7 +98,8 @@ class Tensor : public PrivateCopy {
 
 typedef shared_ptr<Tensor> TensorPtr;
 
-// Whether the blob's newest values are a tensor of the blob's own four axes.
+// Whether the blob's newest values are a tensor of the blob's images and channels. Rows and columns may be cut otherwise, as
+// where a Reshape layer shares them: their order is the same.
 bool IsPrivate(const SyncedMemory& memory, const Blob<float>& blob);
 inline bool IsPrivateData(const Blob<float>& blob) { return IsPrivate(*blob.data(), blob); }
 inline bool IsPrivateDiff(const Blob<float>& blob) { return IsPrivate(*blob.diff(), blob); }
