@@ -18,7 +18,7 @@ void SigmoidBlock(const float* __restrict__ x, size_t count, float* __restrict__
   }
 }
 
-// (1 - e) / (1 + e) with e = exp(-2 |x|), which near 0 would be a difference of equals: there, the polynomial of Cephes' tanhf.
+// (1 - e) / (1 + e) with e = exp(-2 |x|). Near 0 that would be a difference of equals: there, the polynomial of Cephes' tanhf.
 FOR_EACH_PROCESSOR
 void TanhBlock(const float* __restrict__ x, size_t count, float* __restrict__ y) {
   for (size_t i = 0; i < count; ++i) {

@@ -79,8 +79,8 @@ class BatchNormLayer : public caffe::BatchNormLayer<float> {
   Channels mean_, inverse_deviation_;
 };
 
-// One factor, and perhaps one bias, a channel: the forward pass leaves a recipe. Or by a second blob, see ImageValues, or value by
-// value.
+// One factor, and perhaps one bias, a channel: the forward pass leaves a recipe. Or the factors of a second blob, see
+// ImageValues, or one for each value.
 class ScaleLayer : public caffe::ScaleLayer<float> {
  public:
   explicit ScaleLayer(const LayerParameter& param) : caffe::ScaleLayer<float>(param) {}

@@ -363,8 +363,8 @@ def test_activations_over_the_whole_range(tmp_path, kind):
 
 
 @settings(drawn, max_examples=12)
-@given(several_pixels, st.lists(st.integers(1, 30), min_size=1, max_size=4), kinds_before, st.sampled_from(["", "relu", "norm"]),
-       phases)
+@given(several_pixels, st.lists(st.integers(1, 30), min_size=1, max_size=4), kinds_before,
+       st.sampled_from(["", "relu", "norm"]), phases)
 def test_slice(tmp_path, shape, widths, kind_before, behind, phase):
     tops = [f"part{i}" for i in range(len(widths))]
     points = " ".join(f"slice_point: {point}" for point in np.cumsum(widths)[:-1])
@@ -410,7 +410,8 @@ def deconvolutions(draw):
     for letter in "hw":
         kernel, stride, side = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 7))
         most = (stride * (side - 1) + kernel - 1) // 2  # an output has one row at least
-        fields.append(f"kernel_{letter}: {kernel} stride_{letter}: {stride} pad_{letter}: {draw(st.integers(0, min(3, most)))}")
+        pad = draw(st.integers(0, min(3, most)))
+        fields.append(f"kernel_{letter}: {kernel} stride_{letter}: {stride} pad_{letter}: {pad}")
         sides.append(side)
     fields.append(f"num_output: {outputs} group: {groups} bias_term: {str(draw(st.booleans())).lower()}")
     return " ".join(fields), channels, sides
@@ -460,7 +461,8 @@ def test_a_second_blob(tmp_path, shape, axes, kind, in_place, kind_before, facto
 
 
 @settings(drawn, max_examples=12)
-@given(several_pixels, st.sampled_from(["axis: 1", "axis: 0 num_axes: 2", "axis: 2", "num_axes: 0"]), st.booleans(), kinds_before)
+@given(several_pixels, st.sampled_from(["axis: 1", "axis: 0 num_axes: 2", "axis: 2", "num_axes: 0"]), st.booleans(),
+       kinds_before)
 def test_learned_bias(tmp_path, shape, fields, in_place, kind_before):
     text = inputs(data=shape) + before(kind_before, 7)
     text += layer("Bias", "bias", "x", "x" if in_place else "y", f"bias_param {{ {fields} filler {{ type: 'gaussian' }} }}")

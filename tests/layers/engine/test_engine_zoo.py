@@ -1,8 +1,8 @@
 """The nets of the zoo at random weights: outputs and the gradients of all parameters, against upstream's layers.
 
-Both compute in single precision. A net is smooth but where a ReLU clips and where a MAX pooling chooses: there rounding decides,
-and one gradient goes another way. So upstream's own gradients are up to 4 % of their norm away from those in double precision,
-as are ours; without these two layers both are within 1e-4. Distances here are relative to the norm in double precision.
+Both compute in single precision. A net is smooth but where a ReLU clips and where a MAX pooling chooses: there, among values
+that are equal but for rounding, rounding decides, and a gradient goes another way. So upstream's own are up to 3 % of
+their norm away from those in double precision, as are ours; with ELU and AVE in the place of these two, both are within 1e-5.
 """
 
 import sys
