@@ -26,6 +26,7 @@ void ConvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
   if (convolution_ && shape == shape_) return;
   shape_ = shape;
   convolution_.reset(Convolution::Supports(shape) ? new Convolution(shape) : NULL);
+  if (convolution_ && phase_ == TEST) convolution_->KeepFilters();
 }
 
 namespace {

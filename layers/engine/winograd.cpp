@@ -243,12 +243,14 @@ void Winograd::Forward(const float* x, const float* w, const float* bias, float*
     const OutputMoments* moments) {
   const ConvShape& s = shape_;
   const Plan p = ForwardPlan(s);
-  float* filters = SharedScratch().Get(p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0));
+  bool laid_out;
+  float* filters = filters_.Take(w, 9L * s.ic * s.oc, p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0),
+      &laid_out);
   float* sums = moments ? filters + p.FiltersSize() : NULL;
   const ThreadRooms rooms(Buffers::Size(p));
 #pragma omp parallel
   {
-    FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, p.FilterStride());
+    if (!laid_out) FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, p.FilterStride());
     CAFFE_ENGINE_FOR_CHANNELS(Convolve, p.ic, p.oc)(p, x, recipe, filters, bias, y, sums, rooms);
   }
   if (moments) MomentsFromSums(p, sums, double(s.n) * s.oh * s.ow, bias, *moments);
