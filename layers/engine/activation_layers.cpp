@@ -4,6 +4,7 @@
 #include "caffe/engine/activation_loops.hpp"
 #include "caffe/engine/engine_layers.hpp"
 #include "caffe/engine/for_each_block.hpp"
+#include "caffe/engine/outputs_only.hpp"
 
 namespace caffe {
 namespace engine {
@@ -81,12 +82,12 @@ void ActivationLayer<Upstream>::Forward_cpu(const Blobs& bottom, const Blobs& to
   const TensorPtr x = Data(*bottom[0]);
   const Cut cut(x->dims);
   const Function<Upstream> function(this->layer_param_, this->blobs_, cut);
-  const TensorPtr y(new Tensor(x->dims, TakeBuffer(cut.count)));
-  float* results = y->terms[0].values.get();
+  const TensorPtr y = NewTensor(x->dims);
+  float* results = y->Fill();
   ForEachBlock(x.get(), cut, [&](int, const float* values, size_t first, size_t count) {
     function.Forward(values, count, results + first);
   });
-  if (Function<Upstream>::kReads == INPUT && bottom[0] == top[0]) in_ = x;
+  if (Function<Upstream>::kReads == INPUT && bottom[0] == top[0] && !OutputsOnly::Wanted()) in_ = x;
   SetData(top[0], y);
 }
 
@@ -101,8 +102,8 @@ void ActivationLayer<Upstream>::Backward_cpu(const Blobs& top, const std::vector
   const float* gradients = g->Dense().get();
   const Cut cut(g->dims);
   Function<Upstream> function(this->layer_param_, this->blobs_, cut);
-  const TensorPtr dx(new Tensor(g->dims, TakeBuffer(cut.count)));
-  float* results = dx->terms[0].values.get();
+  const TensorPtr dx = NewTensor(g->dims);
+  float* results = dx->Fill();
   ForEachBlock(other.get(), cut, [&](int part, const float* values, size_t first, size_t count) {
     function.Backward(part, gradients + first, values, count, results + first);
   });

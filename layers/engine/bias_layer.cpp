@@ -21,7 +21,7 @@ void BiasLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   if (axis_ == 0 && bias.num_axes() > 0) {  // of each image
     return SetData(top[0], AffineByImage(x.get(), Channels(summand.size(), 1), summand));
   }
-  if (!x->is_one_term()) x->Dense();
+  if (!x->recipe().is_one_term()) x->Dense();
   const TensorPtr y(new Tensor(x->dims));
   y->Add(x.get(), 1);
   y->AddToChannels(Channels(summand.begin(), summand.begin() + x->dims.c));

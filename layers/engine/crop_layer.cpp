@@ -42,13 +42,13 @@ void CropLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   if (!private_) return Upstream::Forward_cpu(bottom, top);
   const TensorPtr x = Data(*bottom[0]);
   const Dims dims = DimsOf(*top[0]);
-  const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
+  const TensorPtr y = NewTensor(dims);
   const Part part(x->dims, dims, offsets.cpu_data());
   const Readable in(x.get());
   const int channels = x->dims.c;
   const RecipeReader reader(in.recipe_or_null(), channels);
   const ThreadRooms rooms(reader ? long(dims.w) * channels : 0);
-  float* results = y->terms[0].values.get();
+  float* results = y->Fill();
 #pragma omp parallel for schedule(static)
   for (long line = 0; line < part.lines; ++line) {
     const float* from = in.values + part.InWhole(line);
@@ -68,11 +68,11 @@ void CropLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagat
   if (!propagate_down[0]) return;
   const TensorPtr g = Diff(*top[0]);
   const Dims dims = DimsOf(*bottom[0]);
-  const TensorPtr dx(new Tensor(dims, TakeBuffer(dims.count())));
+  const TensorPtr dx = NewTensor(dims);
   const Part part(dims, g->dims, offsets.cpu_data());
   const int channels = g->dims.c;
   const float* gradients = g->Dense().get();
-  float* results = dx->terms[0].values.get();
+  float* results = dx->Fill();
   const long image = dims.count() / dims.n;
 #pragma omp parallel for schedule(static)
   for (int n = 0; n < dims.n; ++n) std::fill_n(results + n * image, image, 0.f);

@@ -32,8 +32,8 @@ void DeconvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   for (size_t i = 0; i < bottom.size(); ++i) {
     const TensorPtr x = Data(*bottom[i]);
     const Dims dims = DimsOf(*top[i]);
-    const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
-    convolution_->BackwardData(x->Dense().get(), blobs_[0]->cpu_data(), y->terms[0].values.get());
+    const TensorPtr y = NewTensor(dims);
+    convolution_->BackwardData(x->Dense().get(), blobs_[0]->cpu_data(), y->Fill());
     if (bias_term_) {
       const float* bias = blobs_[1]->cpu_data();
       y->AddToChannels(Channels(bias, bias + dims.c));
@@ -58,8 +58,8 @@ void DeconvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>&
     }
     if (propagate_down[i]) {
       const Dims dims = DimsOf(*bottom[i]);
-      const TensorPtr dx(new Tensor(dims, TakeBuffer(dims.count())));
-      convolution_->Forward(gradients, blobs_[0]->cpu_data(), NULL, dx->terms[0].values.get());
+      const TensorPtr dx = NewTensor(dims);
+      convolution_->Forward(gradients, blobs_[0]->cpu_data(), NULL, dx->Fill());
       SetDiff(bottom[i], dx);
     }
     ReleaseDiff(top[i]);

@@ -37,13 +37,13 @@ void EltwiseLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     in.push_back(Data(*bottom[i]));
     in[i]->Dense();
   }
-  const TensorPtr out(new Tensor(dims, TakeBuffer(dims.count())));
-  float* results = out->terms[0].values.get();
+  const TensorPtr out = NewTensor(dims);
+  float* results = out->Fill();
   const bool is_max = op_ == EltwiseParameter_EltwiseOp_MAX;
   if (is_max) from_.resize(dims.count());
   const Cut cut(dims);
   cut.Run([&](int, size_t first, size_t count, float* room) {
-    const auto values = [&](size_t i) { return in[i]->terms[0].values.get() + first; };
+    const auto values = [&](size_t i) { return in[i]->Dense().get() + first; };
     float* to = results + first;
     if (!is_max) {
       MultiplyBlock(values(0), values(1), count, to);
@@ -88,8 +88,8 @@ TensorPtr EltwiseLayer::GradientOf(size_t index, Tensor* g, const Blobs& bottom)
     others.push_back(Data(*bottom[i]));
     others.back()->Dense();
   }
-  const TensorPtr dx(new Tensor(g->dims, TakeBuffer(g->dims.count())));
-  float* results = dx->terms[0].values.get();
+  const TensorPtr dx = NewTensor(g->dims);
+  float* results = dx->Fill();
   const Cut cut(g->dims);
   cut.Run([&](int, size_t first, size_t count, float*) {
     float* to = results + first;
@@ -100,7 +100,7 @@ TensorPtr EltwiseLayer::GradientOf(size_t index, Tensor* g, const Blobs& bottom)
     }
     const float* product = gradients + first;
     for (size_t i = 0; i < others.size(); ++i, product = to) {
-      MultiplyBlock(product, others[i]->terms[0].values.get() + first, count, to);
+      MultiplyBlock(product, others[i]->Dense().get() + first, count, to);
     }
   });
   return dx;

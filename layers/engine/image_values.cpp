@@ -72,8 +72,8 @@ TensorPtr AffineByImage(Tensor* x, const Channels& factor, const Channels& summa
   const Rows rows(dims.c);
   const Channels zero(rows.row, 0);
   const float* values = x->Dense().get();
-  const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
-  float* results = y->terms[0].values.get();
+  const TensorPtr y = NewTensor(dims);
+  float* results = y->Fill();
   ForImages(dims, [&](int n, size_t begin, size_t end) {
     const Channels scale = rows.Row(factor.data() + size_t(n) * dims.c), shift = rows.Row(summand.data() + size_t(n) * dims.c);
     for (size_t i = begin; i < end; i += rows.block) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "caffe/engine/image_values.hpp"
+#include "caffe/engine/outputs_only.hpp"
 #include "caffe/engine/passes.hpp"
 
 namespace caffe {
@@ -26,7 +27,7 @@ void ScaleLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   }
   if (blobs_[0]->num_axes() != 1 || axis_ != 1) return Upstream::Forward_cpu(bottom, top);
   in_ = Data(*bottom[0]);
-  if (!in_->is_one_term()) in_->Dense();
+  if (!in_->recipe().is_one_term()) in_->Dense();
   TensorPtr out(new Tensor(in_->dims));
   out->Add(in_.get(), 1);
   const float* factor = blobs_[0]->cpu_data();
@@ -36,6 +37,7 @@ void ScaleLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     out->AddToChannels(Channels(bias, bias + scale_dim_));
   }
   SetData(top[0], out);
+  if (OutputsOnly::Wanted()) in_.reset();
 }
 
 void ScaleLayer::ForwardByBlob(const Blobs& bottom, const Blobs& top) {
@@ -43,6 +45,7 @@ void ScaleLayer::ForwardByBlob(const Blobs& bottom, const Blobs& top) {
   if (SameShape(*bottom[0], *bottom[1])) return SetData(top[0], Multiply(in_.get(), Data(*bottom[1])->Dense()));
   const Channels factor = ImageValues(*bottom[0], *bottom[1], axis_).Spread(bottom[1]->cpu_data());
   SetData(top[0], AffineByImage(in_.get(), factor, Channels(factor.size(), 0)));
+  if (OutputsOnly::Wanted()) in_.reset();
 }
 
 void ScaleLayer::BackwardByBlob(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
@@ -79,21 +82,18 @@ void ScaleLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propaga
     }
   }
   if (propagate_down[0]) {
-    TensorPtr dx(new Tensor(g->dims));
     const float* factor = blobs_[0]->cpu_data();
-    if (!g->is_one_linear_term()) g->Dense();
-    dx->terms = g->terms;
-    dx->post = g->post;  // a mask and a factor may change places
-    dx->slope = g->slope;
-    dx->mask = g->mask;
+    if (!g->recipe().is_one_linear_term()) g->Dense();
+    const TensorPtr dx(new Tensor(g->dims, g->recipe()));
     dx->ScaleChannels(Channels(factor, factor + scale_dim_));
     if (sums) {
       // A BatchNorm before this layer needs the same sums of its own gradient.
-      dx->sums.reset(new GradientSums(*sums));
+      const shared_ptr<GradientSums> scaled(new GradientSums(*sums));
       for (int c = 0; c < scale_dim_; ++c) {
-        dx->sums->of_gradient[c] *= factor[c];
-        dx->sums->of_product[c] *= factor[c];
+        scaled->of_gradient[c] *= factor[c];
+        scaled->of_product[c] *= factor[c];
       }
+      dx->known.sums = scaled;
     }
     SetDiff(bottom[0], dx);
   }

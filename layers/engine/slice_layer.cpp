@@ -24,10 +24,10 @@ void SliceLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propaga
   if (!private_) return Upstream::Backward_cpu(top, propagate_down, bottom);
   if (!propagate_down[0]) return;
   const Dims dims = DimsOf(*bottom[0]);
-  const TensorPtr dx(new Tensor(dims, TakeBuffer(dims.count())));
+  const TensorPtr dx = NewTensor(dims);
   int first = 0;
   for (size_t i = 0; i < top.size(); ++i) {
-    WriteChannels(Diff(*top[i]).get(), first, dims.c, dx->terms[0].values.get());
+    WriteChannels(Diff(*top[i]).get(), first, dims.c, dx->Fill());
     first += top[i]->shape(1);
     ReleaseDiff(top[i]);
   }

@@ -30,9 +30,9 @@ void SoftmaxLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     return ForRows(outer_num_, classes, [=](long i) { SoftmaxRow(scores + i, classes, probabilities + i); });
   }
   const TensorPtr x = Data(*bottom[0]);
-  const TensorPtr y(new Tensor(x->dims, TakeBuffer(x->dims.count())));
+  const TensorPtr y = NewTensor(x->dims);
   const float* scores = x->Dense().get();
-  float* probabilities = y->terms[0].values.get();
+  float* probabilities = y->Fill();
   ForRows(x->dims.pixels(), classes, [=](long i) { SoftmaxRow(scores + i, classes, probabilities + i); });
   SetData(top[0], y);
 }
@@ -42,9 +42,9 @@ void SoftmaxLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propa
   if (!private_) return Upstream::Backward_cpu(top, propagate_down, bottom);
   if (!propagate_down[0]) return;
   const TensorPtr y = Data(*top[0]), g = Diff(*top[0]);
-  const TensorPtr dx(new Tensor(y->dims, TakeBuffer(y->dims.count())));
+  const TensorPtr dx = NewTensor(y->dims);
   const float *probabilities = y->Dense().get(), *gradients = g->Dense().get();
-  float* results = dx->terms[0].values.get();
+  float* results = dx->Fill();
   const long classes = y->dims.c;
   ForRows(y->dims.pixels(), classes, [=](long i) {
     SoftmaxRowGradient(gradients + i, probabilities + i, classes, results + i);

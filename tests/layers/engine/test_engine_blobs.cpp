@@ -42,7 +42,7 @@ TEST(EngineBlobsTest, TestChainsOfSumsBecomeDense) {
     sum.reset(new Tensor(dims));
     sum->Add(last.get(), 1);
     sum->Add(last.get(), 1);
-    ASSERT_LE(sum->terms.size(), 8);
+    ASSERT_LE(sum->recipe().terms.size(), 8);
   }
   for (size_t i = 0; i < dims.count(); ++i) EXPECT_EQ(sum->Dense().get()[i], 0.75f * (1 << 30));
 }
