@@ -35,6 +35,7 @@ def caffe_predict(batch: int) -> Callable:
         file.write(generate.to_text(generate.resnet(44, 100, batch, "resnet44")))
         file.flush()
         net = caffe.Net(file.name, caffe.TEST)
+    net.outputs_only = True
 
     def predict(x: np.ndarray) -> np.ndarray:
         classes = []

@@ -37,6 +37,7 @@ def caffe_pass(file: str, task: str) -> Callable:
 
     if task == INFERENCE:
         net = caffe.Net(file, caffe.TEST)
+        net.outputs_only = True
         scores = net.outputs[0]
 
         def infer(images: np.ndarray, labels: np.ndarray) -> None:

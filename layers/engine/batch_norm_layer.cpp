@@ -27,14 +27,9 @@ void BatchNormLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     }
   } else {
     if (in->moments_wanted) *in->moments_wanted = true;
-    if (in->channel_mean.empty()) {
-      Moments(in->dims, x, &mean_, &variance);
-      in->channel_mean = mean_;  // others may read the same
-      in->channel_variance = variance;
-    } else {
-      mean_ = in->channel_mean;
-      variance = in->channel_variance;
-    }
+    if (in->known.mean.empty()) Moments(in->dims, x, &in->known.mean, &in->known.variance);  // others may read the same
+    mean_ = in->known.mean;
+    variance = in->known.variance;
     float *mean_sum = blobs_[0]->mutable_cpu_data(), *variance_sum = blobs_[1]->mutable_cpu_data();
     float* sum_of_weights = blobs_[2]->mutable_cpu_data();
     sum_of_weights[0] = sum_of_weights[0] * moving_average_fraction_ + 1;
@@ -48,11 +43,13 @@ void BatchNormLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   }
   inverse_deviation_.resize(channels_);
   for (int c = 0; c < channels_; ++c) inverse_deviation_[c] = 1 / std::sqrt(variance[c] + eps_);
-  out_.reset(new Tensor(in->dims, x));
-  Term& term = out_->terms[0];
-  term.mean = mean_;
-  term.scale = inverse_deviation_;
-  term.shift.assign(channels_, 0);
+  Recipe recipe;
+  recipe.terms.resize(1);
+  recipe.terms[0].values = x;
+  recipe.terms[0].mean = mean_;
+  recipe.terms[0].scale = inverse_deviation_;
+  recipe.terms[0].shift.assign(channels_, 0);
+  out_.reset(new Tensor(in->dims, recipe));
   SetData(top[0], out_);
   if (use_global_stats_) out_.reset(new Tensor(in->dims));  // only a mark: the backward pass needs no values
 }
@@ -61,37 +58,32 @@ void BatchNormLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
 //   dx = (g - sum(g) / n - y * sum(g y) / n) / deviation
 void BatchNormLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
   if (!out_) return Upstream::Backward_cpu(top, propagate_down, bottom);
-  const TensorPtr g = Diff(*top[0]);
+  TensorPtr g = Diff(*top[0]);
   if (use_global_stats_) {
-    TensorPtr dx(new Tensor(g->dims));
-    if (!g->is_one_linear_term()) g->Dense();
-    *dx = *g;
-    dx->sums.reset();
-    dx->input_sums.reset();
-    dx->clipped_input_sums.reset();
-    dx->channel_sums.clear();
+    if (!g->recipe().is_one_linear_term()) g->Dense();
+    const TensorPtr dx(new Tensor(g->dims, g->recipe()));
     dx->ScaleChannels(inverse_deviation_);
     SetDiff(bottom[0], dx);
   } else {
     const shared_ptr<GradientSums> sums = SumGradient(g.get(), out_);
-    if (!g->is_one_linear_term()) g->Dense();
-    const Term& term = g->terms[0];
-    const float n = g->dims.pixels();
-    Channels a(channels_), b(channels_), c(channels_);
+    if (!g->recipe().is_one_linear_term()) g->Dense();
+    const Dims dims = g->dims;
+    // In place as the net has it, nobody but this blob has the gradient.
+    if (top[0] == bottom[0]) SetDiff(bottom[0], TensorPtr());
+    Recipe recipe = TakeRecipe(&g);
+    Term& term = recipe.terms[0];
+    const float n = dims.pixels();
+    Combination combination = {Channels(channels_), x_, mean_, Channels(channels_), Channels(channels_)};
     for (int i = 0; i < channels_; ++i) {
       const float r = inverse_deviation_[i];
-      a[i] = term.plain() ? r : r * term.scale[i];
-      b[i] = -r * r * sums->of_product[i] / n;
-      c[i] = -r * sums->of_gradient[i] / n;
+      combination.a[i] = term.plain() ? r : r * term.scale[i];
+      combination.b[i] = -r * r * sums->of_product[i] / n;
+      combination.c[i] = -r * sums->of_gradient[i] / n;
     }
-    Tensor unscaled(g->dims, term.values);
-    unscaled.post = g->post;
-    unscaled.slope = g->slope;
-    unscaled.mask = g->mask;
-    // In place as the net has it, nobody but this blob has the gradient: two references are here, one in each tensor.
-    if (top[0] == bottom[0]) SetDiff(bottom[0], TensorPtr());
-    const bool in_place = top[0] == bottom[0] && g.unique() && term.values.use_count() == 2;
-    SetDiff(bottom[0], CombineGradient(unscaled, a, x_, mean_, b, c, in_place));
+    term.mean.clear();  // its factor is in `a`
+    term.scale.clear();
+    term.shift.clear();
+    SetDiff(bottom[0], CombineGradient(dims, recipe, combination));
   }
   if (top[0] != bottom[0]) ReleaseDiff(top[0]);
 }

@@ -38,8 +38,8 @@ TensorPtr TakeChannels(Tensor* x, int first, int count) {
   const int channels = x->dims.c;
   const long pixels = x->dims.pixels();
   const Dims dims = {x->dims.n, count, x->dims.h, x->dims.w};
-  const TensorPtr out(new Tensor(dims, TakeBuffer(dims.count())));
-  float* to = out->terms[0].values.get();
+  const TensorPtr out = NewTensor(dims);
+  float* to = out->Fill();
 #pragma omp parallel for schedule(static)
   for (long p = 0; p < pixels; ++p) std::copy(from + p * channels, from + p * channels + count, to + p * count);
   return out;

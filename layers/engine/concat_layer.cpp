@@ -16,22 +16,23 @@ void ConcatLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   }
   if (!private_) return Upstream::Forward_cpu(bottom, top);
   const Dims dims = DimsOf(*top[0]);
-  const TensorPtr out(new Tensor(dims, TakeBuffer(dims.count())));
+  const TensorPtr out = NewTensor(dims);
   // A BatchNorm may want the moments of the result: those of the parts, one after the other.
   bool moments = true;
   int first = 0;
   for (size_t i = 0; i < bottom.size(); ++i) {
     const TensorPtr x = Data(*bottom[i]);
-    WriteChannels(x.get(), first, dims.c, out->terms[0].values.get());
+    WriteChannels(x.get(), first, dims.c, out->Fill());
     first += x->dims.c;
     if (x->moments_wanted && *moments_wanted_) *x->moments_wanted = true;
-    moments = moments && !x->channel_mean.empty();
+    const Known& part = x->known;
+    moments = moments && !part.mean.empty();
     if (moments) {
-      out->channel_mean.insert(out->channel_mean.end(), x->channel_mean.begin(), x->channel_mean.end());
-      out->channel_variance.insert(out->channel_variance.end(), x->channel_variance.begin(), x->channel_variance.end());
+      out->known.mean.insert(out->known.mean.end(), part.mean.begin(), part.mean.end());
+      out->known.variance.insert(out->known.variance.end(), part.variance.begin(), part.variance.end());
     }
   }
-  if (!moments) out->channel_mean.clear();
+  if (!moments) out->known.mean.clear();
   *moments_wanted_ = false;
   out->moments_wanted = moments_wanted_;
   SetData(top[0], out);

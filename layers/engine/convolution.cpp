@@ -29,6 +29,7 @@ class OneDnnButWeights : public Convolution::Kernels {
     return s.ic / s.groups >= kFewChannels && s.oc / s.groups >= kFewChannels;
   }
 
+  void KeepFilters() { others_->KeepFilters(); }
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
       const OutputMoments* moments) {
     others_->Forward(x, w, bias, y, recipe, moments);

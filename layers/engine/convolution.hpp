@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "caffe/engine/convolution_shape.hpp"
+#include "caffe/engine/filters.hpp"
 
 namespace caffe {
 namespace engine {
@@ -43,6 +44,9 @@ class Convolution {
   // Whether recipes and moments are possible, which save passes over memory.
   bool Fuses() const { return kernels_->Fuses(); }
 
+  // From now on, forward passes keep their filters laid out until they find other weights: memory for time.
+  void KeepFilters() { kernels_->KeepFilters(); }
+
   // bias, recipe and moments may be NULL.
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe = NULL,
       const OutputMoments* moments = NULL);
@@ -59,6 +63,7 @@ class Convolution {
    public:
     virtual ~Kernels() {}
     virtual bool Fuses() const { return false; }
+    virtual void KeepFilters() { filters_.Keep(); }
     virtual void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
         const OutputMoments* moments) = 0;
     virtual void BackwardData(const float* dy, const float* w, float* dx) = 0;
@@ -68,6 +73,9 @@ class Convolution {
       BackwardWeights(x, dy, dw, db, recipe);
       BackwardData(dy, w, dx);
     }
+
+   protected:
+    Filters filters_;  // of the forward pass
   };
 
  private:

@@ -26,6 +26,7 @@ void ConvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
   if (convolution_ && shape == shape_) return;
   shape_ = shape;
   convolution_.reset(Convolution::Supports(shape) ? new Convolution(shape) : NULL);
+  if (convolution_ && phase_ == TEST) convolution_->KeepFilters();
 }
 
 namespace {
@@ -48,16 +49,16 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   for (size_t i = 0; i < bottom.size(); ++i) {
     const TensorPtr x = Data(*bottom[i]);
     const Dims dims = DimsOf(*top[i]);
-    const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
+    const TensorPtr y = NewTensor(dims);
     const Readable input(x.get(), convolution_->Fuses());
     if (convolution_->Fuses() && phase_ == TRAIN && *moments_wanted_) {
-      y->channel_mean.resize(dims.c);
-      y->channel_variance.resize(dims.c);
-      const OutputMoments moments = {y->channel_mean.data(), y->channel_variance.data()};
-      convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null(), &moments);
-      if (!KeepDigits(moments, bias, dims.c)) y->channel_mean.clear();  // the BatchNorm finds its own
+      y->known.mean.resize(dims.c);
+      y->known.variance.resize(dims.c);
+      const OutputMoments moments = {y->known.mean.data(), y->known.variance.data()};
+      convolution_->Forward(input.values, weights, bias, y->Fill(), input.recipe_or_null(), &moments);
+      if (!KeepDigits(moments, bias, dims.c)) y->known.mean.clear();  // the BatchNorm finds its own
     } else {
-      convolution_->Forward(input.values, weights, bias, y->terms[0].values.get(), input.recipe_or_null());
+      convolution_->Forward(input.values, weights, bias, y->Fill(), input.recipe_or_null());
     }
     y->moments_wanted = moments_wanted_;
     SetData(top[i], y);
@@ -74,9 +75,9 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
     dy->Dense();
     float* bias_diff = to_bias ? blobs_[1]->mutable_cpu_diff() : NULL;
     // Whoever made the gradient may have summed it in the same pass.
-    if (to_bias && (!dy->channel_sums.empty() || !to_weights)) {
-      if (dy->channel_sums.empty()) dy->channel_sums = SumChannels(dy);
-      for (int c = 0; c < dy->dims.c; ++c) bias_diff[c] += dy->channel_sums[c];
+    if (to_bias && (!dy->known.channel_sums.empty() || !to_weights)) {
+      if (dy->known.channel_sums.empty()) dy->known.channel_sums = SumChannels(dy);
+      for (int c = 0; c < dy->dims.c; ++c) bias_diff[c] += dy->known.channel_sums[c];
       bias_diff = NULL;
     }
     if (!to_weights && !propagate_down[i]) {
@@ -88,10 +89,10 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
     TensorPtr dx;
     if (propagate_down[i]) {
       const Dims dims = DimsOf(*bottom[i]);
-      dx.reset(new Tensor(dims, TakeBuffer(dims.count())));
+      dx = NewTensor(dims);
     }
     if (!to_weights) {
-      convolution_->BackwardData(dy->Dense().get(), weights, dx->terms[0].values.get());
+      convolution_->BackwardData(dy->Dense().get(), weights, dx->only_term().values.get());
     } else {
       const TensorPtr x = Data(*bottom[i]);
       const Readable input(x.get(), convolution_->Fuses());
@@ -102,15 +103,15 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
         InputGradientSums places;
         if (input.is_recipe && input.recipe.mean) {  // a BatchNorm made it
           sums.reset(new InputSums);
-          sums->values = x->terms[0].values;
-          sums->mean = x->terms[0].mean;
+          sums->values = x->only_term().values;
+          sums->mean = x->only_term().mean;
           sums->of_gradient.resize(dx->dims.c);
           sums->of_product.resize(dx->dims.c);
           places.of_gradient = sums->of_gradient.data();
           places.of_product = sums->of_product.data();
-          (input.recipe.relu ? dx->clipped_input_sums : dx->input_sums) = sums;
+          (input.recipe.relu ? dx->known.clipped_input_sums : dx->known.input_sums) = sums;
         }
-        convolution_->Backward(input.values, dy->Dense().get(), weights, dx->terms[0].values.get(), weights_diff, bias_diff,
+        convolution_->Backward(input.values, dy->Dense().get(), weights, dx->only_term().values.get(), weights_diff, bias_diff,
             input.recipe_or_null(), sums ? &places : NULL);
       }
     }

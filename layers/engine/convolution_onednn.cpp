@@ -75,9 +75,14 @@ class OneDnnConvolution : public Convolution::Kernels {
       pass.primitive = dnnl::convolution_forward(pass.desc);
     }
     std::unordered_map<int, dnnl::memory> arguments = {{DNNL_ARG_SRC, Wrap(x_, x)},
-        {DNNL_ARG_WEIGHTS, ToLayout(pass.desc.weights_desc(), w)}, {DNNL_ARG_DST, Wrap(y_, y)}};
+        {DNNL_ARG_WEIGHTS, ToLayout(pass.desc.weights_desc(), w, &pass.filters)}, {DNNL_ARG_DST, Wrap(y_, y)}};
     if (bias) arguments.insert({DNNL_ARG_BIAS, Wrap(bias_, bias)});
     Run(pass.primitive, arguments);
+  }
+
+  void KeepFilters() {
+    plain_.filters.Keep();
+    biased_.filters.Keep();
   }
 
   void BackwardData(const float* dy, const float* w, float* dx) {
@@ -86,7 +91,8 @@ class OneDnnConvolution : public Convolution::Kernels {
           dnnl::algorithm::convolution_direct, x_, any_w_, y_, strides_, dilations_, pad_, pad_end_);
       data_ = dnnl::convolution_backward_data(data_desc_);
     }
-    Run(data_, {{DNNL_ARG_DIFF_DST, Wrap(y_, dy)}, {DNNL_ARG_WEIGHTS, ToLayout(data_desc_.weights_desc(), w)},
+    Filters filters;
+    Run(data_, {{DNNL_ARG_DIFF_DST, Wrap(y_, dy)}, {DNNL_ARG_WEIGHTS, ToLayout(data_desc_.weights_desc(), w, &filters)},
         {DNNL_ARG_DIFF_SRC, Wrap(x_, dx)}});
   }
 
@@ -112,6 +118,7 @@ class OneDnnConvolution : public Convolution::Kernels {
   struct ForwardPass {
     dnnl::convolution_forward::primitive_desc desc;
     dnnl::primitive primitive;
+    Filters filters;
   };
   struct WeightsPass {
     dnnl::convolution_backward_weights::primitive_desc desc;
@@ -151,11 +158,13 @@ class OneDnnConvolution : public Convolution::Kernels {
   }
 
   // The weights as the primitive wants them.
-  dnnl::memory ToLayout(const dnnl::memory::desc& desc, const float* w) const {
+  dnnl::memory ToLayout(const dnnl::memory::desc& desc, const float* w, Filters* filters) const {
     dnnl::memory plain = Wrap(w_, w);
     if (desc == w_) return plain;
-    dnnl::memory result(desc, Engine());
-    dnnl::reorder(plain, result).execute(Stream(), plain, result);
+    bool laid_out;
+    dnnl::memory result = Wrap(desc, filters->Take(w, w_.get_size() / sizeof(float), desc.get_size() / sizeof(float),
+        &laid_out));
+    if (!laid_out) dnnl::reorder(plain, result).execute(Stream(), plain, result);
     return result;
   }
 

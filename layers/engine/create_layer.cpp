@@ -63,6 +63,22 @@ shared_ptr<Layer<float> > CreateLayer<float>(const LayerParameter& param) {
       layer = new PoolingLayer(param);
     } else if (type == "Softmax" && param.softmax_param().engine() == SoftmaxParameter_Engine_DEFAULT) {
       layer = new SoftmaxLayer(param);
+    } else if (type == "Deconvolution" && param.convolution_param().engine() == ConvolutionParameter_Engine_DEFAULT) {
+      layer = new DeconvolutionLayer(param);
+    } else if (type == "Sigmoid" && param.sigmoid_param().engine() == SigmoidParameter_Engine_DEFAULT) {
+      layer = new ActivationLayer<caffe::SigmoidLayer<float> >(param);
+    } else if (type == "TanH" && param.tanh_param().engine() == TanHParameter_Engine_DEFAULT) {
+      layer = new ActivationLayer<caffe::TanHLayer<float> >(param);
+    } else if (type == "ELU" && param.elu_param().alpha() >= 0) {
+      layer = new ActivationLayer<caffe::ELULayer<float> >(param);
+    } else if (type == "PReLU") {
+      layer = new ActivationLayer<caffe::PReLULayer<float> >(param);
+    } else if (type == "Slice") {
+      layer = new SliceLayer(param);
+    } else if (type == "Crop") {
+      layer = new CropLayer(param);
+    } else if (type == "Bias") {
+      layer = new BiasLayer(param);
     }
   }
   return shared_ptr<Layer<float> >(layer);

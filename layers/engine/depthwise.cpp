@@ -182,12 +182,10 @@ Correlation BackwardCorrelation(const ConvShape& s) {
 }
 
 // Caffe's filters (channels, taps) to (taps, channels).
-std::vector<float> Turned(const float* w, int channels, int taps, bool reversed) {
-  std::vector<float> out(size_t(channels) * taps);
+void Turn(const float* w, int channels, int taps, bool reversed, float* out) {
   for (int t = 0; t < taps; ++t) {
     for (int c = 0; c < channels; ++c) out[size_t(t) * channels + c] = w[size_t(c) * taps + (reversed ? taps - 1 - t : t)];
   }
-  return out;
 }
 
 }  // namespace
@@ -201,9 +199,12 @@ bool Depthwise::Supports(const ConvShape& s) {
 void Depthwise::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
     const OutputMoments* moments) {
   const Correlation c = ForwardCorrelation(shape_);
-  const std::vector<float> filters = Turned(w, c.channels, c.kh * c.kw, false);
+  const size_t size = size_t(c.channels) * c.kh * c.kw;
+  bool laid_out;
+  float* filters = filters_.Take(w, size, size, &laid_out);
+  if (!laid_out) Turn(w, c.channels, c.kh * c.kw, false, filters);
   OutputFinisher finisher(bias, moments, c.channels, c.items());
-  Correlate(c, x, RecipeReader(recipe, c.channels), filters.data(), y,
+  Correlate(c, x, RecipeReader(recipe, c.channels), filters, y,
       [&](int item, long first, long count) { finisher.Finish(item, y + first, count); });
   finisher.WriteMoments(double(c.n) * c.oh * c.ow);
 }
@@ -211,7 +212,8 @@ void Depthwise::Forward(const float* x, const float* w, const float* bias, float
 void Depthwise::InputGradient(const float* x, const float* dy, const float* w, float* dx, const InputRecipe* recipe,
     const InputGradientSums* sums) {
   const Correlation c = BackwardCorrelation(shape_);
-  const std::vector<float> filters = Turned(w, c.channels, c.kh * c.kw, true);
+  std::vector<float> filters(size_t(c.channels) * c.kh * c.kw);
+  Turn(w, c.channels, c.kh * c.kw, true, filters.data());
   InputSummer summer(recipe, sums, c.channels, c.items());
   Correlate(c, dy, RecipeReader(NULL, c.channels), filters.data(), dx,
       [&](int item, long first, long count) { summer.Add(item, x + first, dx + first, count); });

@@ -169,12 +169,13 @@ void Direct::Forward(const float* x, const float* w, const float* bias, float* y
     const OutputMoments*) {
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps;
-  float* filters = SharedScratch().Get(size_t(taps) * oc);
+  bool laid_out;
+  float* filters = filters_.Take(w, size_t(taps) * oc, size_t(taps) * oc, &laid_out);
   const ThreadRooms rooms(window.GroupSize());
 #pragma omp parallel
   {
 #pragma omp for schedule(static)
-    for (int tap = 0; tap < taps; ++tap) {
+    for (int tap = 0; tap < (laid_out ? 0 : taps); ++tap) {
       for (int o = 0; o < oc; ++o) filters[PanelOffset(tap, o, taps, oc)] = w[CaffeTap(window, o, tap)];
     }
     Multiply(window, x, filters, bias, y, rooms.Mine());

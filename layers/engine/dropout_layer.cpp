@@ -1,32 +1,15 @@
 #include "caffe/engine/engine_layers.hpp"
 
-#include <algorithm>
 #include <vector>
 
 #include "caffe/engine/layout.hpp"
-#include "caffe/engine/vector_loops.hpp"
+#include "caffe/engine/passes.hpp"
 #include "caffe/util/math_functions.hpp"
 
 namespace caffe {
 namespace engine {
 
 typedef caffe::DropoutLayer<float> Upstream;
-
-namespace {
-
-TensorPtr Times(Tensor* x, const Buffer& factors) {
-  const float* values = x->Dense().get();
-  const TensorPtr y(new Tensor(x->dims, TakeBuffer(x->dims.count())));
-  float* results = y->terms[0].values.get();
-  const long count = x->dims.count(), kBlock = 1 << 14;
-#pragma omp parallel for schedule(static)
-  for (long i = 0; i < count; i += kBlock) {
-    MultiplyBlock(values + i, factors.get() + i, std::min(kBlock, count - i), results + i);
-  }
-  return y;
-}
-
-}  // namespace
 
 void DropoutLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   private_ = IsPrivateData(*bottom[0]);
@@ -41,14 +24,14 @@ void DropoutLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   for (long i = 0; i < count; ++i) plain.get()[i] = drawn[i] * scale_;
   factors_ = TakeBuffer(count);
   ToChannelsLast(x->dims.n, x->dims.c, x->dims.h * x->dims.w, plain.get(), factors_.get());
-  SetData(top[0], Times(x.get(), factors_));
+  SetData(top[0], Multiply(x.get(), factors_));
 }
 
 void DropoutLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
   if (!private_) return Upstream::Backward_cpu(top, propagate_down, bottom);
   if (!propagate_down[0]) return;
   const TensorPtr g = Diff(*top[0]);
-  SetDiff(bottom[0], phase_ == TRAIN ? Times(g.get(), factors_) : g);
+  SetDiff(bottom[0], phase_ == TRAIN ? Multiply(g.get(), factors_) : g);
   if (top[0] != bottom[0]) ReleaseDiff(top[0]);
 }
 

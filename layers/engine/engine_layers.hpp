@@ -8,17 +8,25 @@
 #include "caffe/engine/convolution.hpp"
 #include "caffe/engine/tensor.hpp"
 #include "caffe/layers/batch_norm_layer.hpp"
+#include "caffe/layers/bias_layer.hpp"
 #include "caffe/layers/concat_layer.hpp"
 #include "caffe/layers/conv_layer.hpp"
+#include "caffe/layers/crop_layer.hpp"
+#include "caffe/layers/deconv_layer.hpp"
 #include "caffe/layers/dropout_layer.hpp"
 #include "caffe/layers/eltwise_layer.hpp"
+#include "caffe/layers/elu_layer.hpp"
 #include "caffe/layers/inner_product_layer.hpp"
 #include "caffe/layers/lrn_layer.hpp"
 #include "caffe/layers/pooling_layer.hpp"
+#include "caffe/layers/prelu_layer.hpp"
 #include "caffe/layers/relu_layer.hpp"
 #include "caffe/layers/scale_layer.hpp"
+#include "caffe/layers/sigmoid_layer.hpp"
+#include "caffe/layers/slice_layer.hpp"
 #include "caffe/layers/softmax_layer.hpp"
 #include "caffe/layers/split_layer.hpp"
+#include "caffe/layers/tanh_layer.hpp"
 
 // Upstream's layers with their CPU passes replaced: set-up, shapes, parameters and the GPU passes are inherited. Where the
 // input is not of the kind that a pass was written for, it calls upstream's. Backward does what the last Forward did.
@@ -47,6 +55,18 @@ class ConvolutionLayer : public caffe::ConvolutionLayer<float> {
   const shared_ptr<bool> moments_wanted_;     // by the layer that read the last results
 };
 
+// A convolution with the roles of input and output exchanged.
+class DeconvolutionLayer : public caffe::DeconvolutionLayer<float> {
+ public:
+  explicit DeconvolutionLayer(const LayerParameter& param) : caffe::DeconvolutionLayer<float>(param), shape_() {}
+  virtual void Reshape(const Blobs& bottom, const Blobs& top);
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  ConvShape shape_;                           // of the convolution whose gradient it is
+  std::unique_ptr<Convolution> convolution_;  // NULL: upstream's
+};
+
 // Reads its input once for the statistics and leaves a recipe.
 class BatchNormLayer : public caffe::BatchNormLayer<float> {
  public:
@@ -59,14 +79,29 @@ class BatchNormLayer : public caffe::BatchNormLayer<float> {
   Channels mean_, inverse_deviation_;
 };
 
-// One factor, and perhaps one bias, a channel. The forward pass leaves a recipe.
+// One factor, and perhaps one bias, a channel: the forward pass leaves a recipe. Or the factors of a second blob, see
+// ImageValues, or one for each value.
 class ScaleLayer : public caffe::ScaleLayer<float> {
  public:
   explicit ScaleLayer(const LayerParameter& param) : caffe::ScaleLayer<float>(param) {}
   CAFFE_ENGINE_PASSES;
 
  private:
+  void ForwardByBlob(const Blobs& bottom, const Blobs& top);
+  void BackwardByBlob(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom);
+
   TensorPtr in_;  // NULL: upstream's
+};
+
+// Of each channel, by a recipe, or by a second blob, see ImageValues.
+class BiasLayer : public caffe::BiasLayer<float> {
+ public:
+  explicit BiasLayer(const LayerParameter& param) : caffe::BiasLayer<float>(param), private_(false), axis_(0) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+  int axis_;
 };
 
 // Leaves recipes both ways; a sum of several terms is carried out here, for a convolution could not read it.
@@ -79,14 +114,30 @@ class ReLULayer : public caffe::ReLULayer<float> {
   bool private_;
 };
 
-// Sums leave recipes both ways.
+// Sums leave recipes both ways; products and maxima are carried out.
 class EltwiseLayer : public caffe::EltwiseLayer<float> {
  public:
   explicit EltwiseLayer(const LayerParameter& param) : caffe::EltwiseLayer<float>(param), private_(false) {}
   CAFFE_ENGINE_PASSES;
 
  private:
+  bool Takes(const Blobs& bottom, const Blobs& top) const;
+  TensorPtr GradientOf(size_t index, Tensor* g, const Blobs& bottom) const;
+
   bool private_;
+  std::vector<uint8_t> from_;  // of the maxima: the number of the blob
+};
+
+// ELU, PReLU, Sigmoid and TanH: `Upstream` is upstream's class. Read recipes.
+template <typename Upstream>
+class ActivationLayer : public Upstream {
+ public:
+  explicit ActivationLayer(const LayerParameter& param) : Upstream(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+  TensorPtr in_;  // of a layer in place that needs it for the gradient
 };
 
 // Shares the data, as upstream; the sum of the gradients is a recipe.
@@ -123,6 +174,26 @@ class ConcatLayer : public caffe::ConcatLayer<float> {
   const shared_ptr<bool> moments_wanted_;
 };
 
+// Of channels.
+class SliceLayer : public caffe::SliceLayer<float> {
+ public:
+  explicit SliceLayer(const LayerParameter& param) : caffe::SliceLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+};
+
+// Reads what it keeps of a recipe.
+class CropLayer : public caffe::CropLayer<float> {
+ public:
+  explicit CropLayer(const LayerParameter& param) : caffe::CropLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
+
+ private:
+  bool private_;
+};
+
 // Draws the same numbers as upstream's, in the order of plain values.
 class DropoutLayer : public caffe::DropoutLayer<float> {
  public:
@@ -154,13 +225,14 @@ class InnerProductLayer : public caffe::InnerProductLayer<float> {
   CAFFE_ENGINE_PASSES;
 };
 
-// Of rows that lie together, as those of classification nets do.
+// Of rows that lie together: those of classification nets, and the channels of an activation.
 class SoftmaxLayer : public caffe::SoftmaxLayer<float> {
  public:
-  explicit SoftmaxLayer(const LayerParameter& param) : caffe::SoftmaxLayer<float>(param) {}
+  explicit SoftmaxLayer(const LayerParameter& param) : caffe::SoftmaxLayer<float>(param), private_(false) {}
+  CAFFE_ENGINE_PASSES;
 
- protected:
-  virtual void Forward_cpu(const Blobs& bottom, const Blobs& top);
+ private:
+  bool private_;
 };
 
 #undef CAFFE_ENGINE_PASSES

@@ -67,8 +67,8 @@ void LRNLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate
 // y, or with a gradient g of it that of x.
 TensorPtr LRNLayer::Normalise(Tensor* x, Tensor* g) const {
   const float *values = x->Dense().get(), *gradients = g ? g->Dense().get() : NULL;
-  const TensorPtr result(new Tensor(x->dims, TakeBuffer(x->dims.count())));
-  float* results = result->terms[0].values.get();
+  const TensorPtr result = NewTensor(x->dims);
+  float* results = result->Fill();
   if (layer_param_.lrn_param().norm_region() == LRNParameter_NormRegion_WITHIN_CHANNEL) {
     const long image = x->dims.count() / x->dims.n;
     const ThreadRooms rooms(3 * image);

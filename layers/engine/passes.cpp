@@ -13,9 +13,9 @@ namespace engine {
 namespace {
 
 // A recipe made ready for blocks.
-class Recipe {
+class BlockRecipe {
  public:
-  Recipe(const Tensor& t, const Cut& cut) : t_(t), row_(cut.row) {
+  BlockRecipe(const Recipe& t, const Cut& cut) : t_(t), row_(cut.row) {
     mask_mean_ = cut.Row(t.mask.mean);
     mask_scale_ = cut.Row(t.mask.scale, 1);
     mask_shift_ = cut.Row(t.mask.shift);
@@ -42,11 +42,11 @@ class Recipe {
         values = term;
       }
     }
-    if (t_.post == Tensor::RELU) {
+    if (t_.post == Recipe::RELU) {
       ReluBlock(values, t_.slope, count, out);
       return out;
     }
-    if (t_.post == Tensor::MASK) {
+    if (t_.post == Recipe::MASK) {
       const float* mask = t_.mask.values.get() + first;
       if (t_.mask.plain()) {
         MaskBlock(values, mask, t_.slope, count, out);
@@ -59,7 +59,7 @@ class Recipe {
   }
 
  private:
-  const Tensor& t_;
+  const Recipe& t_;
   const size_t row_;
   std::vector<Channels> mean_, scale_, shift_;
   Channels mask_mean_, mask_scale_, mask_shift_;
@@ -69,11 +69,11 @@ Channels ToFloat(const std::vector<double>& values) { return Channels(values.beg
 
 }  // namespace
 
-void Evaluate(const Tensor& t, const Buffer& out) {
-  const Cut cut(t.dims);
-  const Recipe recipe(t, cut);
+void Evaluate(const Dims& dims, const Recipe& recipe, const Buffer& out) {
+  const Cut cut(dims);
+  const BlockRecipe blocks(recipe, cut);
   cut.Run([&](int, size_t first, size_t count, float*) {
-    const float* values = recipe.Block(first, count, out.get() + first);
+    const float* values = blocks.Block(first, count, out.get() + first);
     if (values != out.get() + first) std::copy(values, values + count, out.get() + first);
   });
 }
@@ -120,14 +120,15 @@ void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* varian
 }
 
 shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
-  if (g->sums && g->sums->with == with) return g->sums;
-  if (!with->is_one_term()) with->Dense();
-  const Term& x = with->terms[0];
+  if (g->known.sums && g->known.sums->with == with) return g->known.sums;
+  if (!with->recipe().is_one_term()) with->Dense();
+  const Term& x = with->only_term();
   shared_ptr<GradientSums> out(new GradientSums);
   out->with = with;
-  if (g->input_sums && g->input_sums->values == x.values && g->input_sums->mean == x.mean) {
-    out->of_gradient = g->input_sums->of_gradient;
-    out->of_product = g->input_sums->of_product;
+  const shared_ptr<InputSums>& found = g->known.input_sums;
+  if (found && found->values == x.values && found->mean == x.mean) {
+    out->of_gradient = found->of_gradient;
+    out->of_product = found->of_product;
     for (int c = 0; c < g->dims.c; ++c) {
       out->of_product[c] = out->of_product[c] * x.scale[c] + out->of_gradient[c] * x.shift[c];
     }
@@ -135,13 +136,10 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
   }
   const Cut cut(g->dims);
   const Channels mean = cut.Row(x.mean);
-  // The other branch of a residual block wants the sum of the terms, too. It may take the place of the first term.
-  Buffer dense;
-  if (g->terms.size() > 1) {
-    if (g->terms.size() == 2 && g->terms[1].values.unique()) std::swap(g->terms[0], g->terms[1]);
-    dense = g->terms[0].values.unique() ? g->terms[0].values : TakeBuffer(cut.count);
-  }
-  const Recipe recipe(*g, cut);
+  // The other branch of a residual block wants the sum of the terms, too.
+  const bool is_sum = g->recipe().terms.size() > 1;
+  const Buffer dense = is_sum ? g->TakeRoom() : Buffer();
+  const BlockRecipe recipe(g->recipe(), cut);
   Sums sums(cut, cut.parts), products(cut, cut.parts);
   cut.Run([&](int part, size_t first, size_t count, float* room) {
     const float* values = recipe.Block(first, count, dense ? dense.get() + first : room);
@@ -149,7 +147,7 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
     sums.Flush(part);
     products.Flush(part);
   });
-  if (dense) *g = Tensor(g->dims, dense);
+  if (is_sum) g->SetDense(dense);
   const std::vector<double> sum = sums.Total(), product = products.Total();
   out->of_gradient = ToFloat(sum);
   out->of_product.resize(g->dims.c);
@@ -157,6 +155,17 @@ shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
     out->of_product[c] = x.plain() ? product[c] : product[c] * x.scale[c] + sum[c] * x.shift[c];
   }
   return out;
+}
+
+TensorPtr Multiply(Tensor* x, const Buffer& factors) {
+  const float* values = x->Dense().get();
+  const TensorPtr y = NewTensor(x->dims);
+  float* results = y->Fill();
+  const Cut cut(x->dims);
+  cut.Run([&](int, size_t first, size_t count, float*) {
+    MultiplyBlock(values + first, factors.get() + first, count, results + first);
+  });
+  return y;
 }
 
 Channels SumChannels(const TensorPtr& t) {
@@ -167,21 +176,20 @@ Channels SumChannels(const TensorPtr& t) {
   return mean;
 }
 
-TensorPtr CombineGradient(const Tensor& g, const Channels& a, const Buffer& x, const Channels& mean, const Channels& b,
-    const Channels& c, bool in_place) {
-  const Cut cut(g.dims);
-  const Channels a_row = cut.Row(a), mean_row = cut.Row(mean), b_row = cut.Row(b), c_row = cut.Row(c);
-  const Recipe recipe(g, cut);
-  const Buffer out = in_place ? g.terms[0].values : TakeBuffer(cut.count);
+TensorPtr CombineGradient(const Dims& dims, const Recipe& g, const Combination& with) {
+  const Cut cut(dims);
+  const Channels a = cut.Row(with.a), mean = cut.Row(with.mean), b = cut.Row(with.b), c = cut.Row(with.c);
+  const BlockRecipe recipe(g, cut);
+  const Buffer out = g.terms[0].values.unique() ? g.terms[0].values : TakeBuffer(cut.count);
   Sums sums(cut, cut.parts);
   cut.Run([&](int part, size_t first, size_t count, float* room) {
     const float* values = recipe.Block(first, count, room);
-    CombineBlock(values, a_row.data(), x.get() + first, mean_row.data(), b_row.data(), c_row.data(), cut.row, count,
-        out.get() + first, sums.block(part));
+    CombineBlock(values, a.data(), with.x.get() + first, mean.data(), b.data(), c.data(), cut.row, count, out.get() + first,
+        sums.block(part));
     sums.Flush(part);
   });
-  TensorPtr tensor(new Tensor(g.dims, out));
-  tensor->channel_sums = ToFloat(sums.Total());
+  TensorPtr tensor(new Tensor(dims, out));
+  tensor->known.channel_sums = ToFloat(sums.Total());
   return tensor;
 }
 

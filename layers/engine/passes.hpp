@@ -9,8 +9,8 @@ namespace engine {
 // The passes over memory. Each reads and writes every activation once, with all threads; the bits of the sums depend on
 // the shape only, not on the number of threads.
 
-// Writes the values of t's recipe to `out`, which may be the memory of its first term.
-void Evaluate(const Tensor& t, const Buffer& out);
+// Writes the values of a recipe to `out`, which may be the memory of its first term.
+void Evaluate(const Dims& dims, const Recipe& recipe, const Buffer& out);
 
 // Whether a variance keeps its digits that was found as the mean of squares less the squared mean. With r = |mean| /
 // deviation, the rounding errors of the squares are 1 + r^2 times as large beside the variance as beside the squares. Floats
@@ -24,12 +24,20 @@ void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* varian
 // Sums of the gradient g, and of g times `with`. Where g is a sum of several terms, it becomes dense on the way.
 shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with);
 
+// x times factors, value by value.
+TensorPtr Multiply(Tensor* x, const Buffer& factors);
+
 // Sums over the pixels.
 Channels SumChannels(const TensorPtr& t);
 
-// g * a + (x - mean) * b + c by channel, and its sums over the pixels. in_place: in the memory of g's only term.
-TensorPtr CombineGradient(const Tensor& g, const Channels& a, const Buffer& x, const Channels& mean, const Channels& b,
-    const Channels& c, bool in_place);
+// g * a + (x - mean) * b + c by channel, and its sums over the pixels; in the memory of g's only term where nobody else has
+// that.
+struct Combination {
+  Channels a;
+  Buffer x;
+  Channels mean, b, c;
+};
+TensorPtr CombineGradient(const Dims& dims, const Recipe& g, const Combination& combination);
 
 }  // namespace engine
 }  // namespace caffe

@@ -35,11 +35,13 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
   if (!Fuses()) MatrixProduct(pixels_, oc_, ic_, Factor{x, ic_, false}, Factor{w, ic_, true}, false, y, oc_);
   const RecipeReader reader(recipe, ic_);
   OutputFinisher finisher(bias, moments, oc_, chunks());
-  float* filters = SharedScratch().Get(size_t(ic_) * oc_);
+  bool laid_out = true;
+  const size_t size = size_t(ic_) * oc_;
+  float* filters = Fuses() ? filters_.Take(w, size, size, &laid_out) : NULL;
   const ThreadRooms rooms(recipe ? chunk_ * ic_ : 0);
 #pragma omp parallel
   {
-    if (Fuses()) {
+    if (!laid_out) {
 #pragma omp for schedule(static)
       for (int i = 0; i < ic_; ++i) {
         for (int o = 0; o < oc_; ++o) filters[long(i) * oc_ + o] = w[long(o) * ic_ + i];

@@ -46,8 +46,8 @@ void PoolingLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   const Dims dims = DimsOf(*top[0]);
   const int channels = dims.c;
   const long line = long(width_) * channels;
-  const TensorPtr y(new Tensor(dims, TakeBuffer(dims.count())));
-  float* results = y->terms[0].values.get();
+  const TensorPtr y = NewTensor(dims);
+  float* results = y->Fill();
   if (is_max) taps_.resize(dims.count());
   const ThreadRooms rooms((reader ? kernel_h_ * line : 0) + channels);
 #pragma omp parallel for schedule(static)
@@ -94,8 +94,8 @@ void PoolingLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propa
   const int channels = dims.c;
   const TensorPtr g = Diff(*top[0]);
   const float* gradients = g->Dense().get();
-  const TensorPtr dx(new Tensor(dims, TakeBuffer(dims.count())));
-  float* results = dx->terms[0].values.get();
+  const TensorPtr dx = NewTensor(dims);
+  float* results = dx->Fill();
 #pragma omp parallel for schedule(static)
   for (int n = 0; n < dims.n; ++n) {
     float* image = results + size_t(n) * dims.h * dims.w * channels;

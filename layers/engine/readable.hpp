@@ -10,12 +10,12 @@ namespace engine {
 // A tensor for loops that carry out a recipe while they read: dense values, or one term and its recipe. Without `recipes`,
 // it becomes dense. Lives no longer than the tensor.
 struct Readable {
-  explicit Readable(Tensor* x, bool recipes = true) : values(), recipe(), is_recipe(recipes && x->is_readable()) {
+  explicit Readable(Tensor* x, bool recipes = true) : values(), recipe(), is_recipe(recipes && x->recipe().is_readable()) {
     if (!is_recipe) x->Dense();
-    const Term& term = x->terms[0];
+    const Term& term = x->only_term();
     values = term.values.get();
     if (is_recipe) {
-      const bool relu = x->post == Tensor::RELU;
+      const bool relu = x->recipe().post == Recipe::RELU;
       const InputRecipe r = {term.plain() ? NULL : term.mean.data(), term.scale.data(), term.shift.data(), relu};
       recipe = r;
     }

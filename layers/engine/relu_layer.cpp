@@ -13,33 +13,30 @@ void ReLULayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   TensorPtr in = Data(*bottom[0]);
   TensorPtr out(new Tensor(in->dims));
   out->Add(in.get(), 1);
-  out->post = Tensor::RELU;
-  out->slope = layer_param_.relu_param().negative_slope();
-  out->keep_origin = phase_ == TRAIN;
+  out->Clip(layer_param_.relu_param().negative_slope(), phase_ == TRAIN);
   SetData(top[0], out);
   in.reset();  // in place, the terms now are the result's alone
-  if (!out->is_readable()) out->Dense();
+  if (!out->recipe().is_readable()) out->Dense();
 }
 
 void ReLULayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
   if (!private_) return Upstream::Backward_cpu(top, propagate_down, bottom);
   if (!propagate_down[0]) return;
   const TensorPtr g = Diff(*top[0]);
-  TensorPtr dx(new Tensor(g->dims));
-  dx->Add(g.get(), 1);
-  dx->post = Tensor::MASK;
-  dx->slope = layer_param_.relu_param().negative_slope();
-  const TensorPtr in = Data(*bottom[0]);
-  if (in->is_readable()) {
-    dx->mask = in->terms[0];
-    if (g->clipped_input_sums && g->clipped_input_sums->values == in->terms[0].values) {
-      dx->input_sums = g->clipped_input_sums;
-    }
-  } else if (in->origin.values) {
-    dx->mask = in->origin;
+  const TensorPtr dx(new Tensor(g->dims)), in = Data(*bottom[0]);
+  const bool readable = in->recipe().is_readable();
+  Term mask;
+  if (readable) {
+    mask = in->only_term();
+  } else if (in->origin().values) {
+    mask = in->origin();
   } else {
-    dx->mask.values = in->Dense();
+    mask.values = in->Dense();
   }
+  dx->Add(g.get(), 1);
+  dx->Mask(mask, layer_param_.relu_param().negative_slope());
+  const shared_ptr<InputSums>& sums = g->known.clipped_input_sums;
+  if (readable && sums && sums->values == mask.values) dx->known.input_sums = sums;
   SetDiff(bottom[0], dx);
   if (top[0] != bottom[0]) ReleaseDiff(top[0]);
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "caffe/engine/layout.hpp"
 #include "caffe/engine/passes.hpp"
@@ -30,6 +32,7 @@ TensorPtr Get(SyncedMemory* memory, const Blob<float>& blob) {
   const Dims dims = DimsOf(blob);
   const TensorPtr tensor = TensorOf(*memory);
   if (tensor && tensor->dims == dims) return tensor;
+  if (tensor && tensor->dims.SameOrder(dims)) return TensorPtr(new Tensor(dims, tensor->Dense()));
   const Buffer values = TakeBuffer(dims.count());
   ToChannelsLast(dims.n, dims.c, dims.h * dims.w, static_cast<const float*>(memory->cpu_data()), values.get());
   return TensorPtr(new Tensor(dims, values));
@@ -50,51 +53,100 @@ void Term::Scale(const Channels& factor) {
   }
 }
 
-Tensor::Tensor(const Dims& dims, const Buffer& values) : dims(dims), terms(1), post(NONE), slope(0), keep_origin(false) {
-  terms[0].values = values;
-}
-
-const Buffer& Tensor::Dense() {
-  if (!is_dense()) {
-    if (keep_origin && is_readable() && !terms[0].plain()) origin = terms[0];
-    // The first term may become the result: each of its values is read before it is written.
-    for (size_t k = 1; k < terms.size() && !terms[0].values.unique(); ++k) {
-      if (terms[k].values.unique()) std::swap(terms[0], terms[k]);
-    }
-    const Buffer values = terms[0].values.unique() ? terms[0].values : TakeBuffer(dims.count());
-    Evaluate(*this, values);
-    terms.assign(1, Term());
-    terms[0].values = values;
-    post = NONE;
-    mask = Term();
-  }
-  return terms[0].values;
-}
-
-bool Tensor::is_readable() const {
-  return terms.size() == 1 && (post == NONE ? !terms[0].plain() : post == RELU && slope == 0);
-}
-
-bool Tensor::is_one_linear_term() const {
+bool Recipe::is_one_linear_term() const {
   if (terms.size() != 1 || post == RELU) return false;
-  for (int c = 0; !terms[0].plain() && c < dims.c; ++c) {
+  for (size_t c = 0; c < terms[0].scale.size(); ++c) {
     if (terms[0].mean[c] != 0 || terms[0].shift[c] != 0) return false;
   }
   return true;
 }
 
-void Tensor::Add(Tensor* other, float factor) {
-  if (other->post != NONE || terms.size() + other->terms.size() > kMostTerms) other->Dense();
-  if (terms.size() == kMostTerms) Dense();
-  for (size_t k = 0; k < other->terms.size(); ++k) {
-    terms.push_back(other->terms[k]);
-    if (factor != 1) terms.back().Scale(Channels(dims.c, factor));
+Tensor::Tensor(const Dims& dims, const Buffer& values) : dims(dims), keep_origin_(false) {
+  recipe_.terms.resize(1);
+  recipe_.terms[0].values = values;
+}
+
+const Term& Tensor::only_term() const {
+  CHECK_EQ(recipe_.terms.size(), 1);
+  return recipe_.terms[0];
+}
+
+const Buffer& Tensor::Dense() {
+  if (!recipe_.is_dense()) {
+    if (keep_origin_ && recipe_.is_readable() && !recipe_.terms[0].plain()) origin_ = recipe_.terms[0];
+    const Buffer values = TakeRoom();
+    Evaluate(dims, recipe_, values);
+    SetDense(values);
   }
+  return recipe_.terms[0].values;
+}
+
+// The first term may become the result: each of its values is read before it is written.
+Buffer Tensor::TakeRoom() {
+  std::vector<Term>& terms = recipe_.terms;
+  for (size_t k = 1; k < terms.size() && !terms[0].values.unique(); ++k) {
+    if (terms[k].values.unique()) std::swap(terms[0], terms[k]);
+  }
+  return !terms.empty() && terms[0].values.unique() ? terms[0].values : TakeBuffer(dims.count());
+}
+
+void Tensor::SetDense(const Buffer& values) {
+  recipe_ = Recipe();
+  recipe_.terms.resize(1);
+  recipe_.terms[0].values = values;
+}
+
+void Tensor::Add(Tensor* other, float factor) {
+  if (other->recipe_.post != Recipe::NONE || recipe_.terms.size() + other->recipe_.terms.size() > Recipe::kMostTerms) {
+    other->Dense();
+  }
+  if (recipe_.terms.size() == Recipe::kMostTerms) Dense();
+  for (size_t k = 0; k < other->recipe_.terms.size(); ++k) {
+    recipe_.terms.push_back(other->recipe_.terms[k]);
+    if (factor != 1) recipe_.terms.back().Scale(Channels(dims.c, factor));
+  }
+  known = Known();
 }
 
 void Tensor::ScaleChannels(const Channels& factor) {
-  CHECK_EQ(terms.size(), 1);
-  terms[0].Scale(factor);
+  CHECK_EQ(recipe_.terms.size(), 1);
+  recipe_.terms[0].Scale(factor);
+  known = Known();
+}
+
+void Tensor::AddToChannels(const Channels& summand) {
+  CHECK(recipe_.is_one_term());
+  Term& term = recipe_.terms[0];
+  if (term.plain()) term.Scale(Channels(dims.c, 1));
+  for (int c = 0; c < dims.c; ++c) term.shift[c] += summand[c];
+  known = Known();
+}
+
+void Tensor::Clip(float slope, bool keep_origin) {
+  CHECK(recipe_.post == Recipe::NONE);
+  recipe_.post = Recipe::RELU;
+  recipe_.slope = slope;
+  keep_origin_ = keep_origin;
+  known = Known();
+}
+
+void Tensor::Mask(const Term& mask, float slope) {
+  CHECK(recipe_.post == Recipe::NONE);
+  recipe_.post = Recipe::MASK;
+  recipe_.slope = slope;
+  recipe_.mask = mask;
+  known = Known();
+}
+
+Recipe TakeRecipe(TensorPtr* tensor) {
+  Recipe recipe;
+  if (tensor->unique()) {
+    std::swap(recipe, (*tensor)->recipe_);
+  } else {
+    recipe = (*tensor)->recipe_;
+  }
+  tensor->reset();
+  return recipe;
 }
 
 void Tensor::CopyTo(void* cpu) {
@@ -109,7 +161,7 @@ Dims DimsOf(const Blob<float>& blob) {
 bool IsPrivate(const SyncedMemory& memory, const Blob<float>& blob) {
   if (blob.num_axes() != 4) return false;
   const TensorPtr tensor = TensorOf(memory);
-  return tensor && tensor->dims == DimsOf(blob);
+  return tensor && tensor->dims.SameOrder(DimsOf(blob));
 }
 
 TensorPtr Data(const Blob<float>& blob) { return Get(blob.data().get(), blob); }
@@ -118,11 +170,16 @@ TensorPtr Diff(const Blob<float>& blob) { return Get(blob.diff().get(), blob); }
 void SetData(Blob<float>* blob, const TensorPtr& tensor) { blob->data()->set_private_copy(tensor); }
 void SetDiff(Blob<float>* blob, const TensorPtr& tensor) { blob->diff()->set_private_copy(tensor); }
 
-void ReleaseDiff(Blob<float>* blob) {
-  SyncedMemory* diff = blob->diff().get();
-  if (!TransientDiffs::Wanted() || diff->looked_at() || !diff->private_copy()) return;
-  diff->set_private_copy(shared_ptr<PrivateCopy>(new Released(blob->count())));
+static void Release(SyncedMemory* memory, size_t count) {
+  if (memory->looked_at() || !memory->private_copy()) return;
+  memory->set_private_copy(shared_ptr<PrivateCopy>(new Released(count)));
 }
+
+void ReleaseDiff(Blob<float>* blob) {
+  if (TransientDiffs::Wanted()) Release(blob->diff().get(), blob->count());
+}
+
+void ReleaseData(Blob<float>* blob) { Release(blob->data().get(), blob->count()); }
 
 }  // namespace engine
 }  // namespace caffe

@@ -17,6 +17,8 @@ struct Dims {
   size_t count() const { return size_t(n) * c * h * w; }
   size_t pixels() const { return size_t(n) * h * w; }
   bool operator==(const Dims& o) const { return n == o.n && c == o.c && h == o.h && w == o.w; }
+  // Whether the values of both lie in the same order.
+  bool SameOrder(const Dims& o) const { return n == o.n && c == o.c && size_t(h) * w == size_t(o.h) * o.w; }
 };
 
 // (values - mean) * scale + shift, channel by channel; plain where `scale` is empty.
@@ -28,6 +30,30 @@ struct Term {
 };
 
 class Tensor;
+
+// How values are made: post(sum of terms).
+struct Recipe {
+  enum { kMostTerms = 8 };
+  enum Post {
+    NONE,
+    RELU,  // v < 0 ? slope * v : v
+    MASK   // (mask > 0 ? 1 : slope) * v
+  };
+
+  Recipe() : post(NONE), slope(0) {}
+
+  bool is_dense() const { return terms.size() == 1 && terms[0].plain() && post == NONE; }
+  bool is_one_term() const { return terms.size() == 1 && post == NONE; }
+  // One term, perhaps through a ReLU, and not dense: what convolutions can read as it is.
+  bool is_readable() const { return terms.size() == 1 && (post == NONE ? !terms[0].plain() : post == RELU && slope == 0); }
+  // post(factor of the channel * values): a mask and a factor may change places.
+  bool is_one_linear_term() const;
+
+  std::vector<Term> terms;
+  Post post;
+  float slope;
+  Term mask;
+};
 
 // Sums over all pixels of a gradient g, channel by channel: of g, and of g times the tensor `with`.
 struct GradientSums {
@@ -41,60 +67,81 @@ struct InputSums {
   Channels mean, of_gradient, of_product;
 };
 
-// An activation, or an activation's gradient, in the engine's layout (images, rows, columns, channels), or the recipe
-// for it: post(sum of terms). A layer that only scales, adds or clips leaves a recipe; the pass over memory happens once
-// for a chain of such layers, when somebody needs the values. The values never change while anybody else has them: a layer
-// that works in place makes a new tensor, so whoever kept the old one for its backward pass still has it.
+// What the pass that made some values has found out about them beside; NULL or empty where it has not.
+struct Known {
+  Channels mean, variance;
+  // Of a gradient:
+  Channels channel_sums;
+  shared_ptr<GradientSums> sums;
+  shared_ptr<InputSums> input_sums;
+  shared_ptr<InputSums> clipped_input_sums;  // of the gradient behind the ReLU that made the convolution's input
+};
+
+// An activation, or an activation's gradient, in the engine's layout (images, rows, columns, channels), or the recipe for it.
+// A layer that only scales, adds or clips leaves a recipe; the pass over memory happens once for a chain of such layers, when
+// somebody needs the values.
+//
+// The values never change while anybody else has them: a layer that works in place makes a new tensor, so whoever kept the old
+// one for its backward pass still has it. Memory is written again only where one recipe alone owns it (Buffer::unique): who
+// gives up a tensor says so, see TakeRecipe. `known` is always true of the values: whatever changes them forgets it, and
+// carrying out a recipe, which does not, keeps it.
 class Tensor : public PrivateCopy {
  public:
-  enum { kMostTerms = 8 };
-  enum Post {
-    NONE,
-    RELU,  // v < 0 ? slope * v : v
-    MASK   // (mask > 0 ? 1 : slope) * v
-  };
-
+  explicit Tensor(const Dims& dims) : dims(dims), keep_origin_(false) {}  // an empty sum
   Tensor(const Dims& dims, const Buffer& values);
-  explicit Tensor(const Dims& dims) : dims(dims), post(NONE), slope(0), keep_origin(false) {}
+  Tensor(const Dims& dims, const Recipe& recipe) : dims(dims), recipe_(recipe), keep_origin_(false) {}
+
+  const Recipe& recipe() const { return recipe_; }
+  const Term& only_term() const;
 
   // The values; carries out the recipe the first time, in the memory of a term that nobody else has.
   const Buffer& Dense();
-  bool is_dense() const { return terms.size() == 1 && terms[0].plain() && post == NONE; }
-  bool is_one_term() const { return terms.size() == 1 && post == NONE; }
-  // One term, perhaps through a ReLU, and not dense: what convolutions can read as it is.
-  bool is_readable() const;
-  // post(factor of the channel * values).
-  bool is_one_linear_term() const;
+  // The same after a pass that has written the values to TakeRoom().
+  Buffer TakeRoom();
+  void SetDense(const Buffer& values);
+  // Where the maker of a new dense tensor writes its values, before anybody else has it.
+  float* Fill() { return recipe_.terms[0].values.get(); }
+
   // Adds factor * other. A chain of sums would double its terms with each link: beyond kMostTerms, they become dense.
   void Add(Tensor* other, float factor);
-  // Multiplies each channel of the only term.
+  // Multiplies each channel of the only term, or adds to it.
   void ScaleChannels(const Channels& factor);
+  void AddToChannels(const Channels& summand);
+  // Puts a ReLU behind the sum. keep_origin: where it is carried out, the only term stays in origin(), unless that is plain:
+  // it is as good a mask as the result, and BatchNorm's backward pass reads it anyway.
+  void Clip(float slope, bool keep_origin);
+  // Multiplies by 1 where the mask is positive, and else by the slope.
+  void Mask(const Term& mask, float slope);
+  const Term& origin() const { return origin_; }
 
   // PrivateCopy: images, channels, rows, columns.
   virtual void CopyTo(void* cpu);
 
-  Dims dims;
-  std::vector<Term> terms;
-  Post post;
-  float slope;
-  Term mask;
-  // Whether Dense() is to leave a ReLU's only term in `origin`, unless that is plain: it is as good a mask as the result, and
-  // BatchNorm's backward pass reads it anyway.
-  bool keep_origin;
-  Term origin;
-  // Side products of the pass that made it, NULL or empty where there are none.
-  shared_ptr<GradientSums> sums;
-  shared_ptr<InputSums> input_sums;          // of this gradient
-  shared_ptr<InputSums> clipped_input_sums;  // of this gradient behind the ReLU that made the convolution's input
-  Channels channel_sums;
-  Channels channel_mean, channel_variance;
-  // Set by a BatchNorm that wants them, whether there are any or not: the convolution looks before its next pass.
+  const Dims dims;
+  Known known;
+  // Set by a BatchNorm that wants `known.mean`, whether there is one or not: the convolution looks before its next pass.
   shared_ptr<bool> moments_wanted;
+
+ private:
+  friend Recipe TakeRecipe(shared_ptr<Tensor>* tensor);
+  Tensor(const Tensor&);
+  void operator=(const Tensor&);
+
+  Recipe recipe_;
+  bool keep_origin_;
+  Term origin_;
 };
 
 typedef shared_ptr<Tensor> TensorPtr;
 
-// Whether the blob's newest values are a tensor of the blob's own four axes.
+// A dense tensor whose values are still to be written, see Tensor::Fill.
+inline TensorPtr NewTensor(const Dims& dims) { return TensorPtr(new Tensor(dims, TakeBuffer(dims.count()))); }
+
+// The recipe of a tensor that the caller gives up: where nobody else has the tensor, the recipe is the only owner of its terms.
+Recipe TakeRecipe(TensorPtr* tensor);
+
+// Whether the blob's newest values are a tensor of the blob's images and channels. Rows and columns may be cut otherwise,
+// as where a Reshape layer shares them: their order is the same.
 bool IsPrivate(const SyncedMemory& memory, const Blob<float>& blob);
 inline bool IsPrivateData(const Blob<float>& blob) { return IsPrivate(*blob.data(), blob); }
 inline bool IsPrivateDiff(const Blob<float>& blob) { return IsPrivate(*blob.diff(), blob); }
@@ -111,6 +158,8 @@ void SetDiff(Blob<float>* blob, const TensorPtr& tensor);
 
 // Says that the gradient was used and nobody in this step needs it again. See TransientDiffs; reads as NaN afterwards.
 void ReleaseDiff(Blob<float>* blob);
+// The same of values in the engine's layout that no later layer reads, unless somebody looked at them before.
+void ReleaseData(Blob<float>* blob);
 
 }  // namespace engine
 }  // namespace caffe

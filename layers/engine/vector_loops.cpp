@@ -1,10 +1,9 @@
 #include "caffe/engine/vector_loops.hpp"
 
 #include <algorithm>
-#include <cstdint>
-#include <cstring>
 
 #include "caffe/engine/for_each_processor.hpp"
+#include "caffe/engine/vector_exp.hpp"
 
 namespace caffe {
 namespace engine {
@@ -124,33 +123,6 @@ void CombineBlock(const float* g, const float* a, const float* x, const float* m
   }
 }
 
-static inline __attribute__((always_inline)) float Masked(float v, uint32_t mask) {
-  uint32_t bits;
-  memcpy(&bits, &v, sizeof(bits));
-  bits &= mask;
-  memcpy(&v, &bits, sizeof(v));
-  return v;
-}
-
-// exp(v) for v <= 0, without a branch, which would keep the compiler from vectors, or a call. With n = round(v / log 2)
-// and r = v - n log 2, at most log(2) / 2 far from 0, it is 2^n times the Taylor series of exp(r), whose eighth term is
-// below 6e-9.
-static inline __attribute__((always_inline)) float ExpOfNegative(float v) {
-  const uint32_t is_normal = -uint32_t(!(v < -87.3f));  // all bits or none; NaN stays NaN
-  const float x = Masked(v, is_normal);
-  const float kRound = 12582912;  // 1.5 * 2^23: a sum with it has no digits after the point
-  const float shifted = x * 1.44269504f + kRound, n = shifted - kRound;
-  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // log 2 in two parts, the first times n exact
-  const float series = 1 + r * (1 + r * (1.f / 2 + r * (1.f / 6 + r * (1.f / 24 + r * (1.f / 120 + r * (1.f / 720 +
-      r * (1.f / 5040)))))));
-  uint32_t digits;
-  memcpy(&digits, &shifted, sizeof(digits));
-  digits = (digits << 23) + 0x3f800000;  // n, the last digits of `shifted`, as the exponent of 1
-  float power;
-  memcpy(&power, &digits, sizeof(power));
-  return series * Masked(power, is_normal);
-}
-
 FOR_EACH_PROCESSOR
 void SoftmaxRow(const float* x, size_t count, float* out) {
   enum { kSums = 16 };  // side by side, in an order that depends on nothing but count
@@ -175,6 +147,15 @@ void SoftmaxRow(const float* x, size_t count, float* out) {
   for (int j = 0; j < kSums; ++j) sum += sums[j];
 #pragma GCC ivdep
   for (size_t k = 0; k < count; ++k) out[k] /= sum;
+}
+
+FOR_EACH_PROCESSOR
+void SoftmaxRowGradient(const float* g, const float* y, size_t count, float* out) {
+  double sum = 0;
+  for (size_t k = 0; k < count; ++k) sum += double(g[k]) * y[k];
+  const float total = sum;
+#pragma GCC ivdep
+  for (size_t k = 0; k < count; ++k) out[k] = y[k] * (g[k] - total);
 }
 
 }  // namespace engine

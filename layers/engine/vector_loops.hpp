@@ -33,6 +33,8 @@ void CombineBlock(const float* g, const float* a, const float* x, const float* m
     size_t row, size_t count, float* out, float* sum);
 // out = exp(x - max(x)) / its sum; relative error at most 1e-6, and 0 where that would be no normal number.
 void SoftmaxRow(const float* x, size_t count, float* out);
+// out = y (g - the sum of g y), the gradient of the softmax y
+void SoftmaxRowGradient(const float* g, const float* y, size_t count, float* out);
 
 }  // namespace engine
 }  // namespace caffe

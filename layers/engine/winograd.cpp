@@ -35,44 +35,71 @@ struct Buffers {
   }
 };
 
-// A block of y = x * w + bias for filters that FilterTransform laid out. sums: NULL, or (2, oc) for the terms' sums.
+// y = x * w + bias, for filters that FilterTransform laid out. recipe and bias may be NULL. sums: NULL, or (blocks, 2, oc) for
+// the sums of the terms.
+struct Convolved {
+  const Plan& plan;
+  const float* x;
+  const InputRecipe* recipe;
+  const float* filters;
+  const float* bias;
+  float* y;
+  float* sums;
+
+  float* BlockSums(int block) const { return sums ? sums + 2L * block * plan.oc : NULL; }
+};
+
+// The gradients of the filters and biases, from x and dy. sums: (shares, SumsSize()), of each share of the blocks. A team of
+// threads may turn out smaller than it was asked for; a share is still summed alone and in the same order.
+struct FilterSums {
+  const Plan& plan;
+  const float* x;
+  const InputRecipe* recipe;
+  const float* dy;
+  int shares;
+  float* sums;
+};
+
 template <int IC, int OC, typename Terms>
-static inline void ConvolveBlock(const Plan& p, int block, const float* x, const InputRecipe* recipe,
-    const float* filters, const float* bias, float* y, const Terms& terms, float* sums, const Buffers& buffers) {
+static inline void ConvolveBlock(const Convolved& product, int block, const Terms& terms, const Buffers& buffers) {
+  const Plan& p = product.plan;
   const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
+  const float* x = product.x;
+  float *y = product.y, *sums = product.BlockSums(block);
   const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
   int tiles = 0;
   for (int i = first; i < last; ++i) {
     const Strip s(p, i);
-    InputTransform<IC>(p, s, x, recipe, buffers.rows, buffers.in + long(tiles) * ic);
+    InputTransform<IC>(p, s, x, product.recipe, buffers.rows, buffers.in + long(tiles) * ic);
     tiles += s.tiles;
   }
   const Slice next_in = p.Inputs(block + 1), now_out = p.Outputs(block);
   for (int point = 0; point < kPoints; ++point) {
     Prefetch(x, next_in, point);
     Prefetch(y, now_out, point);
-    Product(tiles, oc, ic, buffers.in + point * p.PointStrideOf<IC>(ic), ic, filters + point * p.FilterStride(),
-        buffers.out + point * p.PointStrideOf<OC>(oc), oc);
+    Product(tiles, oc, ic, buffers.in + point * p.PointStrideOf<IC>(ic), ic,
+        product.filters + point * p.FilterStride(), buffers.out + point * p.PointStrideOf<OC>(oc), oc);
   }
   if (sums) memset(sums, 0, 2 * oc * sizeof(float));
   tiles = 0;
   for (int i = first; i < last; ++i) {
     const Strip s(p, i);
-    OutputTransform<OC>(p, s, buffers.out + long(tiles) * oc, bias, y, terms, sums);
+    OutputTransform<OC>(p, s, buffers.out + long(tiles) * oc, product.bias, y, terms, sums);
     tiles += s.tiles;
   }
 }
 
 // Adds a block's (B^T d B)^T (A dy A^T) to buffers.sums, laid out as FilterTransform does it, its dy to those behind.
 template <int IC, int OC>
-static inline void AddFilterGradients(const Plan& p, int block, const float* x, const InputRecipe* recipe,
-    const float* dy, const Buffers& buffers) {
+static inline void AddFilterGradients(const FilterSums& work, int block, const Buffers& buffers) {
+  const Plan& p = work.plan;
+  const float *x = work.x, *dy = work.dy;
   const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
   const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
   int tiles = 0;
   for (int i = first; i < last; ++i) {
     const Strip s(p, i);
-    InputTransform<IC>(p, s, x, recipe, buffers.rows, buffers.in + long(tiles) * ic);
+    InputTransform<IC>(p, s, x, work.recipe, buffers.rows, buffers.in + long(tiles) * ic);
     GradientTransform<OC>(p, s, dy, buffers.rows, buffers.out + long(tiles) * oc);
     tiles += s.tiles;
   }
@@ -91,23 +118,20 @@ static inline void AddFilterGradients(const Plan& p, int block, const float* x, 
   }
 }
 
-// Shared by the threads of a parallel region, as the following two are. sums: NULL, or (blocks, 2, oc) for moments.
+// Shared by the threads of a parallel region, as the following two are.
 template <int IC, int OC>
-static void Convolve(const Plan& p, const float* x, const InputRecipe* recipe, const float* filters, const float* bias,
-    float* y, float* sums, const ThreadRooms& rooms) {
-  const Buffers buffers(p, rooms);
+static void Convolve(const Convolved& product, const ThreadRooms& rooms) {
+  const Buffers buffers(product.plan, rooms);
 #pragma omp for schedule(static) nowait
-  for (int block = 0; block < p.blocks; ++block) {
-    float* block_sums = sums ? sums + 2L * block * p.oc : NULL;
-    ConvolveBlock<IC, OC>(p, block, x, recipe, filters, bias, y, MomentTerms(), block_sums, buffers);
-  }
+  for (int block = 0; block < product.plan.blocks; ++block) ConvolveBlock<IC, OC>(product, block, MomentTerms(), buffers);
 }
 
-// Calls add(block) for the blocks of a share, which adds to buffers.sums; their total goes to sums.
+// Calls add(block) for the blocks of a share, which adds to buffers.sums; their total goes to the share's sums.
 template <typename Add>
-static inline void SumShare(const Plan& p, int share, int shares, const Buffers& buffers, float* sums, const Add& add) {
-  const int begin = p.FirstBlock(share, shares), end = p.FirstBlock(share + 1, shares);
-  float* total = sums + share * p.SumsSize();
+static inline void SumShare(const FilterSums& work, int share, const Buffers& buffers, const Add& add) {
+  const Plan& p = work.plan;
+  const int begin = p.FirstBlock(share, work.shares), end = p.FirstBlock(share + 1, work.shares);
+  float* total = work.sums + share * p.SumsSize();
   memset(total, 0, p.SumsSize() * sizeof(float));
   memset(buffers.sums, 0, p.SumsSize() * sizeof(float));
   for (int block = begin; block < end; ++block) {
@@ -118,45 +142,40 @@ static inline void SumShare(const Plan& p, int share, int shares, const Buffers&
   }
 }
 
-// sums: of each of `shares` shares of the blocks. A team of threads may turn out smaller than it was asked for; a share
-// is still summed alone and in the same order.
 template <int IC, int OC>
-static void SumFilterGradients(const Plan& p, const float* x, const InputRecipe* recipe, const float* dy, int shares,
-    float* sums, const ThreadRooms& rooms) {
-  const Buffers buffers(p, rooms, p.SumsSize());
+static void SumFilterGradients(const FilterSums& work, const ThreadRooms& rooms) {
+  const Buffers buffers(work.plan, rooms, work.plan.SumsSize());
 #pragma omp for schedule(static)
-  for (int share = 0; share < shares; ++share) {
-    SumShare(p, share, shares, buffers, sums, [&](int block) {
-      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, buffers);
-    });
+  for (int share = 0; share < work.shares; ++share) {
+    SumShare(work, share, buffers, [&](int block) { AddFilterGradients<IC, OC>(work, block, buffers); });
   }
 }
 
-// Both gradients, for equal tiles of x and y, so that a block of dy is still in the cache for the second one, and its x
-// for the sums of the input's gradient: input_sums, NULL or (blocks, 2, ic). q: the plan of the convolution that makes
-// dx, to whose channels IC and OC belong the other way round.
+// Both gradients, for equal tiles of x and y, so that a block of dy is still in the cache for the second one, and its x for
+// the sums of the input's gradient. data: the product that makes dx, to whose channels IC and OC belong the other way round.
 template <int IC, int OC>
-static void BothGradients(const Plan& p, const Plan& q, const float* x, const InputRecipe* recipe, const float* dy,
-    const float* filters, float* dx, int shares, float* sums, float* input_sums, const ThreadRooms& rooms) {
-  const Buffers buffers(p, rooms, p.SumsSize());
+static void BothGradients(const FilterSums& work, const Convolved& data, const ThreadRooms& rooms) {
+  const Buffers buffers(work.plan, rooms, work.plan.SumsSize());
   Buffers turned(buffers);
   std::swap(turned.in, turned.out);
 #pragma omp for schedule(static)
-  for (int share = 0; share < shares; ++share) {
-    SumShare(p, share, shares, buffers, sums, [&](int block) {
-      AddFilterGradients<IC, OC>(p, block, x, recipe, dy, buffers);
-      if (input_sums) {
-        const GradientTerms terms = {x, ByRecipe{*recipe}};
-        ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, terms, input_sums + 2L * block * p.ic, turned);
+  for (int share = 0; share < work.shares; ++share) {
+    SumShare(work, share, buffers, [&](int block) {
+      AddFilterGradients<IC, OC>(work, block, buffers);
+      if (data.sums) {
+        ConvolveBlock<OC, IC>(data, block, GradientTerms{work.x, ByRecipe{*work.recipe}}, turned);
       } else {
-        ConvolveBlock<OC, IC>(q, block, dy, NULL, filters, NULL, dx, MomentTerms(), NULL, turned);
+        ConvolveBlock<OC, IC>(data, block, MomentTerms(), turned);
       }
     });
   }
 }
 
 // dw += G^T (sum over shares) G, in the order of the shares.
-static void FilterGradients(const Plan& p, const float* sums, int shares, float* dw) {
+static void FilterGradients(const FilterSums& work, float* dw) {
+  const Plan& p = work.plan;
+  const float* sums = work.sums;
+  const int shares = work.shares;
   const int o_blocks = p.oc / kLanes;
 #pragma omp for schedule(static)
   for (int block = 0; block < p.ic * o_blocks; ++block) {
@@ -193,9 +212,10 @@ static void FilterGradients(const Plan& p, const float* sums, int shares, float*
 CAFFE_ENGINE_VECTOR_END
 
 // db += the sums of the shares, in their order.
-void BiasGradients(const Plan& p, const float* sums, int shares, float* db) {
-  for (int share = 0; share < shares; ++share) {
-    const float* from = sums + share * p.SumsSize() + kPoints * p.FilterStride();
+void BiasGradients(const FilterSums& work, float* db) {
+  const Plan& p = work.plan;
+  for (int share = 0; share < work.shares; ++share) {
+    const float* from = work.sums + share * p.SumsSize() + kPoints * p.FilterStride();
     for (int o = 0; o < p.oc; ++o) db[o] += from[o];
   }
 }
@@ -243,13 +263,16 @@ void Winograd::Forward(const float* x, const float* w, const float* bias, float*
     const OutputMoments* moments) {
   const ConvShape& s = shape_;
   const Plan p = ForwardPlan(s);
-  float* filters = SharedScratch().Get(p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0));
+  bool laid_out;
+  float* filters = filters_.Take(w, 9L * s.ic * s.oc, p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0),
+      &laid_out);
   float* sums = moments ? filters + p.FiltersSize() : NULL;
+  const Convolved product = {p, x, recipe, filters, bias, y, sums};
   const ThreadRooms rooms(Buffers::Size(p));
 #pragma omp parallel
   {
-    FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, p.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(Convolve, p.ic, p.oc)(p, x, recipe, filters, bias, y, sums, rooms);
+    if (!laid_out) FilterTransform(w, s.ic, 9, s.oc, 9L * s.ic, false, filters, p.FilterStride());
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, p.ic, p.oc)(product, rooms);
   }
   if (moments) MomentsFromSums(p, sums, double(s.n) * s.oh * s.ow, bias, *moments);
 }
@@ -258,25 +281,26 @@ void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
   const ConvShape& s = shape_;
   const Plan q = BackwardPlan(s);
   float* filters = SharedScratch().Get(q.FiltersSize());
+  const Convolved product = {q, dy, NULL, filters, NULL, dx, NULL};
   const ThreadRooms rooms(Buffers::Size(q));
 #pragma omp parallel
   {
     FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(Convolve, q.ic, q.oc)(q, dy, NULL, filters, NULL, dx, NULL, rooms);
+    CAFFE_ENGINE_FOR_CHANNELS(Convolve, q.ic, q.oc)(product, rooms);
   }
 }
 
 void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
   const Plan p = ForwardPlan(shape_);
   const int shares = ThreadCount();
-  float* sums = SharedScratch().Get(shares * p.SumsSize());
+  const FilterSums work = {p, x, recipe, dy, shares, SharedScratch().Get(shares * p.SumsSize())};
   const ThreadRooms rooms(Buffers::Size(p, p.SumsSize()));
 #pragma omp parallel num_threads(shares)
   {
-    CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, p.ic, p.oc)(p, x, recipe, dy, shares, sums, rooms);
-    FilterGradients(p, sums, shares, dw);
+    CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, p.ic, p.oc)(work, rooms);
+    FilterGradients(work, dw);
   }
-  if (db) BiasGradients(p, sums, shares, db);
+  if (db) BiasGradients(work, db);
 }
 
 void Winograd::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
@@ -288,15 +312,16 @@ void Winograd::Backward(const float* x, const float* dy, const float* w, float* 
   float* filters = SharedScratch().Get(q.FiltersSize() + shares * p.SumsSize() + size_t(p.blocks) * 2 * s.ic);
   float* share_sums = filters + q.FiltersSize();
   float* input_sums = sums ? share_sums + shares * p.SumsSize() : NULL;
+  const FilterSums work = {p, x, recipe, dy, shares, share_sums};
+  const Convolved data = {q, dy, NULL, filters, NULL, dx, input_sums};
   const ThreadRooms rooms(Buffers::Size(p, p.SumsSize()));
 #pragma omp parallel num_threads(shares)
   {
     FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());
-    CAFFE_ENGINE_FOR_CHANNELS(BothGradients, p.ic, p.oc)(p, q, x, recipe, dy, filters, dx, shares, share_sums,
-        input_sums, rooms);
-    FilterGradients(p, share_sums, shares, dw);
+    CAFFE_ENGINE_FOR_CHANNELS(BothGradients, p.ic, p.oc)(work, data, rooms);
+    FilterGradients(work, dw);
   }
-  if (db) BiasGradients(p, share_sums, shares, db);
+  if (db) BiasGradients(work, db);
   for (int c = 0; sums && c < s.ic; ++c) {
     sums->of_gradient[c] = Total(input_sums, p.blocks, s.ic, 0, c);
     sums->of_product[c] = Total(input_sums, p.blocks, s.ic, 1, c);

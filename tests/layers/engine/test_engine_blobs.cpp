@@ -42,7 +42,7 @@ TEST(EngineBlobsTest, TestChainsOfSumsBecomeDense) {
     sum.reset(new Tensor(dims));
     sum->Add(last.get(), 1);
     sum->Add(last.get(), 1);
-    ASSERT_LE(sum->terms.size(), 8);
+    ASSERT_LE(sum->recipe().terms.size(), 8);
   }
   for (size_t i = 0; i < dims.count(); ++i) EXPECT_EQ(sum->Dense().get()[i], 0.75f * (1 << 30));
 }
@@ -105,6 +105,44 @@ TEST(EngineBlobsTest, TestBlobsThatUpstreamWritesToStayPrivate) {
   net.Backward();
   EXPECT_FALSE(IsPrivateDiff(x));
   EXPECT_GT(std::count_if(held, held + x.count(), [](float v) { return v != 0; }), 0);
+}
+
+// Both ways, between two convolutions.
+TEST(EngineBlobsTest, TestLayersKeepTheLayout) {
+  const char* layers[] = {
+      "type: 'ELU' bottom: 'x' top: 'y'", "type: 'Sigmoid' bottom: 'x' top: 'y'", "type: 'TanH' bottom: 'x' top: 'y'",
+      "type: 'PReLU' bottom: 'x' top: 'y'", "type: 'Softmax' bottom: 'x' top: 'y'", "type: 'Bias' bottom: 'x' top: 'y'",
+      "type: 'Slice' bottom: 'x' top: 'y' top: 'z' slice_param { slice_point: 3 }",
+      "type: 'Crop' bottom: 'x' bottom: 'small' top: 'y' crop_param { offset: 1 }",
+      "type: 'Deconvolution' bottom: 'x' top: 'y' convolution_param { num_output: 8 kernel_size: 2 stride: 2 }",
+      "type: 'Eltwise' bottom: 'x' bottom: 'other' top: 'y' eltwise_param { operation: PROD }",
+      "type: 'Eltwise' bottom: 'x' bottom: 'other' top: 'y' eltwise_param { operation: MAX }",
+      "type: 'Scale' bottom: 'x' bottom: 'other' top: 'y' scale_param { axis: 0 }",
+      "type: 'Scale' bottom: 'x' bottom: 'by' top: 'y' scale_param { axis: 0 }",
+      "type: 'Bias' bottom: 'x' bottom: 'by' top: 'y' bias_param { axis: 0 }",
+      "type: 'Reshape' bottom: 'x' top: 'y' reshape_param { shape { dim: 0 dim: 0 dim: -1 dim: 1 } }"};
+  const std::string convolution = "convolution_param { num_output: 8 kernel_size: 3 pad: 1 }";
+  for (const std::string layer : layers) {
+    SCOPED_TRACE(layer);
+    const std::string text =
+        "force_backward: true "
+        "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } } "
+        "layer { name: 'small' type: 'Input' top: 'small' input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } } } "
+        "layer { name: 'by' type: 'Input' top: 'by' input_param { shape { dim: 2 dim: 8 } } } "
+        "layer { name: 'first' type: 'Convolution' bottom: 'data' top: 'x' " + convolution + " } "
+        "layer { name: 'other' type: 'Convolution' bottom: 'data' top: 'other' " + convolution + " } "
+        "layer { name: 'layer' " + layer + " } "
+        "layer { name: 'last' type: 'Convolution' bottom: 'y' top: 'end' " + convolution + " }";
+    NetParameter param;
+    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &param));
+    param.mutable_state()->set_phase(TRAIN);
+    Net<float> net(param);
+    if (!Enabled()) return;
+    net.Forward();
+    net.Backward();
+    EXPECT_TRUE(IsPrivateData(*net.blob_by_name("y")));
+    EXPECT_TRUE(IsPrivateDiff(*net.blob_by_name("x")));
+  }
 }
 
 #endif

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from engines import STOCK, Twins, convolution, engine, inputs, layer, normalised
+from engines import STOCK, Twins, check, convolution, engine, inputs, layer, normalised
 from test_engine_layers import residual_block
 
 caffe = pytest.importorskip("caffe")
@@ -168,3 +168,96 @@ def test_inplace_relu_on_a_shared_top(tmp_path):
     twins = Twins(text, tmp_path)
     twins.pass_both_ways()
     twins.check(1e-3)
+
+
+SHAPES = {  # of convolutions, for each family of kernels
+    "Winograd": (8, "num_output: 16 kernel_size: 3 pad: 1"), "Direct": (3, "num_output: 16 kernel_size: 3 stride: 2"),
+    "one pixel": (12, "num_output: 20 kernel_size: 1"), "depthwise": (8, "num_output: 8 group: 8 kernel_size: 3"),
+    "oneDNN": (6, "num_output: 6 kernel_size: 5 group: 2")}
+
+
+@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("way", ["array", "array held", "copy_from", "share_with", "all signs"])
+def test_other_weights_in_a_net_that_tests(tmp_path, family, way):
+    """It keeps its filters laid out, but not beyond the weights."""
+    channels, fields = SHAPES[family]
+    text = inputs(data=(4, channels, 40, 40)) + layer("Convolution", "conv", "data", "top", f"convolution_param {{ {fields} "
+                                                      "weight_filler { type: 'msra' } bias_filler { type: 'gaussian' } }")
+    twins = Twins(text, tmp_path, "TEST")
+    other = Twins(text, tmp_path, "TEST", seed=1).ours
+    held = twins.ours.params["conv"][0].data
+    for step in range(3):
+        twins.fill("data")
+        for net in both(twins):
+            net.forward()
+        np.testing.assert_allclose(twins.ours.blobs["top"].data, twins.stock.blobs["top"].data, rtol=1e-3, atol=1e-4)
+        if step == 1:
+            continue  # with the same weights again
+        if way == "array":
+            twins.ours.params["conv"][0].data.flat[-1] += 1
+        elif way == "array held":
+            held.flat[7] += 1
+        elif way == "all signs":
+            held *= -1
+        elif way == "copy_from":
+            other.save(str(tmp_path / "other.caffemodel"))
+            twins.ours.copy_from(str(tmp_path / "other.caffemodel"))
+        else:
+            twins.ours.share_with(other)
+        twins.stock.params["conv"][0].data[...] = twins.ours.params["conv"][0].data
+        twins.stock.params["conv"][1].data[...] = twins.ours.params["conv"][1].data
+
+
+def with_a_score(block: str) -> str:
+    """Splits, a Flatten that shares memory, a ReLU in place at the end."""
+    block += layer("Flatten", "flat", "pool", "flat") + layer("Scale", "by", "pool flat", "scaled", "scale_param { axis: 0 }")
+    return block + layer("ReLU", "last", "scaled", "scaled")
+
+
+def test_a_net_of_which_only_the_outputs_are_wanted(tmp_path):
+    """Other blobs read NaN, unless somebody had looked at them before."""
+    twins = Twins(with_a_score(residual_block()), tmp_path, "TEST")
+    twins.ours.outputs_only = True
+    looked_at = twins.ours.blobs["first"].data
+    for _ in range(2):
+        twins.fill("data")
+        for net in both(twins):
+            net.forward()
+        for name in *twins.stock.outputs, "first":
+            check(twins.ours.blobs[name].data, twins.stock.blobs[name].data, 1e-3, name)
+        check(looked_at, twins.stock.blobs["first"].data, 1e-3, "the array held")
+    assert np.isnan(twins.ours.blobs["second"].data).all()
+    assert np.isnan(twins.ours.blobs["sum"].data).all()
+    twins.ours.outputs_only = False
+    for net in both(twins):
+        net.forward()
+    check(twins.ours.blobs["sum"].data, twins.stock.blobs["sum"].data, 1e-3, "sum")
+
+
+def test_outputs_only_is_for_nets_that_test(tmp_path):
+    net = Twins(residual_block(), tmp_path).ours
+    with pytest.raises(RuntimeError, match="TEST"):
+        net.outputs_only = True
+    assert not net.outputs_only
+
+
+MEASURE_TESTING = """
+import sys, caffe
+net = caffe.Net(sys.argv[1], caffe.TEST)
+for net.outputs_only in True, False:
+    net.forward()
+    print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+def test_memory_of_a_net_that_tests(tmp_path):
+    """Of twenty activations of 16 MB, a few at a time."""
+    text = inputs(data=(4, 16, 250, 250)) + convolution("conv", "data", "x0", 16)
+    for i in range(20):
+        text += convolution(f"conv{i}", f"x{i}", f"x{i + 1}", 16) + layer("ReLU", f"relu{i}", f"x{i + 1}", f"x{i + 1}")
+    file = tmp_path / "net.prototxt"
+    file.write_text(text)
+    done = subprocess.run([sys.executable, "-c", MEASURE_TESTING, str(file)], capture_output=True, text=True, check=True,
+                          env=os.environ | {"GLOG_minloglevel": "2"})
+    outputs_only, everything = (int(line) / 1024 for line in done.stdout.split())
+    assert everything - outputs_only > 200

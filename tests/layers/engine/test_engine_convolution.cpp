@@ -1,7 +1,7 @@
 // engine::Convolution against the direct sum in double precision. Needs nothing of Caffe's but gtest:
 //   g++ -std=c++17 -O2 -fopenmp -DUSE_ONEDNN -I<folder with caffe/engine and gtest> test_engine_convolution.cpp
-//       layers/engine/{convolution,convolution_onednn,depthwise,direct,fused_pixels,matrix_product,pointwise,unrolled,
-//       vector_loops,winograd}.cpp <gtest> -ldnnl
+//       layers/engine/{convolution,convolution_onednn,depthwise,direct,filters,fused_pixels,matrix_product,pointwise,
+//       unrolled,vector_loops,winograd}.cpp <gtest> -ldnnl
 #include <algorithm>
 #include <cmath>
 #include <limits>

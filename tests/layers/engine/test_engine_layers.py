@@ -317,6 +317,190 @@ def test_convolution_with_filters_of_one_pixel(tmp_path, shape, channels, output
         twins.check(2e-3)
 
 
+def before(kind: str, channels: int) -> str:
+    """What leaves `x` in the engine's layout: values, a clipped recipe, or one of BatchNorm and Scale."""
+    text = convolution("conv", "data", "x", channels)
+    return text + {"": "", "relu": layer("ReLU", "relu0", "x", "x"), "normalised": normalised("conv", "x")}[kind]
+
+
+kinds_before = st.sampled_from(["", "relu", "normalised"])
+phases = st.sampled_from(["TRAIN", "TEST"])
+several_pixels = st.tuples(st.integers(2, 4), st.integers(1, 20), st.integers(2, 12), st.integers(2, 12))
+
+
+def check_twice(twins: Twins, tolerance: float = 1e-3) -> None:
+    for _ in range(2):
+        twins.fill("data")
+        twins.pass_both_ways()
+        twins.check(tolerance)
+
+
+@settings(drawn, max_examples=25)
+@given(several_pixels, st.sampled_from([
+    ("ELU", ""), ("ELU", "elu_param { alpha: 0.3 }"), ("ELU", "elu_param { alpha: -0.3 }"), ("Sigmoid", ""), ("TanH", ""),
+    ("PReLU", "prelu_param { filler { type: 'gaussian' } }"), ("PReLU", "prelu_param { channel_shared: true }")]),
+    st.booleans(), kinds_before, phases)
+def test_activation(tmp_path, shape, kind, in_place, kind_before, phase):
+    name, parameters = kind
+    in_place = in_place and "-0.3" not in parameters  # upstream's tells the sign of the input from the output then
+    text = inputs(data=shape) + before(kind_before, 7) + layer(name, "act", "x", "x" if in_place else "y", parameters)
+    check_twice(Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase))
+
+
+@pytest.mark.parametrize("kind", ["Sigmoid", "TanH", "ELU"])
+def test_activations_over_the_whole_range(tmp_path, kind):
+    """To float's last digits, where the exponential is far from 1 and where it is near."""
+    twins = Twins(inputs(data=(1, 1, 40, 50)) + convolution("conv", "data", "x", 1, 1, 0, "bias_term: false")
+                  + layer(kind, "act", "x", "top"), tmp_path)
+    x = np.random.default_rng(0).normal(size=(1, 1, 40, 50)) * 10.0 ** np.linspace(-6, 3, 2000).reshape(1, 1, 40, 50)
+    twins.ours.params["conv"][0].data[...] = 1
+    twins.ours.blobs["data"].data[...] = x
+    twins.ours.forward()
+    x = np.float64(twins.ours.blobs["x"].data)
+    with np.errstate(over="ignore"):
+        expected = {"Sigmoid": 1 / (1 + np.exp(-x)), "TanH": np.tanh(x), "ELU": np.where(x > 0, x, np.expm1(x))}[kind]
+    np.testing.assert_allclose(twins.ours.blobs["top"].data, expected, rtol=1e-6, atol=2e-7 if kind == "ELU" else 2e-38)
+
+
+@settings(drawn, max_examples=12)
+@given(several_pixels, st.lists(st.integers(1, 30), min_size=1, max_size=4), kinds_before,
+       st.sampled_from(["", "relu", "norm"]), phases)
+def test_slice(tmp_path, shape, widths, kind_before, behind, phase):
+    tops = [f"part{i}" for i in range(len(widths))]
+    points = " ".join(f"slice_point: {point}" for point in np.cumsum(widths)[:-1])
+    text = inputs(data=shape) + before(kind_before, sum(widths))
+    text += layer("Slice", "slice", "x", " ".join(tops), f"slice_param {{ {points} }}")
+    text += {"": "", "relu": layer("ReLU", "relu", "part0", "part0"), "norm": normalised("part0", "part0")}[behind]
+    check_twice(Twins(text + convolution("after", tops[-1], "top", 5), tmp_path, phase))
+
+
+@pytest.mark.parametrize("axis", [0, 2, 3])
+def test_slice_along_another_axis(tmp_path, axis):
+    check_twice(Twins(inputs(data=(4, 3, 4, 6)) + convolution("conv", "data", "x", 6)
+                      + layer("Slice", "slice", "x", "a b", f"slice_param {{ axis: {axis} }}"), tmp_path))
+
+
+@st.composite
+def crops(draw):
+    """The shape of a convolution's output, that of what it is cropped to, and prototxt fields of the Crop layer."""
+    axis = draw(st.integers(0, 3))
+    whole = [draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 12)), draw(st.integers(1, 12))]
+    offsets = [draw(st.integers(0, size - 1)) if number >= axis else 0 for number, size in enumerate(whole)]
+    part = [draw(st.integers(1, size - offset)) for size, offset in zip(whole, offsets, strict=True)]
+    return whole, part, f"axis: {axis} " + " ".join(f"offset: {offset}" for offset in offsets[axis:])
+
+
+@settings(drawn, max_examples=12)
+@given(crops(), kinds_before, phases)
+def test_crop(tmp_path, crop, kind_before, phase):
+    (images, channels, *sides), part, fields = crop
+    if kind_before == "normalised" and images * np.prod(sides) < 8:
+        return  # a variance of so few values is mostly rounding
+    text = inputs(data=(images, 3, *sides), like=part) + before(kind_before, channels)
+    text += layer("Crop", "crop", "x like", "y", f"crop_param {{ {fields} }}")
+    check_twice(Twins(text + convolution("after", "y", "top", 5), tmp_path, phase))
+
+
+@st.composite
+def deconvolutions(draw):
+    groups, fields, sides = draw(st.sampled_from([1, 1, 2, 8])), [], []
+    channels, outputs = groups * draw(st.integers(1, 9)), groups * draw(st.integers(1, 9))
+    if groups == 8:
+        channels = outputs = 8  # each channel alone, as where maps are enlarged
+    for letter in "hw":
+        kernel, stride, side = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 7))
+        most = (stride * (side - 1) + kernel - 1) // 2  # an output has one row at least
+        pad = draw(st.integers(0, min(3, most)))
+        fields.append(f"kernel_{letter}: {kernel} stride_{letter}: {stride} pad_{letter}: {pad}")
+        sides.append(side)
+    fields.append(f"num_output: {outputs} group: {groups} bias_term: {str(draw(st.booleans())).lower()}")
+    return " ".join(fields), channels, sides
+
+
+@settings(drawn, max_examples=25)
+@given(deconvolutions(), st.integers(1, 3), kinds_before, st.booleans(), phases)
+def test_deconvolution(tmp_path, deconvolution, images, kind_before, after_convolution, phase):
+    fields, channels, sides = deconvolution
+    if kind_before == "normalised" and images * np.prod(sides) < 8:
+        return  # a variance of so few values is mostly rounding
+    if after_convolution:
+        text = inputs(data=(images, 3, *sides)) + before(kind_before, channels)
+    else:
+        text = inputs(data=(images, channels, *sides)) + layer("Power", "power", "data", "x")
+    text += layer("Deconvolution", "deconv", "x", "y", f"convolution_param {{ {fields} "
+                  "weight_filler { type: 'gaussian' std: 0.3 } bias_filler { type: 'gaussian' } }")
+    check_twice(Twins(text + layer("ReLU", "relu", "y", "y") + convolution("after", "y", "top", 5), tmp_path, phase))
+
+
+def test_dilated_deconvolution_and_one_by_upstream(tmp_path):
+    for more in "dilation: 2", "engine: CAFFE", "dilation: 2 stride: 3":
+        text = inputs(data=(2, 3, 5, 6)) + convolution("conv", "data", "x", 8)
+        text += layer("Deconvolution", "deconv", "x", "y", f"convolution_param {{ num_output: 8 kernel_size: 3 pad: 1 {more} "
+                      "weight_filler { type: 'msra' } }")
+        check_twice(Twins(text, tmp_path))
+
+
+@settings(drawn, max_examples=25)
+@given(several_pixels, st.sampled_from(["", "0", "1", "01", "0123"]), st.sampled_from(["Scale", "Bias"]), st.booleans(),
+       kinds_before, st.booleans(), phases)
+def test_a_second_blob(tmp_path, shape, axes, kind, in_place, kind_before, factor_is_ours, phase):
+    """A factor or summand of each image, of each channel, of both, of all, or of each value."""
+    images, _, *sides = shape
+    whole = (images, 7, *sides)
+    by = tuple(whole[int(axis)] for axis in axes)
+    text = inputs(data=shape, by=by).replace("shape {  }", "shape { }") + before(kind_before, 7)
+    if axes == "0123" and factor_is_ours:
+        text += convolution("factor", "data", "other", 7)
+    else:
+        text += layer("Power", "power", "by", "other", "power_param { scale: 2 }")
+    field = f"{kind.lower()}_param {{ axis: {axes[:1] or 0} }}"
+    text += layer(kind, "layer", "x other", "x" if in_place else "y", field)
+    twins = Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase)
+    twins.fill("by")
+    check_twice(twins)
+
+
+@settings(drawn, max_examples=12)
+@given(several_pixels, st.sampled_from(["axis: 1", "axis: 0 num_axes: 2", "axis: 2", "num_axes: 0"]), st.booleans(),
+       kinds_before)
+def test_learned_bias(tmp_path, shape, fields, in_place, kind_before):
+    text = inputs(data=shape) + before(kind_before, 7)
+    text += layer("Bias", "bias", "x", "x" if in_place else "y", f"bias_param {{ {fields} filler {{ type: 'gaussian' }} }}")
+    check_twice(Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path))
+
+
+@settings(drawn, max_examples=12)
+@given(several_pixels, st.sampled_from([1, 1, 1, 2, -1]), st.sampled_from([0.3, 20]), st.booleans(),
+       st.sampled_from(["", "relu"]), phases)
+def test_softmax_of_maps(tmp_path, shape, axis, spread, in_place, kind_before, phase):
+    text = inputs(data=shape) + before(kind_before, 7)
+    text += layer("Scale", "spread", "x", "x", f"scale_param {{ filler {{ value: {spread} }} }}")
+    text += layer("Softmax", "softmax", "x", "x" if in_place else "y", f"softmax_param {{ axis: {axis} }}")
+    check_twice(Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase))
+
+
+def test_loss_of_maps(tmp_path):
+    """Upstream's loss over our softmax."""
+    text = inputs(data=(3, 4, 5, 6), label=(3, 1, 5, 6)) + before("relu", 7)
+    twins = Twins(text + layer("SoftmaxWithLoss", "loss", "x label", "loss", "loss_param { ignore_label: 3 }"), tmp_path)
+    for net in twins.stock, twins.ours:
+        net.blobs["label"].data[...] = np.arange(90).reshape(3, 1, 5, 6) % 7
+    check_twice(twins)
+
+
+@settings(drawn, max_examples=12)
+@given(several_pixels, st.sampled_from([
+    layer("Flatten", "flat", "x", "y"), layer("Flatten", "flat", "x", "y", "flatten_param { axis: 2 }"),
+    layer("Flatten", "flat", "x", "y", "flatten_param { axis: 0 end_axis: 1 }"),
+    *(layer("Reshape", "reshape", "x", "y", f"reshape_param {{ shape {{ {shape} }} }}") + layer("TanH", "tanh", "y", "z")
+      for shape in ("dim: 0 dim: 0 dim: -1 dim: 1", "dim: 0 dim: 0 dim: 1 dim: -1", "dim: 0 dim: -1 dim: 1 dim: 1",
+                    "dim: -1 dim: 0 dim: 1 dim: 1", "dim: 1 dim: -1 dim: 0 dim: 0", "dim: 0 dim: -1"))]),
+    kinds_before, st.booleans())
+def test_other_shapes_of_the_same_values(tmp_path, shape, reshape, kind_before, read_by_others):
+    text = inputs(data=shape) + before(kind_before, 7) + (convolution("other", "x", "other", 3) if read_by_others else "")
+    check_twice(Twins(text + reshape, tmp_path))
+
+
 def residual_block(engine_of_one: str = "") -> str:
     text = inputs(data=(4, 5, 9, 7)) + convolution("stem", "data", "stem", 8) + normalised("stem", "stem")
     text += convolution("first", "stem", "first", 8, more=engine_of_one) + normalised("first", "first")

@@ -1,0 +1,40 @@
+#ifndef CAFFE_ENGINE_FILTERS_HPP_
+#define CAFFE_ENGINE_FILTERS_HPP_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+namespace caffe {
+namespace engine {
+
+// Room for the filters of a convolution as its kernel reads them. Else laid out for each pass, in memory that all convolutions
+// share, they can be kept until the weights change: a net that only tests reads its weights instead of laying them out.
+class Filters {
+ public:
+  Filters() : keep_(false), count_(0) {}
+
+  // From now on, in memory of their own.
+  void Keep() { keep_ = true; }
+
+  // `count` floats for those of `weights` weights at w. *laid_out: whether they already are there, for the same `count` and
+  // values. If not, the caller lays them out.
+  float* Take(const float* w, size_t weights, size_t count, bool* laid_out);
+
+ private:
+  struct Free {
+    void operator()(float* p) const { free(p); }
+  };
+
+  bool keep_;
+  std::unique_ptr<float, Free> memory_;
+  size_t count_;
+  std::vector<uint32_t> signature_;  // of the weights
+};
+
+}  // namespace engine
+}  // namespace caffe
+
+#endif  // CAFFE_ENGINE_FILTERS_HPP_
