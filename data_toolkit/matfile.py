@@ -147,7 +147,9 @@ def _images_of_v5(images: NDArray) -> NDArray[np.uint8]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say of which file an error is."""
+    """Say of which file an error is; a pipe, which may never end, is none."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise DataError(f"{path} is not a file")
     try:
         yield
     except DataError as error:

@@ -12,7 +12,9 @@ from test_attacks import refused
 
 from base import files
 from base.did_you_mean import did_you_mean
+from base.errors import DataError
 from base.terminal import MOST, one_line, shown
+from data_toolkit import dataset, matfile
 from solvers import compare, evaluate, plot_dynamics, train
 from solvers.errors import SolverError
 from solvers.evaluation import inference
@@ -179,6 +181,13 @@ def test_folders_with_odd_names(measured, tmp_path, capfd, options, monkeypatch)
     assert compare.main(["runs", *options]) == 0
     said = capfd.readouterr()
     assert all(line.isprintable() for line in (said.out + said.err).split("\n")) and "\\x1b[2J" in said.out
+
+
+def test_pipes_among_prepared_data(tmp_path):
+    for path, read in (tmp_path / "x.npz", dataset.load), (tmp_path / "x.mat", matfile.read_labels):
+        os.mkfifo(path)
+        with pytest.raises(DataError, match="is not a file"):
+            read(path)
 
 
 def test_training_data_of_an_impossible_name(setting, run, folder, capfd, monkeypatch):
