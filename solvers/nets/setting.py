@@ -19,6 +19,7 @@ pb = caffe.proto.caffe_pb2
 SETTINGS = Path(__file__).resolve().parents[2] / "prototxt"  # those that come with this code
 # Where a solver may say its train net; exactly one of them.
 NET_FIELDS = ("net", "train_net", "net_param", "train_net_param")
+MOST_TEST_NETS = 100  # each may be read from a file of 20 MB
 
 
 @dataclasses.dataclass
@@ -162,6 +163,8 @@ def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
 
 def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
     """Put the test nets that a solver file names into the solver, after those in it already: Caffe's order."""
+    if (number := len(solver.test_net) + len(solver.test_net_param)) > MOST_TEST_NETS:
+        raise SolverError(f"{file} has {number} test nets; at most {MOST_TEST_NETS} are taken")
     nets = [upgraded(net, file) for net in solver.test_net_param]
     nets += [read_net(Path(find_file(name, files.real(file).parent, file))) for name in solver.test_net]
     for field in "test_net", "test_net_param":

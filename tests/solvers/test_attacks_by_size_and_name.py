@@ -19,7 +19,7 @@ from solvers import compare, evaluate, plot_dynamics, train
 from solvers.errors import SolverError
 from solvers.evaluation import inference
 from solvers.nets.pycaffe import caffe
-from solvers.reporting import curves, published, report_data, results
+from solvers.reporting import curves, published, report_data, results, run_folders
 from solvers.reporting.published import Curve
 from solvers.runs import config, logs
 from solvers.runs.dynamics import Dynamics
@@ -65,6 +65,11 @@ def test_layers_that_read_data_are_counted(setting, run, capfd):
     net = "".join(f'layer {{ name: "{number}" type: "HDF5Data" top: "{number}" hdf5_data_param {{ source: "list.txt" }} }}\n'
                   for number in range(101))
     refused(run(setting(net=net), "--max-iter", 1), capfd, "has 101 layers that read data; at most 100")
+
+
+def test_test_nets_are_counted(setting, run, capfd):
+    solver = tiny.SOLVER + 'test_net: "train.prototxt" test_iter: 1 ' * 101 + "test_interval: 1"
+    refused(run(setting(solver=solver), "--max-iter", 1), capfd, "has 101 test nets; at most 100")
 
 
 def test_parameters_of_python_layers_nested_deeply(setting, run, capfd):
@@ -210,6 +215,14 @@ def test_a_link_to_itself(setting, run, tmp_path, capfd):
     refused(evaluate.main([str(tmp_path / "loop")]), capfd, "is no run folder")
     source = setting(net=tiny.hdf5_net(tmp_path / "loop"))
     refused(run(source, "--max-iter", 1), capfd, "would read|does not exist")
+
+
+def test_links_to_their_own_folder_below_a_glob(measured, tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / "runs" / name).symlink_to(".")
+    monkeypatch.chdir(tmp_path)
+    for glob in "runs/**", f"{tmp_path}/runs/**/seed_*", "runs/*/noise*/seed_1":
+        assert [folder.resolve() for folder in run_folders.find(run_folders.expanded([glob]))] == [measured]
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".mat"])
