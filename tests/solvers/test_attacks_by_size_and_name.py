@@ -121,6 +121,14 @@ def test_a_test_net_is_tried_at_the_batch_it_is_used_at(setting, run, folder, ca
     refused(evaluate.main([str(folder)]), capfd, "the net needs at least 7[0-9][0-9] MB of memory")
 
 
+def test_labels_that_do_not_fit_into_memory(setting, run, capfd, monkeypatch):
+    """A small file may declare any number of them; what the rehearsal cannot read, the run must not try."""
+    def too_many(*_):
+        raise MemoryError
+    monkeypatch.setattr("solvers.nets.rehearsal.check_labels", too_many)
+    refused(run(setting(), "--max-iter", 1), capfd, "needs more memory than there is")
+
+
 @pytest.mark.parametrize("declared", [
     'input: "x" input_dim: 1 input_dim: 2 input_dim: 2 input_dim: 2 input: "data" input_dim: 1 input_dim: 3 input_dim: 2 '
     "input_dim: 2", 'input: "data" input_shape { dim: 1 dim: 3 }',
