@@ -1,6 +1,7 @@
 """What is printed: names from files and folders are anybody's, and a terminal obeys some characters."""
 
 import sys
+import unicodedata
 from typing import TextIO
 
 MOST = 4000  # characters of an error: a name in a net may have millions
@@ -8,7 +9,8 @@ MOST = 4000  # characters of an error: a name in a net may have millions
 
 def shown(text: object) -> str:
     """Text whose lines hold nothing that a terminal would obey or cannot show; such characters are written as escapes."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in str(text))
+    return "".join(letter if letter.isprintable() or letter == "\n" or unicodedata.category(letter) == "Zs"  # kinds of spaces
+                   else ascii(letter)[1:-1] for letter in str(text))
 
 
 def one_line(text: str) -> str:

@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from base import files, isolation
 from base.did_you_mean import did_you_mean
 from base.errors import DataError
+from base.terminal import shown
 from solvers.errors import SolverError
 from solvers.nets import data_layers, prototext
 from solvers.nets.admission import check_types
@@ -81,7 +82,7 @@ def load(path: Path) -> Setting:
     solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
                          for names in solver.weights]
     name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
-    if not str(folder).isprintable() or not name.isprintable():
+    if shown(folder) != str(folder) or "\n" in str(folder) or shown(name) != name:
         raise SolverError(f"{str(folder)!r} has characters that are not UTF-8 or control the terminal: rename it")
     test_net = folder / "test.prototxt"
     return Setting(name, folder, solver, net, net_file, not field.startswith("train"),
@@ -91,9 +92,9 @@ def load(path: Path) -> Setting:
 def describe_net(setting: Setting) -> str:
     """Which file the net of a setting comes from, seen from the working directory, where it lies below it."""
     file, beside = setting.net_file, setting.folder / "train.prototxt"
-    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    near = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
     unused = f"; the solver names this one, not the {beside.name} beside it" if file.parent != setting.folder else ""
-    return f"net: {shown}{unused if beside.is_file() else ''}"
+    return f"net: {near}{unused if beside.is_file() else ''}"
 
 
 def find_solver(path: Path) -> Path:

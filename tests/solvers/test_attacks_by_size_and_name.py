@@ -218,6 +218,12 @@ def test_a_setting_behind_a_link_to_an_odd_name(setting, run, tmp_path, capfd):
     refused(run(tmp_path / "good", "--max-iter", 1), capfd, "are not UTF-8 or control the terminal")
 
 
+def test_spaces_of_other_scripts_are_letters_like_others(setting, run, tmp_path):
+    os.rename(setting(), tmp_path / "\u5b9f\u9a13\u3000one\xa0two")
+    assert run(tmp_path / "\u5b9f\u9a13\u3000one\xa0two", "--max-iter", 1) == 0
+    assert shown("a\u3000b\xa0c") == "a\u3000b\xa0c"
+
+
 def test_a_link_to_itself(setting, run, tmp_path, capfd):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     refused(evaluate.main([str(tmp_path / "loop")]), capfd, "is no run folder")
