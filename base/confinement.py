@@ -92,9 +92,9 @@ def confine(read: Iterable[Path] | None, write: Iterable[Path] = (), emptied: It
     execute : iterable of Path
         Programs that may still be started; they are confined as this process is.
     network : bool
-        Whether connections to other machines may be opened.
+        Whether Internet sockets may be opened.
     local : bool
-        Whether connections of all kinds may be opened, to other processes too.
+        Whether sockets of all kinds may be opened, Unix ones among them, by which other programs are spoken to.
     signals : bool
         Whether signals may be sent to all processes that they could be sent to before, not only to those started from now on.
 

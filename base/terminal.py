@@ -1,14 +1,16 @@
 """Print text safely: names in files and folders may contain characters that a terminal executes."""
 
 import sys
+import unicodedata
 from typing import TextIO
 
 MOST = 4000  # the most characters of an error: a name in a net may have millions
 
 
 def shown(text: object) -> str:
-    """The text with escapes in place of characters, other than line ends, that control a terminal or cannot be shown."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in str(text))
+    """The text with escapes in place of characters that control a terminal or cannot be shown; line ends and spaces stay."""
+    return "".join(letter if letter.isprintable() or letter == "\n" or unicodedata.category(letter) == "Zs"  # kinds of spaces
+                   else ascii(letter)[1:-1] for letter in str(text))
 
 
 def one_line(text: str) -> str:

@@ -131,6 +131,8 @@ def _prepare(path: Path) -> str:
 
 def _read(path: Path, names: list[str]) -> dict[str, NDArray]:
     """The arrays with the given names in an .npz file. If the file is damaged, NumPy may raise any exception."""
+    if Path(path).exists() and not Path(path).is_file():  # reading a pipe may never end
+        raise DataError("it is not a file")
     with np.load(path, allow_pickle=False) as arrays:
         size = sum(member.file_size for member in arrays.zip.infolist())
         if size > MAX_BYTES:

@@ -147,7 +147,9 @@ def _images_of_v5(images: NDArray) -> NDArray[np.uint8]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Put the name of the file before the text of an error."""
+    """Put the name of the file before the text of an error. A pipe is refused: reading it may never end."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise DataError(f"{path} is not a file")
     try:
         yield
     except DataError as error:

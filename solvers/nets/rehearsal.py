@@ -84,6 +84,9 @@ def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, av
     except SolverError as error:
         if not isinstance(error.__cause__, SystemError):
             raise DataError(str(error)) from error
+    except MemoryError as error:
+        raise DataError("the net, or what it reads, needs more memory than there is: make the batch, the layers or the files "
+                        "smaller") from error
     except Exception:  # raised by a Python layer, as the SystemError above: the parent raises it again and reports it
         pass
     return {}

@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from base import files, isolation
 from base.did_you_mean import did_you_mean
 from base.errors import DataError
+from base.terminal import shown
 from solvers.errors import SolverError
 from solvers.nets import data_layers, prototext
 from solvers.nets.admission import check_types
@@ -19,6 +20,7 @@ pb = caffe.proto.caffe_pb2
 SETTINGS = Path(__file__).resolve().parents[2] / "prototxt"  # the settings of this repository
 # The fields in which a solver may name its train net. It must use exactly one.
 NET_FIELDS = ("net", "train_net", "net_param", "train_net_param")
+MOST_TEST_NETS = 100  # each may be read from a file of 20 MB
 
 
 @dataclasses.dataclass
@@ -82,7 +84,7 @@ def load(path: Path) -> Setting:
     solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
                          for names in solver.weights]
     name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
-    if not str(folder).isprintable() or not name.isprintable():
+    if shown(folder) != str(folder) or "\n" in str(folder) or shown(name) != name:
         raise SolverError(f"{str(folder)!r} has characters that are not UTF-8 or control the terminal: rename it")
     test_net = folder / "test.prototxt"
     return Setting(name, folder, solver, net, net_file, not field.startswith("train"),
@@ -92,9 +94,9 @@ def load(path: Path) -> Setting:
 def describe_net(setting: Setting) -> str:
     """A line that names the file of the setting's net, relative to the working directory if it lies below that."""
     file, beside = setting.net_file, setting.folder / "train.prototxt"
-    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    near = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
     unused = f"; the solver names this one, not the {beside.name} beside it" if file.parent != setting.folder else ""
-    return f"net: {shown}{unused if beside.is_file() else ''}"
+    return f"net: {near}{unused if beside.is_file() else ''}"
 
 
 def find_solver(path: Path) -> Path:
@@ -173,6 +175,8 @@ def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
 
 def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
     """Read the test nets that a solver file names and append them to those in its test_net_param, as Caffe orders them."""
+    if (number := len(solver.test_net) + len(solver.test_net_param)) > MOST_TEST_NETS:
+        raise SolverError(f"{file} has {number} test nets; at most {MOST_TEST_NETS} are taken")
     nets = [upgraded(net, file) for net in solver.test_net_param]
     nets += [read_net(Path(find_file(name, files.real(file).parent, file))) for name in solver.test_net]
     for field in "test_net", "test_net_param":

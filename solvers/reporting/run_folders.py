@@ -47,7 +47,10 @@ def _folders(name: str) -> list[Path]:
     if path.is_dir():
         return [path]
     if glob.has_magic(name):
-        if found := [Path(match) for match in sorted(glob.glob(name, recursive=True)) if os.path.isdir(match)]:
+        # Of pathlib where ** is in it: that follows no links, of which two that lead to their own folder have no end.
+        anchor = Path(path.anchor)
+        matches = map(str, anchor.glob(str(path.relative_to(anchor)))) if "**" in name else glob.glob(name)
+        if found := [Path(match) for match in sorted(matches) if os.path.isdir(match)]:
             return found
         raise SolverError(f"{name}: no folder matches")
     siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []

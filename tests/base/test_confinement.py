@@ -138,8 +138,8 @@ def test_a_program_that_may_be_started_is_confined_too(places, monkeypatch):
     assert run(places, "subprocess.run(['/bin/true'])") == "refused"
 
 
-def test_while_something_is_downloaded_only_other_machines_are_spoken_to(places, monkeypatch):
-    """A socket of this machine is another way to start a program."""
+def test_while_something_is_downloaded_no_unix_socket_is_opened(places, monkeypatch):
+    """It is another way to start a program."""
     sockets = "socket.socket(socket.AF_INET); socket.socket(socket.AF_{})"
     for which, unix in ("network=True", "refused"), ("local=True", "done"):
         monkeypatch.setitem(globals(), "PROGRAM", PROGRAM.replace("[mine])", f"[mine], {which})", 1))

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 import tiny
-from solvers.reporting.published import Curve
 from test_attacks import refused
 
 from base import files
 from base.did_you_mean import did_you_mean
+from base.errors import DataError
 from base.terminal import MOST, one_line, shown
+from data_toolkit import dataset, matfile
 from solvers import compare, evaluate, plot_dynamics, train
 from solvers.errors import SolverError
 from solvers.evaluation import inference
 from solvers.nets.pycaffe import caffe
-from solvers.reporting import curves, published, report_data, results
+from solvers.reporting import curves, released_runs, report_data, results, run_folders
+from solvers.reporting.accuracy import Curve
 from solvers.runs import config, logs
 from solvers.runs.dynamics import Dynamics
 
@@ -63,6 +65,11 @@ def test_layers_that_read_data_are_counted(setting, run, capfd):
     net = "".join(f'layer {{ name: "{number}" type: "HDF5Data" top: "{number}" hdf5_data_param {{ source: "list.txt" }} }}\n'
                   for number in range(101))
     refused(run(setting(net=net), "--max-iter", 1), capfd, "has 101 layers that read data; at most 100")
+
+
+def test_test_nets_are_counted(setting, run, capfd):
+    solver = tiny.SOLVER + 'test_net: "train.prototxt" test_iter: 1 ' * 101 + "test_interval: 1"
+    refused(run(setting(solver=solver), "--max-iter", 1), capfd, "has 101 test nets; at most 100")
 
 
 def test_parameters_of_python_layers_nested_deeply(setting, run, capfd):
@@ -112,6 +119,14 @@ def test_a_test_net_is_tried_at_the_batch_it_is_used_at(setting, run, folder, ca
     monkeypatch.setattr("solvers.nets.rehearsal.available_memory", lambda: 400 << 20)
     capfd.readouterr()
     refused(evaluate.main([str(folder)]), capfd, "the net needs at least 7[0-9][0-9] MB of memory")
+
+
+def test_labels_that_do_not_fit_into_memory(setting, run, capfd, monkeypatch):
+    """A small file may declare any number of them; what the rehearsal cannot read, the run must not try."""
+    def too_many(*_):
+        raise MemoryError
+    monkeypatch.setattr("solvers.nets.rehearsal.check_labels", too_many)
+    refused(run(setting(), "--max-iter", 1), capfd, "needs more memory than there is")
 
 
 @pytest.mark.parametrize("declared", [
@@ -181,6 +196,13 @@ def test_folders_with_odd_names(measured, tmp_path, capfd, options, monkeypatch)
     assert all(line.isprintable() for line in (said.out + said.err).split("\n")) and "\\x1b[2J" in said.out
 
 
+def test_pipes_among_prepared_data(tmp_path):
+    for path, read in (tmp_path / "x.npz", dataset.load), (tmp_path / "x.mat", matfile.read_labels):
+        os.mkfifo(path)
+        with pytest.raises(DataError, match="is not a file"):
+            read(path)
+
+
 def test_training_data_of_an_impossible_name(setting, run, folder, capfd, monkeypatch):
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=20))
     assert run(setting(), "--max-iter", 1) == 0
@@ -196,11 +218,25 @@ def test_a_setting_behind_a_link_to_an_odd_name(setting, run, tmp_path, capfd):
     refused(run(tmp_path / "good", "--max-iter", 1), capfd, "are not UTF-8 or control the terminal")
 
 
+def test_spaces_of_other_scripts_are_letters_like_others(setting, run, tmp_path):
+    os.rename(setting(), tmp_path / "\u5b9f\u9a13\u3000one\xa0two")
+    assert run(tmp_path / "\u5b9f\u9a13\u3000one\xa0two", "--max-iter", 1) == 0
+    assert shown("a\u3000b\xa0c") == "a\u3000b\xa0c"
+
+
 def test_a_link_to_itself(setting, run, tmp_path, capfd):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     refused(evaluate.main([str(tmp_path / "loop")]), capfd, "is no run folder")
     source = setting(net=tiny.hdf5_net(tmp_path / "loop"))
     refused(run(source, "--max-iter", 1), capfd, "would read|does not exist")
+
+
+def test_links_to_their_own_folder_below_a_glob(measured, tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / "runs" / name).symlink_to(".")
+    monkeypatch.chdir(tmp_path)
+    for glob in "runs/**", f"{tmp_path}/runs/**/seed_*", "runs/*/noise*/seed_1":
+        assert [folder.resolve() for folder in run_folders.find(run_folders.expanded([glob]))] == [measured]
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".mat"])
@@ -219,7 +255,7 @@ def test_released_folders_of_odd_noise(tmp_path, capfd):
     place = tmp_path / "train_Res44_CCE_0.4.4"
     place.mkdir()
     refused(evaluate.main([str(place)]), capfd, "is no run folder")
-    assert published.RUN_FOLDER.fullmatch("train_Res44_CCE_0.4") and Curve([], []).at([1]) == Curve([], [])
+    assert released_runs.RUN_FOLDER.fullmatch("train_Res44_CCE_0.4") and Curve([], []).at([1]) == Curve([], [])
 
 
 def test_matrices_from_devices(setting, capfd, tmp_path):
