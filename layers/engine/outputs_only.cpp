@@ -5,11 +5,11 @@
 namespace caffe {
 namespace engine {
 
-static thread_local int depth = 0;
+static thread_local bool outputs_only = false;
 
-OutputsOnly::OutputsOnly(bool wanted) : wanted_(wanted) { depth += wanted_; }
-OutputsOnly::~OutputsOnly() { depth -= wanted_; }
-bool OutputsOnly::Wanted() { return depth > 0; }
+OutputsOnly::OutputsOnly(bool wanted) : before_(outputs_only) { outputs_only = wanted; }
+OutputsOnly::~OutputsOnly() { outputs_only = before_; }
+bool OutputsOnly::Wanted() { return outputs_only; }
 
 namespace {
 

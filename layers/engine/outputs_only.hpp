@@ -8,9 +8,10 @@
 namespace caffe {
 namespace engine {
 
-// While one of these lives, this thread's nets make a forward pass of which only the outputs are wanted: the values of any
-// other blob are freed after the last layer that reads them, and the next layers find their memory in the cache. Blobs that
-// somebody looked at before (SyncedMemory::looked_at) are kept; others read NaN afterwards. No backward pass may follow.
+// While one of these lives, this thread makes a forward pass of which only the net's outputs are wanted, or more than them:
+// of a net in a layer of another net, too. If only the outputs, the values of any other blob are freed after the last layer
+// that reads them, and the next layers find their memory in the cache. Blobs that somebody looked at before
+// (SyncedMemory::looked_at) are kept; others read NaN afterwards. No backward pass may follow.
 class OutputsOnly {
  public:
   explicit OutputsOnly(bool wanted);
@@ -18,7 +19,7 @@ class OutputsOnly {
   static bool Wanted();
 
  private:
-  const bool wanted_;
+  const bool before_;
 };
 
 // Frees what `layer` was the last to read, where that lies in the engine's layout. bottoms: of all layers.

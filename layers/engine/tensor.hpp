@@ -137,7 +137,7 @@ typedef shared_ptr<Tensor> TensorPtr;
 // A dense tensor whose values are still to be written, see Tensor::Fill.
 inline TensorPtr NewTensor(const Dims& dims) { return TensorPtr(new Tensor(dims, TakeBuffer(dims.count()))); }
 
-// The recipe of a tensor that the caller gives up: where nobody else has the tensor, the recipe is the only owner of its terms.
+// The recipe of a tensor that the caller gives up. Where nobody else has the tensor, the recipe alone owns its terms.
 Recipe TakeRecipe(TensorPtr* tensor);
 
 // Whether the blob's newest values are a tensor of the blob's images and channels. Rows and columns may be cut otherwise,

@@ -241,6 +241,33 @@ def test_outputs_only_is_for_nets_that_test(tmp_path):
     assert not net.outputs_only
 
 
+INNER = """
+import caffe
+class Inner(caffe.Layer):
+    net = None
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top):
+        self.net.forward()
+        top[0].data[...] = self.net.blobs["first"].data.sum()
+    def backward(self, top, propagate_down, bottom): pass
+"""
+
+
+def test_a_net_within_a_layer_keeps_what_it_keeps(tmp_path, monkeypatch):
+    (tmp_path / "inner_net.py").write_text(INNER)
+    monkeypatch.syspath_prepend(tmp_path)
+    import inner_net
+
+    inner_net.Inner.net = Twins(residual_block(), tmp_path, "TEST").ours
+    text = inputs(data=(1, 2, 3, 4)) + layer("Python", "inner", "data", "top",
+                                             "python_param { module: 'inner_net' layer: 'Inner' }")
+    (tmp_path / "outer.prototxt").write_text(text)
+    outer = caffe.Net(str(tmp_path / "outer.prototxt"), caffe.TEST)
+    outer.outputs_only = True
+    assert np.isfinite(outer.forward()["top"]).all()
+
+
 MEASURE_TESTING = """
 import sys, caffe
 net = caffe.Net(sys.argv[1], caffe.TEST)

@@ -142,6 +142,18 @@ def test_gradients_that_upstream_layers_wrote_are_freed_too(tmp_path):
     assert np.isfinite(solver.net.blobs["sum"].diff).all()
 
 
+def test_a_solver_that_tests_keeps_no_activation(tmp_path):
+    """Of its test net; whoever makes a pass of that net has them all."""
+    solver = make_solver(OURS, tmp_path, small_net(), f"{SGD} test_interval: 1 test_iter: 1")
+    net = solver.test_nets[0]
+    train(solver, OURS, 2)
+    assert np.isnan(net.blobs["second"].data).all() and not net.outputs_only
+    net.forward()
+    assert np.isfinite(net.blobs["second"].data).all()
+    train(solver, OURS, 1, start=2)
+    assert np.isfinite(net.blobs["second"].data).all()  # as somebody looked at it
+
+
 @pytest.mark.parametrize("channels", [7, 8], ids=["oneDNN's kernels", "ours"])
 def test_two_solvers_at_the_same_time(tmp_path, channels):
     """Each in its own thread, which changes no bit."""
