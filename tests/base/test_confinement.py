@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 import textwrap
+import tomllib
 
 import pytest
 
@@ -153,3 +154,10 @@ def test_threads_that_were_there_before_are_counted(places, monkeypatch):
         "missing = ", "import threading, time\nthreading.Thread(target=time.sleep, args=(5,), daemon=True).start()\nmissing = "
     ).replace("assert not missing, missing", "assert missing.endswith('1 threads were there before'), missing"))
     assert run(places, "socket.socket()") == "refused"
+
+
+def test_all_our_code_may_be_read():
+    """Processes that a confined one starts import it again."""
+    root = confinement.ROOT
+    packages = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
+    assert {root / name for name in packages} <= set(confinement.installation())

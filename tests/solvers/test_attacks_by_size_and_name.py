@@ -170,7 +170,7 @@ def test_probabilities_that_are_none_are_not_drawn(measured, capfd, tmp_path):
 @pytest.mark.parametrize("value", [{"a": [[[[[1]]]]]}, [[[[[[[]]]]]]]])
 def test_a_config_of_many_levels(measured, value):
     (measured / "config.json").write_text(json.dumps({"setting": "own", "x": value}))
-    with pytest.raises(SolverError, match="nested deeper"):
+    with pytest.raises(SolverError, match="nested too deeply"):
         config.read(measured)
 
 
@@ -236,7 +236,7 @@ def test_links_to_their_own_folder_below_a_glob(measured, tmp_path, monkeypatch)
         (tmp_path / "runs" / name).symlink_to(".")
     monkeypatch.chdir(tmp_path)
     for glob in "runs/**", f"{tmp_path}/runs/**/seed_*", "runs/*/noise*/seed_1":
-        assert [folder.resolve() for folder in run_folders.find(run_folders.expanded([glob]))] == [measured]
+        assert [folder.resolve() for folder in run_folders.folders_below(run_folders.expanded([glob]))] == [measured]
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".mat"])
