@@ -125,7 +125,7 @@ def test_is_small_and_runs_as_nobody_special(image):
 
 def test_has_neither_compilers_nor_tests(image):
     listed = docker("run", "--rm", IMAGE, "sh", "-c", "command -v gcc g++ cc c++ cmake nvcc pip pytest; ls")
-    assert listed.stdout.split() == ["LICENSE", "README.md", "data", "data_toolkit", "docker", "layers", "prototxt",
+    assert listed.stdout.split() == ["LICENSE", "README.md", "base", "data", "data_toolkit", "docker", "layers", "prototxt",
                                      "published", "runs", "solvers", "sweeps"]
 
 
