@@ -125,16 +125,17 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
             raise SolverError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
     admission.admit(run, [at_batch(net.param) if source.is_fed else net.param for net in source.nets], allowed)
-    if not source.checkpoints.models():
+    iterations = source.checkpoints.models()
+    if not iterations:
         raise SolverError(f"{run} has no checkpoint yet")
     if source.is_fed:
         with Predictor(source.nets[0].param, load_sets(source, data, train_sets, save), confine) as predict:
-            found = measure_fed(source, predict, train_sets, save, by_class)
+            found = measure_fed(source, iterations[-1], predict, train_sets, save, by_class)
     elif train_sets or save:
         raise SolverError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
     else:
         confine()
-        found = measure_own_data(source, by_class)
+        found = measure_own_data(source, iterations[-1], by_class)
     if any("accuracy" not in results for results in found.values()):
         return None
     curve = Curve(list(found), [results["accuracy"] for results in found.values()])
@@ -142,10 +143,10 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     return curve
 
 
-def measure_fed(source: Source, predict: Predictor, train_sets: bool, save: dict[str, Path],
+def measure_fed(source: Source, newest: int, predict: Predictor, train_sets: bool, save: dict[str, Path],
                 by_class: bool) -> dict[int, Results]:
     """Measure a net from images to probabilities; return the results on the test images, by iteration."""
-    sets, newest = predict.sets, source.checkpoints.models()[-1]
+    sets = predict.sets
     sizes = {name: len(images.labels) for name, images in sets.items()}
     jobs = [Job("accuracy.json", sets["test"].fingerprint, sizes["test"],
                 lambda model, done: {"accuracy": accuracy(predict(model, "test", done), sets["test"])})]
@@ -165,9 +166,9 @@ def measure_fed(source: Source, predict: Predictor, train_sets: bool, save: dict
     return found
 
 
-def measure_own_data(source: Source, by_class: bool) -> dict[int, Results]:
+def measure_own_data(source: Source, newest: int, by_class: bool) -> dict[int, Results]:
     """Measure a net that reads its own data, with its solver's test nets; return the results, by iteration."""
-    newest, first = source.checkpoints.models()[-1], source.nets[0]
+    first = source.nets[0]
     job = Job("accuracy.json", test_nets.fingerprint(source.nets), sum(net.batches for net in source.nets),
               lambda model, done: test_nets.measure(source.nets, model, done))
     with source.measuring([job], "batches", first.batches if by_class else 0) as measuring:

@@ -67,6 +67,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     confine(args)
     computing = threads.use(args.threads)
     devices = gpus.choose(args.gpu)
+    ranks = len(devices) or 1
     if name := options.of_loss(args)["weighting"]:
         os.environ["CAFFE_WEIGHTING"] = name  # for the user's own Python layers
     plan = plan_of(args, devices)
@@ -84,7 +85,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         with removed_if_refused(new):
             data = plan.training_set.prepare(args.data) if plan.fed_blobs else None
             plan.allowed.confine(write=[folder.path], emptied=[args.runs], gpus=bool(devices))
-            run = plan.run(args.layers, len(devices) or 1, computing, data)
+            run = plan.run(args.layers, ranks, computing, data)
             if start:
                 run.check_resumable()
                 if not args.inexact_resume:
@@ -104,7 +105,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             if start and not plan.fed_blobs:
                 tests = [(net, count * (start // tester.interval)) for net, count in tester.reading] if tester else []
                 inputs.fast_forward(solver.net, tests, seed, start, plan.solver.iter_size)
-            batches = inputs.fill(solver.net, plan.fed_blobs, data, seed, start, ranks=len(devices) or 1)
+            batches = inputs.fill(solver.net, plan.fed_blobs, data, seed, start, ranks=ranks)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
         say(setting.describe_net(plan.setting))
         say(f"{folder}: {where}")
@@ -116,7 +117,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         check_loss = LossCheck(train_net, folder)
         with gpus.OtherRanks(devices, gpus.Task(run, plan.fed_blobs, plan.training_set, args.data, start)) as others:
             others.join(solver)
-            with Record(run, solver, observer, tester, ranks=len(devices) or 1) as record:
+            with Record(run, solver, observer, tester, ranks) as record:
                 stopped_by = steps(run, solver, batches, check_loss, record, others)
                 if stopped_by:
                     resume = [*argv, *from_environment(args, plan.changed), *([] if args.resume else ["--resume"])]

@@ -68,21 +68,21 @@ def find_source(run: Path, runs: Path) -> Source:
     SolverError
         If it is neither.
     """
+    real = files.real(run)
     if (run / config.FILE).exists():
         about = config.read(run)
-        folders = files.real(run).parent
         return Source(Checkpoints(run), test_nets.read(run), prototext.read(run / "solver.prototxt", pb.SolverParameter()),
                       TrainingSet.from_config(about), released_runs.match(about),
-                      f"{folders.parent.name}, {folders.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run,
+                      f"{real.parent.parent.name}, {real.parent.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run,
                       str([about.get(name) for name in ("seed", *config.FINGERPRINTS)]))
-    name = released_runs.RUN_FOLDER.fullmatch(files.real(run).name)
+    name = released_runs.RUN_FOLDER.fullmatch(real.name)
     if not name:
         raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
-    chosen = setting.load(files.real(run).parent / name["setting"])
+    chosen = setting.load(real.parent / name["setting"])
     setting_name = released_runs.setting_name(chosen.name, chosen.folder)
     nets = [TestNet(classifier.derive(chosen.net))]
     released = next((r for r in released_runs.load_runs()
-                     if (r.exp_folder, r.run_folder) == (files.real(run).parent.name, files.real(run).name)), None)
+                     if (r.exp_folder, r.run_folder) == (real.parent.name, real.name)), None)
     return Source(Checkpoints(run), nets, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,
                   f"{setting_name}, noise {name['noise']}, as released",
                   runs / setting_name / f"noise_{name['noise']}" / "released", "released")
