@@ -1,4 +1,4 @@
-"""Errors about data, and how commands report errors: one line that says what is wrong, where, and what to do; exit code 2."""
+"""The error of wrong input, and how commands report errors: one line that says what is wrong and what to do; exit code 2."""
 
 import argparse
 import re
@@ -12,8 +12,11 @@ from base.terminal import one_line, say, shown
 CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and below it a caret at the mistake
 
 
-class DataError(ValueError):
-    """Raised for data that cannot be used. The message says what is wrong, where, and what to do about it."""
+class InputError(ValueError):
+    """Raised for an option, a file, a net or data that cannot be used. Its text says what is wrong, where, and what to do."""
+
+
+REPORTED_ERRORS = (InputError, OSError, MemoryError)  # which a command reports with `failed`
 
 
 class CommandLine(argparse.ArgumentParser):

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from base.errors import DataError
+from base.errors import InputError
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of the files that `atomic_writer` has not finished
 MAX_BYTES = 4 << 30  # the largest file that is read as a whole
@@ -111,7 +111,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    DataError
+    InputError
         If the file cannot be written; `path` is then unchanged.
     """
     path = Path(path)
@@ -131,7 +131,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
                     os.unlink(new, dir_fd=folder)
                 raise
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base import confinement
-from base.errors import DataError
+from base.errors import InputError
 
 REFUSED = 3  # exit code of a process that gives back what is wrong
 MAX_SECONDS = 600
@@ -66,16 +66,16 @@ def arrays(work: Callable[[], Arrays], paths: Iterable[Path] | None = None) -> A
 
     Raises
     ------
-    DataError
+    InputError
         As `work` does; and if it raises anything else, crashes, or needs more than MAX_SECONDS or MAX_BYTES.
     """
     ended = run(work, paths, MAX_BYTES)
     if ended.code is None:
-        raise DataError(f"cannot be read within {MAX_SECONDS} s")
+        raise InputError(f"cannot be read within {MAX_SECONDS} s")
     if ended.code == REFUSED:
-        raise DataError(ended.wrong)
+        raise InputError(ended.wrong)
     if ended.code:
-        raise DataError(f"is damaged: its reader ended with code {ended.code}")
+        raise InputError(f"is damaged: its reader ended with code {ended.code}")
     return ended.found
 
 
@@ -145,13 +145,13 @@ def _text(handle: int) -> str:
 
 
 def _arrays(handle: int) -> Arrays:
-    """The arrays that the process wrote, which may be another's by then; DataError if they are none."""
+    """The arrays that the process wrote, which may be another's by then; InputError if they are none."""
     with open(os.dup(handle), "rb") as file:
         file.seek(0)
         try:
             return {str(name): np.load(file, allow_pickle=False) for name in np.load(file, allow_pickle=False)}
         except (OSError, ValueError, EOFError, MemoryError, TypeError) as error:
-            raise DataError(f"is damaged: {error}") from error
+            raise InputError(f"is damaged: {error}") from error
 
 
 def _answer(work: Callable[[], Arrays], given: int, said: int, parent: int, readable: list[Path] | None,
@@ -178,7 +178,7 @@ def _answer(work: Callable[[], Arrays], given: int, said: int, parent: int, read
             except Exception as error:  # a damaged file may raise anything
                 file.seek(0)
                 file.truncate()
-                file.write(str(error if isinstance(error, DataError)
+                file.write(str(error if isinstance(error, InputError)
                                else f"is damaged: {str(error) or type(error).__name__}").encode())
                 code = REFUSED
             else:

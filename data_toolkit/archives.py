@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base import isolation
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import decompress, matlab5, unpickle
 from data_toolkit.dataset import Dataset
 
@@ -36,10 +36,10 @@ def _dataset(split: str, planes: NDArray, labels: NDArray, coarse_labels: NDArra
     """Make a `Dataset` from the arrays that a reader has found: check them, and put the channels last."""
     count = COUNTS[split]
     if planes.shape != (count, PIXELS) or planes.dtype != np.uint8:
-        raise DataError(f"the {split} images are {planes.dtype} {planes.shape} instead of uint8 ({count}, {PIXELS})")
+        raise InputError(f"the {split} images are {planes.dtype} {planes.shape} instead of uint8 ({count}, {PIXELS})")
     for name, values, limit in ("fine", labels, 100), ("coarse", coarse_labels, 20):
         if values.shape != (count,) or values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= limit:
-            raise DataError(f"the {split} set's {name} labels are not {count} numbers from 0 to {limit - 1}")
+            raise InputError(f"the {split} set's {name} labels are not {count} numbers from 0 to {limit - 1}")
     images = np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     labels = labels.astype(np.int64)
     return Dataset(images, labels, labels, coarse_labels.astype(np.int64))
@@ -49,8 +49,8 @@ def _read_binary(content: BinaryIO, split: str) -> Dataset:
     size = COUNTS[split] * RECORD
     raw = content.read(size + 1)
     if len(raw) != size:
-        raise DataError(f"the {split} set has {'over ' * (len(raw) > size)}{min(len(raw), size)} bytes "
-                        f"instead of {size}")
+        raise InputError(f"the {split} set has {'over ' * (len(raw) > size)}{min(len(raw), size)} bytes "
+                         f"instead of {size}")
     records = np.frombuffer(raw, np.uint8).reshape(-1, RECORD)
     return _dataset(split, records[:, 2:], records[:, 1], records[:, 0])
 
@@ -63,18 +63,18 @@ def _read_matlab(content: BinaryIO, split: str) -> Dataset:
     try:
         arrays = matlab5.variables(io.BytesIO(content.read(MAX_BYTES)), ["data", "fine_labels", "coarse_labels"])
     except Exception as error:  # SciPy may raise anything if the file is damaged
-        raise DataError(f"the {split} set is not a whole MATLAB v5 file: it is damaged: {error}") from error
+        raise InputError(f"the {split} set is not a whole MATLAB v5 file: it is damaged: {error}") from error
     return _from_arrays(arrays, split)
 
 
 def _from_arrays(arrays: dict, split: str) -> Dataset:
     missing = [name for name in ("data", "fine_labels", "coarse_labels") if name not in arrays]
     if missing:
-        raise DataError(f"the {split} set has no {' or '.join(missing)}")
+        raise InputError(f"the {split} set has no {' or '.join(missing)}")
     try:
         labels = [np.asarray(arrays[name]).ravel() for name in ("fine_labels", "coarse_labels")]
     except ValueError as error:
-        raise DataError(f"the {split} set's labels are not numbers: {error}") from error
+        raise InputError(f"the {split} set's labels are not numbers: {error}") from error
     return _dataset(split, np.asarray(arrays["data"]), *labels)
 
 
@@ -130,8 +130,8 @@ def _files_in(folder: Path) -> list[Path]:
             files = [place / (split + suffix) for split in COUNTS]
             if all(file.is_file() for file in files):
                 return files
-    raise DataError("has no CIFAR-100 in it: neither train.bin and test.bin, nor train and test, nor train.mat and "
-                    "test.mat")
+    raise InputError("has no CIFAR-100 in it: neither train.bin and test.bin, nor train and test, nor train.mat and "
+                     "test.mat")
 
 
 @contextmanager
@@ -139,24 +139,24 @@ def _naming(path: Path) -> Iterator[None]:
     """Put the name of the file before the text of an error."""
     try:
         yield
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist: --source or CIFAR100_SOURCE names an archive of CIFAR-100 or its "
-                        "folder") from None
+        raise InputError(f"{path} does not exist: --source or CIFAR100_SOURCE names an archive of CIFAR-100 or its "
+                         "folder") from None
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 @contextmanager
 def _as_archive() -> Iterator[None]:
-    """Turn errors of decompression into a DataError about the archive."""
+    """Turn errors of decompression into an InputError about the archive."""
     try:
         yield
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"is not a whole archive: {error}") from error
+        raise InputError(f"is not a whole archive: {error}") from error
     except MemoryError as error:
-        raise DataError("is not CIFAR-100: it needs too much memory") from error
+        raise InputError("is not CIFAR-100: it needs too much memory") from error
 
 
 def find_archive(path: Path) -> Source:
@@ -164,7 +164,7 @@ def find_archive(path: Path) -> Source:
 
     Raises
     ------
-    DataError
+    InputError
         If it does not exist, cannot be read, is a folder without CIFAR-100, or has an official archive's name but another
         checksum.
     """
@@ -173,11 +173,11 @@ def find_archive(path: Path) -> Source:
         if path.is_dir():
             return Source(path, md5_of(*_files_in(path)))
         if path.exists() and not path.is_file():
-            raise DataError("is neither a file nor a folder")
+            raise InputError("is neither a file nor a folder")
         source = Source(path, md5_of(path))
         if path.name in OFFICIAL_MD5.values() and not source.is_official:
-            raise DataError(f"has the MD5 {source.md5}, which is not that of the official archive of this name: get it "
-                            "again, or rename the file if it is meant to be another one")
+            raise InputError(f"has the MD5 {source.md5}, which is not that of the official archive of this name: get it "
+                             "again, or rename the file if it is meant to be another one")
         return source
 
 
@@ -200,16 +200,16 @@ def _read_archive(path: Path) -> dict[str, Dataset]:
             if split is None or member.isdir():
                 continue
             if not member.isreg():
-                raise DataError(f"{member.name} in it is not a regular file")
+                raise InputError(f"{member.name} in it is not a regular file")
             if member.size > MAX_BYTES:
-                raise DataError(f"{member.name} in it has {member.size} bytes; no file of CIFAR-100 is so large")
+                raise InputError(f"{member.name} in it has {member.size} bytes; no file of CIFAR-100 is so large")
             if split in splits:
-                raise DataError(f"{member.name} in it is a second {split} set")
+                raise InputError(f"{member.name} in it is a second {split} set")
             splits[split] = read(archive.extractfile(member), split)
     if len(splits) == len(COUNTS):
         return splits
     missing = " or ".join(split for split in COUNTS if split not in splits)
-    raise DataError(f"has no {missing} set of CIFAR-100 in it")
+    raise InputError(f"has no {missing} set of CIFAR-100 in it")
 
 
 def read(source: Source) -> tuple[Dataset, Dataset]:
@@ -217,7 +217,7 @@ def read(source: Source) -> tuple[Dataset, Dataset]:
 
     Raises
     ------
-    DataError
+    InputError
         If the source is damaged, truncated, or not CIFAR-100.
     """
     def parts() -> dict[str, NDArray]:

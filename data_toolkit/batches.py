@@ -88,7 +88,7 @@ class BatchFeeder:
 
     Raises
     ------
-    DataError
+    InputError
         If the data set holds fewer than `classes_per_batch` classes.
     """
 

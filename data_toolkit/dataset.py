@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from base import isolation
 from base.commands import command
-from base.errors import DataError
+from base.errors import InputError
 from base.files import atomic_writer
 from data_toolkit import matfile
 from data_toolkit.noise import NOISE_TYPES, LabelNoise
@@ -51,12 +51,12 @@ class Dataset:
 
     def __post_init__(self):
         if self.images.dtype != np.uint8 or self.images.shape[1:] != (32, 32, 3) or not len(self.images):
-            raise DataError(f"images are {self.images.dtype} {self.images.shape}; uint8 (N, 32, 32, 3) is needed, N from 1")
+            raise InputError(f"images are {self.images.dtype} {self.images.shape}; uint8 (N, 32, 32, 3) is needed, N from 1")
         for name in "labels", "true_labels", "coarse_labels":
             values = getattr(self, name)
             if values is not None and (values.shape != (len(self.images),) or values.min(initial=0) < 0):
-                raise DataError(f"{name} of shape {values.shape} from {values.min(initial=0)} on; "
-                                f"one of 0, 1, ... is needed for each of the {len(self.images)} images")
+                raise InputError(f"{name} of shape {values.shape} from {values.min(initial=0)} on; "
+                                 f"one of 0, 1, ... is needed for each of the {len(self.images)} images")
 
     @property
     def num_classes(self) -> int:
@@ -105,7 +105,7 @@ def load(path: Path) -> tuple[Dataset, dict]:
 
     Raises
     ------
-    DataError
+    InputError
         If the file is missing, damaged or not of this kind.
     """
     try:
@@ -113,9 +113,9 @@ def load(path: Path) -> tuple[Dataset, dict]:
         about = json.loads(str(arrays.pop("about")))
         return Dataset(arrays.pop("images"), **{name: whole_numbers(name, values) for name, values in arrays.items()}), about
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist: run `{_prepare(path)}` first") from None
+        raise InputError(f"{path} does not exist: run `{_prepare(path)}` first") from None
     except Exception as error:  # NumPy parses the heads of damaged arrays as Python text, and may raise anything
-        raise DataError(f"{path} is damaged ({error}): delete it and run `{_prepare(path)}`") from error
+        raise InputError(f"{path} is damaged ({error}): delete it and run `{_prepare(path)}`") from error
 
 
 def _prepare(path: Path) -> str:
@@ -132,11 +132,11 @@ def _prepare(path: Path) -> str:
 def _read(path: Path, names: list[str]) -> dict[str, NDArray]:
     """The arrays with the given names in an .npz file. If the file is damaged, NumPy may raise any exception."""
     if Path(path).exists() and not Path(path).is_file():  # reading a pipe may never end
-        raise DataError("it is not a file")
+        raise InputError("it is not a file")
     with np.load(path, allow_pickle=False) as arrays:
         size = sum(member.file_size for member in arrays.zip.infolist())
         if size > MAX_BYTES:
-            raise DataError(f"it would unpack to {size} bytes; at most {MAX_BYTES} are read")
+            raise InputError(f"it would unpack to {size} bytes; at most {MAX_BYTES} are read")
         return {name: arrays[name] for name in names if name in arrays.files}
 
 
@@ -148,30 +148,30 @@ def load_npz(path: Path) -> Dataset:
 
     Raises
     ------
-    DataError
+    InputError
         If the file cannot be read, an array is missing or has another shape or type.
     """
     try:
         arrays = isolation.arrays(lambda: _read(path, ARRAYS), [path])
-    except DataError as error:
-        raise DataError(f"{path} cannot be read as an .npz file ({error}); {NEEDED}") from error
+    except InputError as error:
+        raise InputError(f"{path} cannot be read as an .npz file ({error}); {NEEDED}") from error
     try:
         if missing := [name for name in ("images", "labels") if name not in arrays]:
-            raise DataError(f"it has no array {' and no array '.join(missing)}")
+            raise InputError(f"it has no array {' and no array '.join(missing)}")
         images = arrays.pop("images")
         return Dataset(images, **{name: whole_numbers(name, values) for name, values in arrays.items()})
-    except DataError as error:
-        raise DataError(f"{path}: {error}; {NEEDED}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {NEEDED}") from error
 
 
 def whole_numbers(name: str, values: NDArray) -> NDArray[np.int64]:
-    """Labels as (N,) int64, from an array of any numeric type with at most one dimension longer than 1; else DataError."""
+    """Labels as (N,) int64, from an array of any numeric type with at most one dimension longer than 1; else InputError."""
     if values.dtype.kind not in "iuf" or values.size != max(values.shape, default=0):
-        raise DataError(f"{name} are {values.dtype} {values.shape}")
+        raise InputError(f"{name} are {values.dtype} {values.shape}")
     with np.errstate(invalid="ignore"):  # the comparison below finds NaN and infinity
         labels = values.ravel().astype(np.int64)
     if not np.array_equal(labels, values.ravel()):
-        raise DataError(f"{name} are not all whole numbers")
+        raise InputError(f"{name} are not all whole numbers")
     return labels
 
 
@@ -191,7 +191,7 @@ test_path.__test__ = False  # not one of pytest's
 def load_file(path: Path) -> Dataset:
     """Read a training set: an .npz file, ours or a user's, or a MATLAB file like the released ``*ImageDataCell*.mat``."""
     if not Path(path).is_file():  # reading a pipe may never end
-        raise DataError(f"{path} {'is not a file' if Path(path).exists() else 'does not exist'}")
+        raise InputError(f"{path} {'is not a file' if Path(path).exists() else 'does not exist'}")
     if Path(path).suffix == ".npz":
         return load_npz(path)
     images, labels = matfile.read(path)

@@ -10,7 +10,7 @@ import tenacity
 import urllib3
 from tqdm import tqdm
 
-from base.errors import DataError
+from base.errors import InputError
 
 tqdm.monitor_interval = 0  # no monitor thread: it would start before the process is confined (see base/confinement.py)
 TIMEOUT = 20  # seconds to wait for the connection, and for each piece of data
@@ -64,7 +64,7 @@ def fetch(url: str, sha256: str, path: Path) -> None:
 
     Raises
     ------
-    DataError
+    InputError
         If the file cannot be downloaded or written, or has another SHA-256.
     """
     if path.exists():
@@ -77,19 +77,19 @@ def fetch(url: str, sha256: str, path: Path) -> None:
             try:
                 fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise DataError(f"{part_path} is being downloaded by another process: wait for it to end") from None
+                raise InputError(f"{part_path} is being downloaded by another process: wait for it to end") from None
             attempts(_fetch_rest, url, part)
             part.seek(0)
             found = hashlib.file_digest(part, "sha256").hexdigest()
             if found != sha256:
                 part_path.unlink()
-                raise DataError(f"{url} was received with SHA-256 {found} instead of {sha256} and removed: try again, or give "
-                                "another copy with --source PATH or CIFAR100_SOURCE=PATH")
+                raise InputError(f"{url} was received with SHA-256 {found} instead of {sha256} and removed: try again, or "
+                                 "give another copy with --source PATH or CIFAR100_SOURCE=PATH")
             part_path.replace(path)
     except (_Temporary, requests.RequestException) as error:
         if part_path.stat().st_size == 0:
             part_path.unlink()
-        raise DataError(f"cannot download {url} ({error}): give an archive of CIFAR-100 that you have with "
-                        "--source PATH or CIFAR100_SOURCE=PATH") from error
+        raise InputError(f"cannot download {url} ({error}): give an archive of CIFAR-100 that you have with "
+                         "--source PATH or CIFAR100_SOURCE=PATH") from error
     except OSError as error:
-        raise DataError(f"cannot write {part_path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {part_path}: {error.strerror or error}") from error

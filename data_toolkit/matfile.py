@@ -17,7 +17,7 @@ from h5py import h5a, h5d, h5o, h5p, h5r, h5s, h5t
 from numpy.typing import NDArray
 
 from base import hdf5, isolation
-from base.errors import DataError
+from base.errors import InputError
 from base.files import atomic_writer
 from data_toolkit import matlab5
 
@@ -74,7 +74,7 @@ def write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> N
 
     Raises
     ------
-    DataError
+    InputError
         If the file cannot be written.
     """
     # HDF5 writes to memory first: it crashes if the disk is full.
@@ -96,35 +96,35 @@ def _variable(file: h5py.File, name: str) -> h5py.Dataset:
     """A variable with at most one dimension longer than 1, stored in the file itself."""
     variable = hdf5.array(file, name)
     if variable.size != max(variable.shape, default=0):
-        raise DataError(f"{name} is not an N x 1 array")
+        raise InputError(f"{name} is not an N x 1 array")
     if variable.size > MAX_IMAGES:
-        raise DataError(f"{name} has {variable.size} elements; at most {MAX_IMAGES} are read")
+        raise InputError(f"{name} has {variable.size} elements; at most {MAX_IMAGES} are read")
     return variable
 
 
 def _labels(values: NDArray, name: str = "class_ids") -> NDArray[np.int64]:
     if values.dtype.kind not in "iuf":
-        raise DataError(f"{name} are not numbers")
+        raise InputError(f"{name} are not numbers")
     if values.size != max(values.shape, default=0):
-        raise DataError(f"{name} is not an N x 1 array")
+        raise InputError(f"{name} is not an N x 1 array")
     values = values.ravel()
     with np.errstate(invalid="ignore"):  # the comparison below finds NaN and infinity
         labels = values.astype(np.int64)
     if not np.array_equal(labels, values) or labels.min(initial=0) < 0:
-        raise DataError(f"{name} are not all whole numbers from 0 on")
+        raise InputError(f"{name} are not all whole numbers from 0 on")
     return labels
 
 
 def _read_images(file: h5py.File) -> NDArray[np.uint8]:
     cell = _variable(file, "ImageDataCell")
     if h5py.check_ref_dtype(cell.dtype) is not h5py.Reference:
-        raise DataError("ImageDataCell is not a cell array")
+        raise InputError("ImageDataCell is not a cell array")
     references = cell[()].ravel()
     images = np.empty((len(references), *IMAGE), np.uint8)
     for i, reference in enumerate(references):
         array = h5r.dereference(reference, file.id) if reference else None
         if not isinstance(array, h5d.DatasetID) or array.shape != IMAGE or array.dtype != np.uint8:
-            raise DataError(f"ImageDataCell{{{i + 1}}} is not a 32 x 32 x 3 array of uint8")
+            raise InputError(f"ImageDataCell{{{i + 1}}} is not a 32 x 32 x 3 array of uint8")
         hdf5.check_stored_inside(array, f"ImageDataCell{{{i + 1}}}")
         array.read(h5s.ALL, h5s.ALL, images[i], h5t.NATIVE_UINT8)
     return np.ascontiguousarray(images.transpose(0, 3, 2, 1))
@@ -135,13 +135,14 @@ def _read_v5(path: Path, names: list[str]) -> dict[str, NDArray]:
     with open(path, "rb") as file:
         variables = matlab5.load(file, names)
     if missing := [name for name in names if name not in variables and name not in OPTIONAL]:
-        raise DataError(f"has no variable {missing[0]}")
+        raise InputError(f"has no variable {missing[0]}")
     return variables
 
 
 def _images_of_v5(images: NDArray) -> NDArray[np.uint8]:
     if images.shape[1:] != IMAGE[::-1] or images.dtype != np.uint8:
-        raise DataError(f"ImageDataCell is not a cell array of 32 x 32 x 3 arrays of uint8, but {images.dtype} {images.shape}")
+        raise InputError("ImageDataCell is not a cell array of 32 x 32 x 3 arrays of uint8, but "
+                         f"{images.dtype} {images.shape}")
     return images
 
 
@@ -149,15 +150,15 @@ def _images_of_v5(images: NDArray) -> NDArray[np.uint8]:
 def _naming(path: Path) -> Iterator[None]:
     """Put the name of the file before the text of an error. A pipe is refused: reading it may never end."""
     if Path(path).exists() and not Path(path).is_file():
-        raise DataError(f"{path} is not a file")
+        raise InputError(f"{path} is not a file")
     try:
         yield
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
+        raise InputError(f"{path} does not exist") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def _is_v5(path: Path) -> bool:
@@ -169,7 +170,7 @@ def _read_v7_3(path: Path, names: list[str]) -> dict[str, NDArray]:
     """The variables with the given names in a file of v7.3, read in a separate process."""
     def read() -> dict[str, NDArray]:
         if not h5py.is_hdf5(path):
-            raise DataError("is not a MATLAB file of version 5 or 7.3")
+            raise InputError("is not a MATLAB file of version 5 or 7.3")
         with h5py.File(path, "r") as file:
             return {name: _read_images(file) if name == "ImageDataCell" else _labels(_variable(file, name)[()], name)
                     for name in names if name not in OPTIONAL or name in file}
@@ -194,7 +195,7 @@ def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     Raises
     ------
-    DataError
+    InputError
         If the file is missing or damaged, lacks a variable, or refers to other files.
     """
     with _naming(path):
@@ -205,7 +206,7 @@ def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         else:
             images, labels = map(_read_v7_3(path, names).get, names)
         if len(images) != len(labels):
-            raise DataError(f"has {len(images)} images but {len(labels)} class_ids")
+            raise InputError(f"has {len(images)} images but {len(labels)} class_ids")
         return images, labels
 
 
@@ -220,5 +221,5 @@ def read_true_labels(path: Path) -> NDArray[np.int64] | None:
     with _naming(path):
         found = _read_labels(path, ["class_ids", "true_labels"])
         if "true_labels" in found and found["true_labels"].shape != found["class_ids"].shape:
-            raise DataError(f"has {len(found['class_ids'])} class_ids but {len(found['true_labels'])} true_labels")
+            raise InputError(f"has {len(found['class_ids'])} class_ids but {len(found['true_labels'])} true_labels")
         return found.get("true_labels")

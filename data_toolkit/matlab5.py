@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base import isolation
-from base.errors import DataError
+from base.errors import InputError
 
 
 def load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
@@ -19,7 +19,7 @@ def load(file: BinaryIO, names: list[str]) -> dict[str, NDArray]:
 
     Raises
     ------
-    DataError
+    InputError
         If the file is damaged, or a cell array holds anything but equal arrays.
     """
     return isolation.arrays(lambda: variables(file, names), [])
@@ -38,10 +38,10 @@ def _plain(name: str, value: NDArray) -> NDArray:
     if value.dtype.kind in "biufU":
         return value
     if value.dtype != object or value.size != max(value.shape, default=0):
-        raise DataError(f"{name} is neither numbers nor an N x 1 cell array")
+        raise InputError(f"{name} is neither numbers nor an N x 1 cell array")
     first = value.flat[0] if value.size else np.zeros(0)
     for i, array in enumerate(value.flat):
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or (array.shape, array.dtype) != (
                 first.shape, first.dtype):
-            raise DataError(f"{name}{{{i + 1}}} is not an array like the first one")
+            raise InputError(f"{name}{{{i + 1}}} is not an array like the first one")
     return np.array(list(value.flat))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from base import files
 from base.did_you_mean import did_you_mean
-from base.errors import DataError
+from base.errors import InputError
 
 Labels = NDArray[np.int64]
 NUM_CLASSES = 100
@@ -91,15 +91,15 @@ def superclasses(labels: Labels, coarse_labels: Labels) -> list[Labels]:
 
     Raises
     ------
-    DataError
+    InputError
         If a class is in two superclasses, or alone in one.
     """
     pairs = np.unique(np.column_stack([coarse_labels, labels]), axis=0)
     if len(np.unique(pairs[:, 1])) != len(pairs):
-        raise DataError("a class has images in two superclasses, so these labels do not tell its siblings")
+        raise InputError("a class has images in two superclasses, so these labels do not tell its siblings")
     groups = np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1)
     if alone := [int(group[0]) for group in groups if len(group) < 2]:
-        raise DataError(f"class {alone[0]} is alone in its superclass: asymmetric noise has no other label for it")
+        raise InputError(f"class {alone[0]} is alone in its superclass: asymmetric noise has no other label for it")
     return groups
 
 
@@ -118,7 +118,7 @@ class LabelNoise:
 
     Raises
     ------
-    DataError
+    InputError
         If a parameter is invalid. The message names the valid ones.
     """
 
@@ -129,12 +129,12 @@ class LabelNoise:
 
     def __post_init__(self):
         if self.type not in NOISE_TYPES and self.matrix is None:
-            raise DataError(f'noise type "{self.type}" is not known{did_you_mean(self.type, NOISE_TYPES)} '
-                            f'(there is {", ".join(NOISE_TYPES)})')
+            raise InputError(f'noise type "{self.type}" is not known{did_you_mean(self.type, NOISE_TYPES)} '
+                             f'(there is {", ".join(NOISE_TYPES)})')
         if not 0 <= self.rate <= 1:  # also False for NaN
-            raise DataError(f"noise {self.rate} is not a rate: it must be from 0 to 1")
+            raise InputError(f"noise {self.rate} is not a rate: it must be from 0 to 1")
         if not 0 <= self.seed < 2**32:
-            raise DataError(f"seed {self.seed} is not possible: it must be from 0 to {2**32 - 1}")
+            raise InputError(f"seed {self.seed} is not possible: it must be from 0 to {2**32 - 1}")
         object.__setattr__(self, "rate", abs(float(self.rate)))  # -0.0 is 0.0
 
     @classmethod
@@ -152,7 +152,7 @@ class LabelNoise:
 
         Raises
         ------
-        DataError
+        InputError
             If the file cannot be read, or does not hold such a matrix.
         """
         matrix = read_matrix(file)
@@ -178,7 +178,7 @@ class LabelNoise:
 
         Raises
         ------
-        DataError
+        InputError
             If superclasses are needed but not given.
         """
         random = np.random.RandomState(self.seed)
@@ -187,8 +187,8 @@ class LabelNoise:
         if self.type not in NEED_SUPERCLASSES:
             return NOISE_TYPES[self.type](labels, self.rate, random)
         if coarse_labels is None:
-            raise DataError(f"{self.type} noise needs the superclasses of the images (coarse labels), which these data "
-                            "do not have")
+            raise InputError(f"{self.type} noise needs the superclasses of the images (coarse labels), which these data "
+                             "do not have")
         return NOISE_TYPES[self.type](labels, self.rate, random, coarse_labels)
 
 
@@ -207,20 +207,20 @@ def read_matrix(file: Path) -> NDArray[np.float64]:
             matrix = np.array([line.split() for line in text.splitlines() if line.strip()], dtype=np.float64)
         matrix = np.asarray(matrix, dtype=np.float64)
     except FileNotFoundError:
-        raise DataError(f"{file} does not exist: --noise-matrix names a file of {NUM_CLASSES} x {NUM_CLASSES} "
-                        "numbers") from None
+        raise InputError(f"{file} does not exist: --noise-matrix names a file of {NUM_CLASSES} x {NUM_CLASSES} "
+                         "numbers") from None
     except Exception as error:  # NumPy parses the head of a damaged .npy as Python text, and may raise anything
-        raise DataError(f"{file} is not a matrix of numbers: {error}") from error
+        raise InputError(f"{file} is not a matrix of numbers: {error}") from error
     if matrix.shape != (NUM_CLASSES, NUM_CLASSES):
-        raise DataError(f"{file} holds numbers of shape {matrix.shape}; a transition matrix of CIFAR-100 is "
-                        f"({NUM_CLASSES}, {NUM_CLASSES})")
+        raise InputError(f"{file} holds numbers of shape {matrix.shape}; a transition matrix of CIFAR-100 is "
+                         f"({NUM_CLASSES}, {NUM_CLASSES})")
     if wrong := np.argwhere(~((matrix >= 0) & (matrix <= 1))).tolist():
         row, column = wrong[0]
-        raise DataError(f"{file}: row {row}, column {column} is {matrix[row, column]}, which is no probability")
+        raise InputError(f"{file}: row {row}, column {column} is {matrix[row, column]}, which is no probability")
     sums = matrix.sum(axis=1)
     if wrong := np.flatnonzero(abs(sums - 1) > 1e-6).tolist():
-        raise DataError(f"{file}: row {wrong[0]} sums to {sums[wrong[0]]:.6g} instead of 1"
-                        + (f", and so do {len(wrong) - 1} other rows" if len(wrong) > 1 else ""))
+        raise InputError(f"{file}: row {wrong[0]} sums to {sums[wrong[0]]:.6g} instead of 1"
+                         + (f", and so do {len(wrong) - 1} other rows" if len(wrong) > 1 else ""))
     return matrix
 
 

@@ -25,7 +25,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from base import confinement, files
-from base.errors import CommandLine, DataError, failed
+from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
 from base.files import atomic_writer
 from base.terminal import say
 from data_toolkit import archives, dataset, download, matfile, verify
@@ -73,17 +73,17 @@ def load_done(fast: Path, mat: Path, source: archives.Source | None) -> Dataset 
                 and (source is None or about["source_md5"] == source.md5)
                 and np.array_equal(matfile.read_labels(mat), prepared.labels))
         return prepared if done else None
-    except (DataError, OSError, KeyError):
+    except (InputError, OSError, KeyError):
         return None
 
 
 def check_writable(output: Path) -> None:
-    """Raise DataError unless files can be written in the folder. Makes the folder if it is missing."""
+    """Raise InputError unless files can be written in the folder. Makes the folder if it is missing."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
-        raise DataError(f"cannot write to {output}: {error.strerror or error}") from error
+        raise InputError(f"cannot write to {output}: {error.strerror or error}") from error
 
 
 def given_source(source: str | Path | None) -> archives.Source | None:
@@ -154,7 +154,7 @@ def prepare(noise: LabelNoise, source: str | Path | None = None, output: str | P
 
     Raises
     ------
-    DataError
+    InputError
         If the source cannot be downloaded or read, lacks superclasses that the noise needs, or `output` cannot be written.
     """
     return prepare_and_load(noise, source, output)[0]
@@ -227,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
             prepare(LabelNoise.from_matrix(args.noise_matrix, args.seed), args.source, args.output)
         else:
             prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
-    except (DataError, OSError, MemoryError) as error:
+    except REPORTED_ERRORS as error:
         return failed(error)
     except KeyboardInterrupt:
         say("interrupted: complete files are kept; the same command makes the others", file=sys.stderr)

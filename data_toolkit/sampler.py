@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import DataError
+from base.errors import InputError
 
 CLASS_STREAM, IMAGE_STREAM = 0, 1  # independent random streams of one seed
 
@@ -25,14 +25,14 @@ class ClassBalancedSampler:
 
     Raises
     ------
-    DataError
+    InputError
         If the labels hold fewer than `classes_per_batch` classes.
     """
 
     def __init__(self, labels: NDArray[np.int64], seed: int, classes_per_batch: int = 32, images_per_class: int = 8):
         self.classes, counts = np.unique(labels, return_counts=True)
         if len(self.classes) < classes_per_batch:
-            raise DataError(f"the labels hold {len(self.classes)} classes, but a batch takes {classes_per_batch}")
+            raise InputError(f"the labels hold {len(self.classes)} classes, but a batch takes {classes_per_batch}")
         self.members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         self.seed = seed
         self.classes_per_batch = classes_per_batch

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from base.commands import command
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import archives, dataset, prepare, verify
 from data_toolkit.dataset import Dataset
 
@@ -33,7 +33,7 @@ def find_true_labels(labelled: Dataset, folder: Path) -> tuple[Dataset, str]:
     try:
         clean, where = _cifar100(Path(folder))
         positions, _ = verify.positions_in(labelled, clean)
-    except DataError as error:
+    except InputError as error:
         return labelled, f"note: the true labels are not known, so there will be no dynamics.csv: {error}"
     found = dataclasses.replace(labelled, true_labels=clean.true_labels[positions], matched=True)
     return found, f"true labels of {len(positions)} images, from {where}: label noise {found.noise_rate:.4f}"
@@ -44,11 +44,11 @@ def _cifar100(folder: Path) -> tuple[Dataset, Path]:
     for path in sorted(folder.glob(dataset.train_name("*", "*", "*"))):
         try:
             return dataset.load(path)[0], path
-        except DataError:  # a damaged file is reported where it is needed
+        except InputError:  # a damaged file is reported where it is needed
             continue
     source = prepare.given_source(None) or prepare.downloaded_source(folder)
     if source is None:
         options = [] if folder == Path("data") else ["--output", folder]
-        raise DataError(f"there is no CIFAR-100 in {folder} to find the images in; "
-                        f"if they are CIFAR-100's, run `{command('data_toolkit.prepare', options)}` first")
+        raise InputError(f"there is no CIFAR-100 in {folder} to find the images in; "
+                         f"if they are CIFAR-100's, run `{command('data_toolkit.prepare', options)}` first")
     return archives.read(source)[0], source.path

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from base.errors import DataError
+from base.errors import InputError
 
 WHOLE = {"b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"}
 
@@ -72,8 +72,8 @@ class ArrayUnpickler(pickle.Unpickler):
         try:
             return ADMITTED[module, name]
         except KeyError:
-            raise DataError(f"the pickle asks for {module}.{name}, which CIFAR-100 has no need of; "
-                            "it is not loaded, since it could run anything") from None
+            raise InputError(f"the pickle asks for {module}.{name}, which CIFAR-100 has no need of; "
+                             "it is not loaded, since it could run anything") from None
 
 
 def load(file: BinaryIO) -> dict[str, Any]:
@@ -91,15 +91,15 @@ def load(file: BinaryIO) -> dict[str, Any]:
 
     Raises
     ------
-    DataError
+    InputError
         If it is not a pickle, or one of anything but plain values and arrays of whole numbers.
     """
     try:
         content = ArrayUnpickler(file, encoding="bytes").load()
         if not isinstance(content, dict):
-            raise DataError(f"the pickle holds a {type(content).__name__} instead of a dictionary")
+            raise InputError(f"the pickle holds a {type(content).__name__} instead of a dictionary")
         return {_text(key): value.array() if type(value) is _Array else value for key, value in content.items()}
-    except DataError:
+    except InputError:
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise DataError(f"not a whole pickle of CIFAR-100: {error}") from error
+        raise InputError(f"not a whole pickle of CIFAR-100: {error}") from error

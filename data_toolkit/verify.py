@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import NOISE_TYPES, NUM_CLASSES, LabelNoise, superclasses
 
@@ -24,7 +24,7 @@ def describe(labelled: Dataset, clean: Dataset) -> str:
 
     Raises
     ------
-    DataError
+    InputError
         If `labelled` contains an image that `clean` does not.
     """
     positions, sure = positions_in(labelled, clean)
@@ -59,7 +59,7 @@ def positions_in(labelled: Dataset, clean: Dataset) -> tuple[NDArray[np.intp], N
     for i, (image, label) in enumerate(zip(labelled.images, labelled.labels, strict=True)):
         equal = where.get(image.tobytes())
         if not equal:
-            raise DataError(f"image {i + 1} is not in CIFAR-100's training set, or is there more often than in it")
+            raise InputError(f"image {i + 1} is not in CIFAR-100's training set, or is there more often than in it")
         of_label = [k for k in equal if clean.true_labels[k] == label]
         positions[i], sure[i] = (of_label or equal)[0], image.tobytes() in alone
         equal.remove(positions[i])

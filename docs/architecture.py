@@ -41,11 +41,11 @@ def modules_of(graph: grimp.ImportGraph) -> dict[str, list[str]]:
 def figure(graph: grimp.ImportGraph) -> list[str]:
     """The folders, and an arrow from each to those that it imports, unless other arrows already lead there.
 
-    Imports of solvers/__init__.py and solvers/errors.py are left out: all of solvers has them.
+    Imports of solvers/__init__.py are left out: all of solvers has it.
     """
-    arrows, everywhere = {}, {"solvers", "solvers.errors"}
-    for module in sorted(graph.modules - everywhere):
-        for imported in graph.find_modules_directly_imported_by(module) - everywhere:
+    arrows = {}
+    for module in sorted(graph.modules - {"solvers"}):
+        for imported in graph.find_modules_directly_imported_by(module) - {"solvers"}:
             if room_of(imported) != room_of(module):
                 arrows.setdefault(room_of(module), set()).add(room_of(imported))
 

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from base.errors import DataError
+from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
 from base.terminal import one_line, say
-from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves, results, run_folders, tables
 from solvers.reporting.results import Result, percent, points
@@ -78,12 +77,12 @@ def main(arguments: list[str] | None = None) -> int:
         Permissions.from_options(args, *folders).confine(write=[nearest(args.plot)] if args.plot else [])
         shown, refused = run_folders.read(run_folders.folders_below(folders))
         if not shown:
-            raise refused[0] if refused else SolverError(
+            raise refused[0] if refused else InputError(
                 f"no run folder in {', '.join(args.runs)}: none has a config.json, which solvers.train writes")
         if args.plot:
             drawn = [(str(result.run), result.curve, result.released) for result in shown]
             curves.save(args.plot, curves.draw_together(drawn))
-    except (SolverError, DataError, OSError, MemoryError) as error:
+    except REPORTED_ERRORS as error:
         return failed(error)
     say(align([HEADER, *(row for result in shown for row in rows(result))]))
     if found := means(shown):

@@ -23,12 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base import files
-from base.errors import DataError
+from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
 from base.files import atomic_writer
 from base.terminal import say
 from data_toolkit import class_names, dataset
 from data_toolkit.dataset import Dataset
-from solvers.errors import CommandLine, SolverError, failed
 from solvers.evaluation import per_class, test_nets
 from solvers.evaluation.inference import Predictor, at_batch, nothing_more
 from solvers.evaluation.measurements import Results
@@ -78,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
             say(f"note: {reason}", file=sys.stderr)
         with last_words(f"{args.run} and the results so far are unchanged"), user_layers.blamed():
             evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
-    except (SolverError, DataError, OSError, MemoryError) as error:
+    except REPORTED_ERRORS as error:
         return failed(error)
     except KeyboardInterrupt:
         say("interrupted: the results so far are kept, and the same command goes on", file=sys.stderr)
@@ -116,23 +115,23 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
 
     Raises
     ------
-    SolverError, base.errors.DataError
+    InputError
         If the run has no checkpoint, no net to measure it with, or the data are missing.
     """
     save = {name: file for name, file in (save or {}).items() if file}
     for file in save.values():
         if not file.absolute().parent.is_dir():
-            raise SolverError(f"cannot write {file}: there is no folder {file.parent}")
+            raise InputError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
     admission.admit(run, [at_batch(net.param) if source.is_fed else net.param for net in source.nets], allowed)
     iterations = source.checkpoints.models()
     if not iterations:
-        raise SolverError(f"{run} has no checkpoint yet")
+        raise InputError(f"{run} has no checkpoint yet")
     if source.is_fed:
         with Predictor(source.nets[0].param, load_sets(source, data, train_sets, save), confine) as predict:
             found = measure_fed(source, iterations[-1], predict, train_sets, save, by_class)
     elif train_sets or save:
-        raise SolverError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
+        raise InputError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
     else:
         confine()
         found = measure_own_data(source, iterations[-1], by_class)
@@ -184,10 +183,10 @@ def load_sets(source: Source, data: Path, train_sets: bool, save: Collection[str
     sets = {"test": dataset.load_test(data)}
     if train_sets or "train" in save:
         if source.training_set is None:
-            raise DataError("this run's config.json does not say which training set it learned from")
+            raise InputError("this run's config.json does not say which training set it learned from")
         sets["train"] = source.training_set.load(data)
     if train_sets and sets["train"].true_labels is None:
-        raise SolverError(f"--train-sets: {source.training_set.file} does not tell its images' true labels")
+        raise InputError(f"--train-sets: {source.training_set.file} does not tell its images' true labels")
     return sets
 
 

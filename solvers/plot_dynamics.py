@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from base.errors import DataError
+from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
 from base.terminal import say, shown
-from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves
 from solvers.runs.dynamics import DYNAMICS_FILE, Dynamics, means
@@ -65,11 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
         Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.output)])
         rows = {str(run): read_log(run / DYNAMICS_FILE, Dynamics) for run in args.runs}
         if empty := [run for run, values in rows.items() if not values]:
-            raise SolverError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "
-                              "every --dynamics-interval, where the true labels are known")
+            raise InputError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "
+                             "every --dynamics-interval, where the true labels are known")
         with np.errstate(all="ignore"):  # values that are not finite, or too large for a figure, are not drawn
             curves.save(args.output, draw(rows))
-    except (SolverError, DataError, OSError, ValueError, KeyError, MemoryError) as error:
+    except (*REPORTED_ERRORS, ValueError, KeyError) as error:
         return failed(error)
     say(args.output)
     return 0

@@ -12,10 +12,9 @@ import math
 import sys
 from pathlib import Path
 
-from base.errors import DataError
+from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
 from base.files import write_atomically
 from base.terminal import one_line, say
-from solvers.errors import CommandLine, SolverError, failed
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import report_data, results, run_folders, tables
 from solvers.reporting.results import Result, percent, points
@@ -37,7 +36,7 @@ def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
 
         from solvers.reporting import charts
     except ImportError as missing:
-        raise SolverError(f"a report needs the packages of the extra `report` ({missing}): make setup installs them") from None
+        raise InputError(f"a report needs the packages of the extra `report` ({missing}): make setup installs them") from None
 
     noises, rows = tables.tabulate(shown)
     dynamics = {result.run: report_data.read_dynamics(result) for result in shown}
@@ -85,10 +84,10 @@ def main(arguments: list[str] | None = None) -> int:
         shown, left = run_folders.distinct(found)
         remarks = [f"not shown: {reason}" for reason in (*refused, *left)]
         if not shown:
-            raise SolverError(f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one; "
-                              + "; ".join(remarks[:3]))
+            raise InputError(f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one; "
+                             + "; ".join(remarks[:3]))
         write_atomically(args.output, render(shown, remarks, args.title))
-    except (SolverError, DataError, OSError, MemoryError) as error:
+    except REPORTED_ERRORS as error:
         return failed(error)
     for remark in remarks:
         say(one_line(remark), file=sys.stderr)

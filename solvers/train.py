@@ -17,11 +17,10 @@ import numpy as np
 
 from base import files
 from base.commands import command
-from base.errors import DataError
+from base.errors import InputError, failed
 from base.terminal import say
 from data_toolkit import dataset, prepare
 from data_toolkit.dataset import Dataset
-from solvers.errors import SolverError, failed
 from solvers.evaluation import test_nets
 from solvers.nets import inputs, pycaffe, setting, threads, user_layers
 from solvers.nets.built_net import BuiltNet
@@ -47,10 +46,10 @@ def main(argv: list[str] | None = None) -> int:
             say(released.table())
             return 0
         stopped_by = train(args, argv)
-    except (SolverError, DataError, MemoryError) as error:
+    except (InputError, MemoryError) as error:
         return failed(error)
     except OSError as error:  # e.g. the disk is full
-        return failed(SolverError(f"{error}; the run goes on with --resume from its newest checkpoint"))
+        return failed(InputError(f"{error}; the run goes on with --resume from its newest checkpoint"))
     except KeyboardInterrupt:
         return 130
     return 128 + stopped_by if stopped_by else 0
@@ -61,7 +60,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
 
     Raises
     ------
-    SolverError, base.errors.DataError
+    InputError
         If an input is wrong.
     """
     confine(args)
@@ -151,7 +150,7 @@ def how_to_measure(folder: Path, allowed: Permissions, args: argparse.Namespace)
     """
     try:
         nets = [net.param for net in test_nets.read(folder)]
-    except SolverError as error:
+    except InputError as error:
         return f"its weights are in {Checkpoints(folder).folder} (solvers.evaluate cannot measure them: {error})"
     options = ["--data", str(args.data)] if args.data != Path("data") else []
     for module in sorted({layer.python_param.module for net in nets for layer in net.layer} & set(args.allow_module)):

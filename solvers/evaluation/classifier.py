@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import admission, setting
 from solvers.nets.inputs import IMAGE
 from solvers.nets.phases import layers_in
@@ -18,7 +18,7 @@ def read(run: Path) -> pb.NetParameter:
 
     Raises
     ------
-    SolverError
+    InputError
         If the net is not fed with images, has neither probabilities nor a loss, or does not pass `admission.check_net`.
     """
     file = run / "test.prototxt"
@@ -35,7 +35,7 @@ def derive(train: pb.NetParameter) -> pb.NetParameter:
 
     Raises
     ------
-    SolverError
+    InputError
         As `read`.
     """
     _check_is_fed(train)
@@ -49,14 +49,14 @@ def derive(train: pb.NetParameter) -> pb.NetParameter:
     if "probs" not in available:
         scores = [layer.bottom[0] for layer in layers if "label" in layer.bottom and layer.bottom[0] in available]
         if not scores:
-            raise SolverError("the net has neither the blob 'probs' nor a loss of scores and 'label'")
+            raise InputError("the net has neither the blob 'probs' nor a loss of scores and 'label'")
         net.layer.add(name="probs", type="Softmax", bottom=[scores[-1]], top=["probs"])
     admission.check_net(net, TEST)
     return net
 
 
 def _check_is_fed(net: pb.NetParameter) -> None:
-    """Raise SolverError unless ``data`` is an input of the net: a data layer would overwrite the images put into it."""
+    """Raise InputError unless ``data`` is an input of the net: a data layer would overwrite the images put into it."""
     inputs = {*net.input, *(top for layer in layers_in(net, TEST) if layer.type == "Input" for top in layer.top)}
     if "data" not in inputs:
-        raise SolverError("the net reads its own data; solvers.evaluate measures nets that are fed with CIFAR-100")
+        raise InputError("the net reads its own data; solvers.evaluate measures nets that are fed with CIFAR-100")

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base import isolation
+from base.errors import InputError
 from data_toolkit import batches
 from data_toolkit.dataset import Dataset
-from solvers.errors import SolverError
 from solvers.nets import threads, user_layers, weights
 from solvers.nets.pycaffe import caffe, last_words
 from solvers.nets.rehearsal import available_memory
@@ -49,7 +49,7 @@ class Predictor:
 
     Raises
     ------
-    SolverError
+    InputError
         If the net cannot be made.
     """
 
@@ -87,7 +87,7 @@ class Predictor:
 
         Raises
         ------
-        SolverError
+        InputError
             If the weights are damaged or belong to another net, or a process ends early.
         """
         weights.load(self.net, model)
@@ -157,8 +157,8 @@ class Predictor:
         process.join()
         if process.exitcode == 2:  # the process has printed the reason itself
             raise SystemExit(2) from None
-        raise SolverError(f"a process that computes probabilities ended with {process.exitcode}: is there too little memory? "
-                          "--threads 1 uses one process only") from None
+        raise InputError(f"a process that computes probabilities ended with {process.exitcode}: is there too little memory? "
+                         "--threads 1 uses one process only") from None
 
 
 def at_batch(net: pb.NetParameter) -> pb.NetParameter:
@@ -188,7 +188,7 @@ def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.flo
     """The probabilities of up to PART images from index `start` on: (at most PART, C) float32. No flip, centre crop."""
     part = Dataset(images.images[start : start + PART], images.labels[start : start + PART])
     if "data" not in net.blobs or not net.outputs:
-        raise SolverError("the net has no blob 'data' to take images, or no output to give probabilities")
+        raise InputError("the net has no blob 'data' to take images, or no output to give probabilities")
     output = "probs" if "probs" in net.blobs else net.outputs[0]
     rows = []
     for data, _ in batches.test_batches(part, batch_size=BATCH):
@@ -197,7 +197,7 @@ def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.flo
         net.forward()
         if net.blobs[output].data.shape[:1] != (len(data),):
             shape = net.blobs[output].data.shape
-            raise SolverError(f"the net's output {output!r} has the shape {shape} for {len(data)} images")
+            raise InputError(f"the net's output {output!r} has the shape {shape} for {len(data)} images")
         rows.append(net.blobs[output].data.reshape(len(data), -1).copy())
     return np.concatenate(rows)
 

@@ -59,7 +59,7 @@ def write(folder: Path, confusion: NDArray[np.int64], names: Sequence[str], titl
 
     Raises
     ------
-    base.errors.DataError
+    InputError
         If a file cannot be written.
     """
     rows = [("class", "name", "images", "accuracy", "taken_for", "taken_for_images")]

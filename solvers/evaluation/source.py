@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from base import files
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.evaluation import classifier, test_nets
 from solvers.evaluation.measuring import Job, Measuring
 from solvers.evaluation.test_nets import TestNet
@@ -65,7 +65,7 @@ def find_source(run: Path, runs: Path) -> Source:
 
     Raises
     ------
-    SolverError
+    InputError
         If it is neither.
     """
     real = files.real(run)
@@ -77,7 +77,7 @@ def find_source(run: Path, runs: Path) -> Source:
                       str([about.get(name) for name in ("seed", *config.FINGERPRINTS)]))
     name = released_runs.RUN_FOLDER.fullmatch(real.name)
     if not name:
-        raise SolverError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
+        raise InputError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
     chosen = setting.load(real.parent / name["setting"])
     setting_name = released_runs.setting_name(chosen.name, chosen.folder)
     nets = [TestNet(classifier.derive(chosen.net))]

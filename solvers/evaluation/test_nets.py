@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.evaluation import classifier
 from solvers.nets import admission, data_layers, losses, prototext, setting, weights
 from solvers.nets.phases import layers_in, nets_of
@@ -44,7 +44,7 @@ def read(run: Path) -> list[TestNet]:
 
     Raises
     ------
-    SolverError
+    InputError
         If there is none, a number of batches is missing, or `admission.check_net` refuses a net.
     """
     train = setting.read_net(run / "train.prototxt")
@@ -54,19 +54,19 @@ def read(run: Path) -> list[TestNet]:
     setting.put_test_nets_in(solver, run / "solver.prototxt")
     shared = solver.HasField("net")
     if not solver.test_net_param and not shared:
-        raise SolverError("the net reads its own data, and the solver names none to test: write net or test_net in place of "
-                          "train_net")
+        raise InputError("the net reads its own data, and the solver names none to test: write net or test_net in place of "
+                         "train_net")
     if shared and not solver.test_net_param and not solver.test_iter:
         solver.test_iter.append(0)
     nets = []
     for number, net in enumerate(nets_of(train, solver, shared)[1:]):
         if not any(layer.type in data_layers.PARAMETERS or not layer.bottom for layer in layers_in(net)):
-            raise SolverError("the net reads its own data, but none in its TEST phase: give it a data layer with "
-                              "include { phase: TEST }, or the solver a test_net")
+            raise InputError("the net reads its own data, but none in its TEST phase: give it a data layer with "
+                             "include { phase: TEST }, or the solver a test_net")
         admission.check_net(net)
         if number >= len(solver.test_iter) or solver.test_iter[number] < 1:
-            raise SolverError(f"{run / 'solver.prototxt'} has no test_iter for this net's data: add test_iter: N, the "
-                              "batches that are all its images")
+            raise InputError(f"{run / 'solver.prototxt'} has no test_iter for this net's data: add test_iter: N, the "
+                             "batches that are all its images")
         nets.append(TestNet(net, solver.test_iter[number]))
     return nets
 
@@ -90,7 +90,7 @@ def measure(nets: Iterable[TestNet], model: Path,
 
     Raises
     ------
-    SolverError
+    InputError
         If a net has neither an accuracy nor a loss, or the weights belong to another net.
     """
     results = {}
@@ -98,7 +98,7 @@ def measure(nets: Iterable[TestNet], model: Path,
         net = _with_weights(param, model)
         names = measured_tops(param, net)
         if not names:
-            raise SolverError("the net has neither an accuracy nor a loss in its TEST phase")
+            raise InputError("the net has neither an accuracy nor a loss in its TEST phase")
         sums = {top: np.zeros(net.blobs[top].data.size) for top in names}
         for _ in range(count):
             net.forward()
@@ -123,7 +123,7 @@ def predictions(described: TestNet, model: Path, done: Callable[[int], None]) ->
 
     Raises
     ------
-    SolverError
+    InputError
         If the net has neither an Accuracy layer nor a softmax loss, or the weights belong to another net.
     """
     param, batches = described
@@ -131,7 +131,7 @@ def predictions(described: TestNet, model: Path, done: Callable[[int], None]) ->
     judge = next((layer for layer in layers if layer.type == "Accuracy"), None) or next(
         filter(losses.is_softmax_loss, layers), None)
     if judge is None:
-        raise SolverError("accuracies of classes need an Accuracy layer, or a softmax loss, in the net's TEST phase")
+        raise InputError("accuracies of classes need an Accuracy layer, or a softmax loss, in the net's TEST phase")
     if judge.type == "Accuracy":
         about = {field.name: value for field, value in judge.accuracy_param.ListFields()}
     else:

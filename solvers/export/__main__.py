@@ -16,9 +16,8 @@ from pathlib import Path
 import onnx
 
 from base import files
-from base.errors import DataError
+from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
 from base.terminal import one_line, say
-from solvers.errors import CommandLine, SolverError, failed
 from solvers.export import admission, comparison, metadata, writing
 from solvers.export import source as sources
 from solvers.export.build import build
@@ -65,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     except Parted as error:
         failed(error)
         return 1
-    except (SolverError, DataError, OSError, MemoryError) as error:
+    except REPORTED_ERRORS as error:
         return failed(error)
     except KeyboardInterrupt:
         return 130
@@ -84,7 +83,7 @@ def export(args: argparse.Namespace) -> int:
     if args.weights is None:
         source = sources.of_run(args.net, args.iteration or "last", args.runs)
     elif args.iteration:
-        raise SolverError("--iteration is for a run; a caffemodel is one checkpoint")
+        raise InputError("--iteration is for a run; a caffemodel is one checkpoint")
     else:
         source = sources.of_files(args.net, args.weights)
     mean, classes = metadata.mean_of(source, args.mean), metadata.read_classes(args.classes)
@@ -140,7 +139,7 @@ def _preprocessing(source: Source, mean: Sequence[float] | None) -> Preprocessin
     if source.is_run:
         return Recipe()
     if mean is None:
-        raise SolverError("--preprocessing: the net's files do not tell its mean; give --mean B,G,R, such as 104,117,123")
+        raise InputError("--preprocessing: the net's files do not tell its mean; give --mean B,G,R, such as 104,117,123")
     return MeanSubtraction(mean)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.errors import DataError
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.export import layer_types
 from solvers.export.graph import Shape
 from solvers.nets import admission, rehearsal, setting, weights
@@ -41,7 +40,7 @@ def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
 
     Raises
     ------
-    SolverError
+    InputError
         If a layer cannot be written as ONNX, would read a file or run code, the net is wrong, the weights are not its own,
         or Caffe refuses them.
     """
@@ -50,7 +49,7 @@ def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
     own = _shapes(net, model, given)
     try:
         small, large = (_shapes(with_batch(net, batch), model, given) for batch in BATCHES)
-    except SolverError:
+    except InputError:
         return own
     if any(len(small[blob]) != len(large[blob]) for blob in own):
         return own
@@ -78,11 +77,8 @@ def _shapes(net: pb.NetParameter, model: Path, given: str) -> dict[str, tuple[in
     """The shapes of a net's blobs, told by a process that makes the net and loads its weights."""
     def make() -> dict[str, np.ndarray]:
         caffe.init_log(0, True)  # all that it says: the layer that it was at
-        try:
-            made = weights.build(net)
-            weights.load(made, model)
-        except SolverError as error:
-            raise DataError(str(error)) from error
+        made = weights.build(net)
+        weights.load(made, model)
         shapes = [np.array(blob.data.shape, np.int64) for blob in made.blobs.values()]
         return {"names": np.array(list(made.blobs)), **{f"{number}": shape for number, shape in enumerate(shapes)}}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import onnx
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.export import layer_types
 from solvers.export.folding import folded
 from solvers.export.graph import Graph, Layer, Shape
@@ -35,17 +35,17 @@ def build(param: pb.NetParameter, net: caffe.Net, shapes: dict[str, Shape], fold
 
     Raises
     ------
-    SolverError
+    InputError
         If a layer cannot be written.
     """
     layers = list(weighted(param, net))
     outputs = [blob for blob in net.outputs if blob not in net.inputs]
     if not outputs or not net.inputs:
-        raise SolverError(f"the net has no {'outputs' if net.inputs else 'inputs'}: there is nothing to compute")
+        raise InputError(f"the net has no {'outputs' if net.inputs else 'inputs'}: there is nothing to compute")
     if not shapes[net.inputs[0]]:
-        raise SolverError(f"the net's input '{net.inputs[0]}' has no dimensions: give it one, the batch")
+        raise InputError(f"the net's input '{net.inputs[0]}' has no dimensions: give it one, the batch")
     if preprocessing and IMAGES in shapes:
-        raise SolverError(f"--preprocessing: the net has a blob {IMAGES!r}, which is what the graph's input is called")
+        raise InputError(f"--preprocessing: the net has a blob {IMAGES!r}, which is what the graph's input is called")
     if fold:
         layers = folded(layers, outputs)
     graph = Graph(shapes)
@@ -67,7 +67,7 @@ def weighted(param: pb.NetParameter, net: caffe.Net) -> Iterator[Layer]:
     for layer in layers_in(param):
         blobs = net.params.get(layer.name, [])
         if blobs and layer.name in seen:
-            raise SolverError(f"two layers with weights are called '{layer.name}': give each a name of its own")
+            raise InputError(f"two layers with weights are called '{layer.name}': give each a name of its own")
         seen.add(layer.name)
         if layer.type != layer_types.INPUT:
             yield Layer(layer, [np.asarray(blob.data) for blob in blobs])

@@ -12,7 +12,7 @@ import skimage.data
 from numpy.typing import NDArray
 from skimage import io, transform
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import dataset, images
 from solvers.export import layer_types
 from solvers.export.admission import BATCHES, with_batch
@@ -143,7 +143,7 @@ def _photos(shape: Sequence[int], data: Path | None) -> NDArray[np.uint8]:
     if data is not None and (channels, height, width) == (3, images.SIZE, images.SIZE):
         try:
             return dataset.load_test(data).images[:number]
-        except DataError:
+        except InputError:
             pass
     folder = os.path.dirname(skimage.data.__file__)
     photos = (transform.resize(io.imread(os.path.join(folder, name)), (height, width), anti_aliasing=True) for name in PHOTOS)

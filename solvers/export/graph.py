@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -150,4 +150,4 @@ class Layer:
         return self.add("Reshape", value, [-1 if size is None else size for size in new])
 
     def refuse(self, why: str) -> NoReturn:
-        raise SolverError(f"layer '{self.param.name}' ({self.param.type}) cannot be written as ONNX: {why}")
+        raise InputError(f"layer '{self.param.name}' ({self.param.type}) cannot be written as ONNX: {why}")

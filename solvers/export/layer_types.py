@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.export import axes, channels, elementwise, recurrent, windows
 from solvers.export.graph import Layer
 from solvers.nets.pycaffe import caffe
@@ -58,16 +58,16 @@ READERS = ("Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowDa
 
 
 def check(layers: Iterable[pb.LayerParameter]) -> None:
-    """Raise SolverError that names the first layer whose type is not here."""
+    """Raise InputError that names the first layer whose type is not here."""
     for layer in layers:
         if layer.type in READERS:
-            raise SolverError(f"layer '{layer.name}' ({layer.type}) reads data, which an ONNX file cannot: give a deploy net, "
-                              "whose inputs are Input layers or `input` fields")
+            raise InputError(f"layer '{layer.name}' ({layer.type}) reads data, which an ONNX file cannot: give a deploy net, "
+                             "whose inputs are Input layers or `input` fields")
         if layer.type not in CONVERTERS and layer.type != INPUT:
             kind = f"{layer.python_param.module}.{layer.python_param.layer}" if layer.type == "Python" else layer.type
             extra = "; give a deploy net, without losses and accuracies" if "Loss" in kind or kind == "Accuracy" else ""
-            raise SolverError(f"layer '{layer.name}' ({kind}) cannot be written as ONNX{extra}; docs/export.md has the types "
-                              "that can")
+            raise InputError(f"layer '{layer.name}' ({kind}) cannot be written as ONNX{extra}; docs/export.md has the types "
+                             "that can")
 
 
 def convert(layer: Layer) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 
 from base import files
+from base.errors import InputError
 from data_toolkit import images
-from solvers.errors import SolverError
 from solvers.export.source import Source
 from solvers.nets.pycaffe import caffe
 
@@ -53,7 +53,7 @@ def describe(model: onnx.ModelProto, source: Source, mean: Sequence[float] | Non
 def mean_of(source: Source, given: Sequence[float] | None) -> Sequence[float] | None:
     """The mean that a net's input is centred by: that of the recipe for runs, else the one given."""
     if source.is_run and given:
-        raise SolverError("--mean: a run's mean is the recipe's")
+        raise InputError("--mean: a run's mean is the recipe's")
     return images.MEANS if source.is_run else given
 
 
@@ -64,9 +64,9 @@ def read_classes(file: Path | None) -> list[str]:
     try:
         names = files.read(files.real(file)).decode().splitlines()
     except OSError as error:
-        raise SolverError(f"--classes: cannot read {file}: {error.strerror or error}") from error
+        raise InputError(f"--classes: cannot read {file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise SolverError(f"--classes: {file} is not a text file in UTF-8") from error
+        raise InputError(f"--classes: {file} is not a text file in UTF-8") from error
     if not names or len(names) > MAX_CLASSES:
-        raise SolverError(f"--classes: {file} has {len(names)} lines; give one class a line")
+        raise InputError(f"--classes: {file} has {len(names)} lines; give one class a line")
     return names

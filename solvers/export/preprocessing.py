@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from base.errors import InputError
 from data_toolkit import batches, images
 from data_toolkit.dataset import Dataset
-from solvers.errors import SolverError
 from solvers.export.graph import Graph, Shape
 
 IMAGES = "images"  # the input's name
@@ -40,8 +40,8 @@ class MeanSubtraction:
 
     def add(self, graph: Graph, shape: Shape, blob: str) -> str:
         if len(shape) != 4 or shape[1] != len(self.mean):
-            raise SolverError(f"--preprocessing: the net's input '{blob}' has the shape {shown(shape)}, but the mean has "
-                              f"{len(self.mean)} channels")
+            raise InputError(f"--preprocessing: the net's input '{blob}' has the shape {shown(shape)}, but the mean has "
+                             f"{len(self.mean)} channels")
         add = _adder(graph)
         planes = _planes(add, graph.input(IMAGES, (shape[0], *shape[2:], shape[1]), TensorProto.UINT8), len(self.mean))
         return add("Sub", planes, self.mean)
@@ -61,8 +61,8 @@ class Recipe:
 
     def add(self, graph: Graph, shape: Shape, blob: str) -> str:
         if shape != (shape[0], 3, images.SIZE, images.SIZE):
-            raise SolverError(f"--preprocessing: the recipe makes 3 x 32 x 32, but the net's input '{blob}' has the shape "
-                              f"{shown(shape)}")
+            raise InputError(f"--preprocessing: the recipe makes 3 x 32 x 32, but the net's input '{blob}' has the shape "
+                             f"{shown(shape)}")
         add = _adder(graph)
         pixels = graph.input(IMAGES, (shape[0], images.SIZE, images.SIZE, 3), TensorProto.UINT8)
         # Grey below 249.5, in whole numbers, which float32 holds exactly.

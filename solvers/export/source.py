@@ -5,7 +5,7 @@ from pathlib import Path
 
 from base.commands import command
 from base.did_you_mean import did_you_mean
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.evaluation import classifier
 from solvers.evaluation.source import find_source
 from solvers.nets import prototext, setting
@@ -65,25 +65,25 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
 
     Raises
     ------
-    SolverError
+    InputError
         If there is no such run or checkpoint, its net reads its own data, or its weights are not those that were written.
     """
     if not run.is_dir():
         beside = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
-        raise SolverError(f"there is no folder {run}{did_you_mean(run.name, beside)}; for a net of your own give both, "
-                          "deploy.prototxt and weights.caffemodel")
+        raise InputError(f"there is no folder {run}{did_you_mean(run.name, beside)}; for a net of your own give both, "
+                         "deploy.prototxt and weights.caffemodel")
     found = find_source(run, runs)
     if not found.is_fed:
-        raise SolverError(f"{run}: its net reads its own data; give a deploy.prototxt, whose inputs are Input layers, and "
-                          f"a file of {found.checkpoints.folder}")
+        raise InputError(f"{run}: its net reads its own data; give a deploy.prototxt, whose inputs are Input layers, and "
+                         f"a file of {found.checkpoints.folder}")
     net = found.nets[0].param
     net.state.MergeFrom(classifier.TEST)
     available = found.checkpoints.models()
     if not available:
-        raise SolverError(f"{run} has no checkpoint yet")
+        raise InputError(f"{run} has no checkpoint yet")
     number = _chosen(iteration, available, found.output, run)
     if damage := found.checkpoints.damage(found.checkpoints.model(number)):
-        raise SolverError(damage)
+        raise InputError(damage)
     about = config.read(run) if (run / config.FILE).exists() else {
         "setting": found.title, "solver": prototext.text(found.solver)}
     return Source(str(run), _without_fillers(net), found.checkpoints.model(number), about, number)
@@ -108,10 +108,10 @@ def _chosen(iteration: str, available: list[int], measured: Path, run: Path) -> 
         known = [(accuracy, -step) for step, accuracy in zip(curve.iterations, curve.accuracies, strict=True)
                  if step in available]
         if not known:
-            raise SolverError(f"{measured / 'accuracy.txt'} has none of the checkpoints that are there; run "
-                              f"{command('solvers.evaluate', [run])} first")
+            raise InputError(f"{measured / 'accuracy.txt'} has none of the checkpoints that are there; run "
+                             f"{command('solvers.evaluate', [run])} first")
         return -max(known)[1]
     if not iteration.isascii() or not iteration.isdigit() or int(iteration) not in available:
-        raise SolverError(f"--iteration {iteration}: the checkpoints are {', '.join(map(str, available))}; or say best or "
-                          "last")
+        raise InputError(f"--iteration {iteration}: the checkpoints are {', '.join(map(str, available))}; or say best or "
+                         "last")
     return int(iteration)

@@ -10,23 +10,23 @@ from pathlib import Path
 import onnx
 
 from base import files
+from base.errors import InputError
 from base.files import publish
-from solvers.errors import SolverError
 
 LIMIT = (2 << 30) - (64 << 20)  # protobuf reads no message of 2 GiB; nodes need some room, too
 
 
 def check_place(path: Path, *inputs: Path) -> None:
-    """Raise SolverError unless a file can be written there that is none of the inputs."""
+    """Raise InputError unless a file can be written there that is none of the inputs."""
     if path.is_dir() or not path.name:
-        raise SolverError(f"-o {path}: give the name of a file, such as {path / 'net.onnx'}")
+        raise InputError(f"-o {path}: give the name of a file, such as {path / 'net.onnx'}")
     if files.real(path) in [files.real(given) for given in inputs]:
-        raise SolverError(f"-o {path} is what is to be exported: give another name, such as {path.with_suffix('.onnx')}")
+        raise InputError(f"-o {path} is what is to be exported: give another name, such as {path.with_suffix('.onnx')}")
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise SolverError(f"cannot write {path}: there is no folder {path.parent}")
+        raise InputError(f"cannot write {path}: there is no folder {path.parent}")
     if not os.access(folder, os.W_OK):
-        raise SolverError(f"cannot write {path}: the folder {path.parent} may not be written to")
+        raise InputError(f"cannot write {path}: the folder {path.parent} may not be written to")
 
 
 def weights_name(path: Path, weights_sha256: str) -> str:
@@ -47,13 +47,13 @@ def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator
 
     Raises
     ------
-    SolverError
+    InputError
         If it cannot be written, or is no valid ONNX: a file that was there stays as it was.
     """
     try:
         folder = Path(tempfile.mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
     except OSError as error:
-        raise SolverError(f"cannot write {path}: {error.strerror}") from error
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
     try:
         new, beside = folder / path.name, weights_name(path, weights_sha256)
         external = needs_two_files(model)
@@ -66,7 +66,7 @@ def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator
             publish(folder / beside, path.absolute().parent / beside)
         publish(new, path.absolute())
     except OSError as error:
-        raise SolverError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -75,4 +75,4 @@ def _check(file: Path) -> None:
     try:
         onnx.checker.check_model(file, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise SolverError(f"the net does not become valid ONNX: {error}") from error
+        raise InputError(f"the net does not become valid ONNX: {error}") from error

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from base.did_you_mean import did_you_mean
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import data_layers, losses, rehearsal, user_layers
 from solvers.nets.permissions import Permissions
 from solvers.nets.phases import layers_in
@@ -70,19 +70,19 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
 
     Raises
     ------
-    SolverError
+    InputError
         At the first mistake. The message names the layer and suggests the right word where a similar one is known.
     """
     if solver is not None:
         check_solver(solver)
     for net in nets:
         if len(net.layer) > MOST_LAYERS:
-            raise SolverError(f"{name}: a net has {len(net.layer)} layers; at most {MOST_LAYERS} are taken")
+            raise InputError(f"{name}: a net has {len(net.layer)} layers; at most {MOST_LAYERS} are taken")
         for layer in net.layer:
             _check_harmless(layer, allowed)
         reading = sum(layer.type in data_layers.PARAMETERS for layer in net.layer)
         if reading > MOST_READING:
-            raise SolverError(f"{name}: a net has {reading} layers that read data; at most {MOST_READING} are taken")
+            raise InputError(f"{name}: a net has {reading} layers that read data; at most {MOST_READING} are taken")
     allowed.check_paths(nets, weights)
     for net in nets:
         check_net(net)
@@ -96,26 +96,26 @@ def check_solver(solver: pb.SolverParameter) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If Caffe does not know its type or policy, or if a number is out of range.
     """
     for field, known in (("type", SOLVERS), ("lr_policy", POLICIES), ("regularization_type", ("L1", "L2"))):
         value = getattr(solver, field)
         if value not in known:
-            raise SolverError(f"the solver's {field} is {value!r}, which is none of {', '.join(known)}"
-                              f"{did_you_mean(value, known)}")
+            raise InputError(f"the solver's {field} is {value!r}, which is none of {', '.join(known)}"
+                             f"{did_you_mean(value, known)}")
     for field, value in solver.ListFields():
         if field.name in LEAST and any(number < LEAST[field.name] for number in (value if field.is_repeated else [value])):
-            raise SolverError(f"the solver's {field.name} is {value}; it must be at least {LEAST[field.name]}")
+            raise InputError(f"the solver's {field.name} is {value}; it must be at least {LEAST[field.name]}")
         if field.cpp_type == field.CPPTYPE_FLOAT and not math.isfinite(value):
-            raise SolverError(f"the solver's {field.name} is {value}, which is not a finite number")
+            raise InputError(f"the solver's {field.name} is {value}, which is not a finite number")
     if solver.lr_policy == "step" and solver.stepsize < 1:
-        raise SolverError(f"the solver's stepsize is {solver.stepsize}, but lr_policy step needs one of at least 1")
+        raise InputError(f"the solver's stepsize is {solver.stepsize}, but lr_policy step needs one of at least 1")
     if not -1 <= solver.random_seed < 2**32:
-        raise SolverError(f"the solver's random_seed is {solver.random_seed}; it must be from 0 to {2**32 - 1}")
+        raise InputError(f"the solver's random_seed is {solver.random_seed}; it must be from 0 to {2**32 - 1}")
     steps = list(solver.stepvalue)
     if steps != sorted(set(steps)):
-        raise SolverError(f"the solver's stepvalues must increase; they are {steps}")
+        raise InputError(f"the solver's stepvalues must increase; they are {steps}")
 
 
 def _check_harmless(layer: pb.LayerParameter, allowed: Permissions) -> None:
@@ -124,15 +124,15 @@ def _check_harmless(layer: pb.LayerParameter, allowed: Permissions) -> None:
     where = f"layer '{layer.name}' ({layer.type})"
     module = layer.python_param.module
     if layer.type == "Python" and module not in (OURS, *allowed.modules):
-        raise SolverError(f"{where} would run code of the module {module!r}: give --allow-module {module} if you trust the "
-                          "net")
+        raise InputError(f"{where} would run code of the module {module!r}: give --allow-module {module} if you trust the "
+                         "net")
     if layer.type == "HDF5Output":
-        raise SolverError(f"{where} would write {layer.hdf5_output_param.file_name!r}: remove it; a run writes only into its "
-                          "own folder")
+        raise InputError(f"{where} would write {layer.hdf5_output_param.file_name!r}: remove it; a run writes only into its "
+                         "own folder")
     if layer.blobs:
-        raise SolverError(f"{where} brings weights along (blobs): a net's weights must come from a caffemodel")
+        raise InputError(f"{where} brings weights along (blobs): a net's weights must come from a caffemodel")
     if layer.type == "Data" and layer.data_param.prefetch < 1:
-        raise SolverError(f"{where} has prefetch: 0 and would wait for ever: give at least 1")
+        raise InputError(f"{where} has prefetch: 0 and would wait for ever: give at least 1")
 
 
 def _check_values(message: Message, where: str) -> None:
@@ -143,10 +143,10 @@ def _check_values(message: Message, where: str) -> None:
                 if field.name != "blobs":
                     _check_values(item, where)
             elif field.cpp_type in _WHOLE and abs(item) > MOST and field.name != "ignore_label":
-                raise SolverError(f"{where}: {field.name} is {item}; at most {MOST} is taken")
+                raise InputError(f"{where}: {field.name} is {item}; at most {MOST} is taken")
             elif field.cpp_type == field.CPPTYPE_STRING and CONTROL.search(item) and not (
                     field.name == "param_str" and not CONTROL.search(re.sub(r"[\n\r\t]", "", item))):
-                raise SolverError(f"{where}: {field.name} has control characters: {item!r}")
+                raise InputError(f"{where}: {field.name} has control characters: {item!r}")
 
 
 def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
@@ -154,7 +154,7 @@ def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If a type is unknown, a blob is read before a layer makes it, or two layers make the same blob. The message names the
         layer and suggests the right word where a similar one is known.
     """
@@ -164,31 +164,31 @@ def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
         if losses.kind(layer):
             losses.check(layer)
         if len(layer.propagate_down) not in (0, len(layer.bottom)):
-            raise SolverError(f"layer '{layer.name}' has {len(layer.bottom)} bottoms but {len(layer.propagate_down)} "
-                              "propagate_down: give one each, or none")
+            raise InputError(f"layer '{layer.name}' has {len(layer.bottom)} bottoms but {len(layer.propagate_down)} "
+                             "propagate_down: give one each, or none")
         for bottom in layer.bottom:
             if bottom not in available:
-                raise SolverError(f"layer '{layer.name}' reads the blob {bottom!r}, which no layer before it makes"
-                                  f"{did_you_mean(bottom, available)}")
+                raise InputError(f"layer '{layer.name}' reads the blob {bottom!r}, which no layer before it makes"
+                                 f"{did_you_mean(bottom, available)}")
         for top in layer.top:
             if top in available and top not in layer.bottom:
-                raise SolverError(f"layer '{layer.name}' makes the blob {top!r}, which another layer made before")
+                raise InputError(f"layer '{layer.name}' makes the blob {top!r}, which another layer made before")
         available.update(layer.top)
         data_layers.check(layer)
     if not available:
-        raise SolverError(f"the net has no layers in its phase {pb.Phase.Name((state or net.state).phase)}")
+        raise InputError(f"the net has no layers in its phase {pb.Phase.Name((state or net.state).phase)}")
 
 
 def check_types(layers: Iterable[pb.LayerParameter]) -> None:
-    """Raise SolverError, with the most similar known types, if this Caffe lacks the type of a layer."""
+    """Raise InputError, with the most similar known types, if this Caffe lacks the type of a layer."""
     known = list(caffe.layer_type_list())
     for layer in layers:
         if layer.type in NEED_OPENCV and layer.type not in known:
-            raise SolverError(f"layer '{layer.name}' ({layer.type}) needs a Caffe with OpenCV: "
-                              "CAFFE_OPENCV=1 make setup")
+            raise InputError(f"layer '{layer.name}' ({layer.type}) needs a Caffe with OpenCV: "
+                             "CAFFE_OPENCV=1 make setup")
         if layer.type not in known:
-            raise SolverError(f"layer '{layer.name}' has the unknown type {layer.type!r}; the nearest known types are "
-                              f"{', '.join(nearest_types(layer.type, known))}")
+            raise InputError(f"layer '{layer.name}' has the unknown type {layer.type!r}; the nearest known types are "
+                             f"{', '.join(nearest_types(layer.type, known))}")
 
 
 def nearest_types(name: str, known: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from base import files
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -78,7 +78,7 @@ def lines(file: str) -> list[str]:
 
     Raises
     ------
-    SolverError
+    InputError
         If the file is too large, or has control characters: Caffe and Python would end lines and names at different ones.
     """
     if not os.path.isfile(file):
@@ -86,16 +86,16 @@ def lines(file: str) -> list[str]:
     try:
         content = files.read(Path(os.path.realpath(file)), MAX_LIST)
     except OSError as error:
-        raise SolverError(f"cannot read {file}: {error}") from error
+        raise InputError(f"cannot read {file}: {error}") from error
     content = content.replace(b"\r\n", b"\n")
     if found := re.search(rb"[^\n]*[\x00-\x08\x0b-\x1f\x7f][^\n]*", content):
-        raise SolverError(f"{file} has control characters: {found[0]!r:.100}")
+        raise InputError(f"{file} has control characters: {found[0]!r:.100}")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise SolverError(f"{file} is not UTF-8 text: {error}") from error
+        raise InputError(f"{file} is not UTF-8 text: {error}") from error
     if found := re.search(r"[^\n]*[\x80-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff][^\n]*", text):
-        raise SolverError(f"{file} has spaces that Caffe does not take for spaces: {found[0]!r:.100}")
+        raise InputError(f"{file} has spaces that Caffe does not take for spaces: {found[0]!r:.100}")
     return text.split("\n")
 
 
@@ -104,20 +104,20 @@ def check(layer: pb.LayerParameter) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If not. The message names the layer and the file.
     """
     where, read = f"layer '{layer.name}' ({layer.type})", source(layer)
     if read and not os.path.exists(read):
-        raise SolverError(f"{where} reads {read}, which does not exist, neither in the setting's folder nor in the working "
-                          f"directory ({Path.cwd()})")
+        raise InputError(f"{where} reads {read}, which does not exist, neither in the setting's folder nor in the working "
+                         f"directory ({Path.cwd()})")
     if layer.type in PARAMETERS and not read:
-        raise SolverError(f"{where} has no source")
+        raise InputError(f"{where} has no source")
     if odd := next((path for path in paths(layer) if os.path.exists(path) and not (
             os.path.isfile(path) or os.path.isdir(path))), None):
-        raise SolverError(f"{where} reads {odd}, which is neither a file nor a folder")
+        raise InputError(f"{where} reads {odd}, which is neither a file nor a folder")
     for name in listed(layer):
         if not os.path.isfile(name):
             what = "is no file" if os.path.exists(name) else "does not exist"
-            raise SolverError(f"{where} reads {read}, which names {name}: that {what}, seen from the working directory "
-                              f"({Path.cwd()}); an absolute path is found from everywhere")
+            raise InputError(f"{where} reads {read}, which names {name}: that {what}, seen from the working directory "
+                             f"({Path.cwd()}); an absolute path is found from everywhere")

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from base.errors import InputError
 from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
-from solvers.errors import SolverError
 from solvers.nets import data_layers
 from solvers.nets.phases import layers_in
 from solvers.nets.pycaffe import caffe, seed_layers
@@ -23,15 +23,15 @@ def fed_blobs(net: pb.NetParameter) -> tuple[str, ...]:
 
     Raises
     ------
-    SolverError
+    InputError
         If the net has an input that is neither ``data`` nor ``label``.
     """
     names = [*net.input, *(top for layer in layers_in(net) if layer.type == "Input" for top in layer.top)]
     for name in names:
         if name not in ("data", "label"):
-            raise SolverError(f"the net has the input {name!r}; the driver fills only 'data' and 'label'")
+            raise InputError(f"the net has the input {name!r}; the driver fills only 'data' and 'label'")
     if names and "data" not in names:
-        raise SolverError("the net has the input 'label' but not 'data': the driver fills both")
+        raise InputError("the net has the input 'label' but not 'data': the driver fills both")
     return tuple(names)
 
 
@@ -40,17 +40,17 @@ def classes_per_batch(net: caffe.Net, num_classes: int) -> int:
 
     Raises
     ------
-    SolverError
+    InputError
         If CIFAR-100 images do not fit the net's blobs, or the batch size is not 8 times 1 to `num_classes` classes.
     """
     batch, *image = net.blobs["data"].data.shape
     if tuple(image) != IMAGE:
-        raise SolverError(f"the net's blob 'data' holds images of {'x'.join(map(str, image))}; CIFAR-100's are 3x32x32")
+        raise InputError(f"the net's blob 'data' holds images of {'x'.join(map(str, image))}; CIFAR-100's are 3x32x32")
     if "label" in net.blobs and net.blobs["label"].data.size != batch:
-        raise SolverError(f"the net's blob 'label' holds {net.blobs['label'].data.size} labels for {batch} images")
+        raise InputError(f"the net's blob 'label' holds {net.blobs['label'].data.size} labels for {batch} images")
     if batch % IMAGES_PER_CLASS or batch > IMAGES_PER_CLASS * num_classes:
-        raise SolverError(f"the net's batch of {batch} images is not {IMAGES_PER_CLASS} images of each of "
-                          f"1 to {num_classes} classes")
+        raise InputError(f"the net's batch of {batch} images is not {IMAGES_PER_CLASS} images of each of "
+                         f"1 to {num_classes} classes")
     return batch // IMAGES_PER_CLASS
 
 
@@ -77,7 +77,7 @@ def fill(net: caffe.Net, blobs: tuple[str, ...], data: Dataset | None, seed: int
 
     Raises
     ------
-    SolverError, base.errors.DataError
+    InputError
         Before the first batch, if the images do not fit the net or are too few for one of its batches.
     """
     feeder = BatchFeeder(data, seed=seed, start=start, classes_per_batch=classes_per_batch(net, data.num_classes),
@@ -128,8 +128,8 @@ def _reading(net: caffe.Net) -> list[int]:
 
 
 def check_repeatable(net: pb.NetParameter) -> None:
-    """Raise SolverError if a layer may keep state between steps that no checkpoint saves: a resume would not be exact."""
+    """Raise InputError if a layer may keep state between steps that no checkpoint saves: a resume would not be exact."""
     for layer in layers_in(net):
         if layer.type in ("RNN", "LSTM", "MemoryData") or layer.type == "Python" and layer.python_param.module != "layers":
-            raise SolverError(f"layer '{layer.name}' ({layer.type}) may keep state between steps that no checkpoint saves, so "
-                              "the run would not go on as if it had never stopped: --inexact-resume goes on all the same")
+            raise InputError(f"layer '{layer.name}' ({layer.type}) may keep state between steps that no checkpoint saves, so "
+                             "the run would not go on as if it had never stopped: --inexact-resume goes on all the same")

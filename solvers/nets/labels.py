@@ -8,8 +8,7 @@ import h5py
 import numpy as np
 
 from base import hdf5
-from base.errors import DataError
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import data_layers, losses
 from solvers.nets.built_net import BuiltNet
 from solvers.nets.pycaffe import caffe
@@ -31,7 +30,7 @@ def check_labels(built: BuiltNet, fed_labels: np.ndarray | None = None) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If not. The message names the layer, the label and the number of outputs.
     """
     for layer in built.losses:
@@ -39,15 +38,15 @@ def check_labels(built: BuiltNet, fed_labels: np.ndarray | None = None) -> None:
         outputs = built.net.blobs[layer.bottom[0]].data.shape[given.get("axis", 1)]
         classes = losses.weighting_of(layer).parameters.get("classes")
         if classes not in (None, outputs):
-            raise SolverError(f"layer '{layer.name}' scores {outputs} classes, but its weighting has classes: {classes:g}; "
-                              f"write classes: {outputs} in its loss_param, or give --set classes={outputs}")
+            raise InputError(f"layer '{layer.name}' scores {outputs} classes, but its weighting has classes: {classes:g}; "
+                             f"write classes: {outputs} in its loss_param, or give --set classes={outputs}")
         for source, labels in _labels(layer.bottom[1], built, fed_labels):
             wrong = ~((labels >= 0) & (labels < outputs))  # also True for NaN
             if "ignore_label" in given:
                 wrong &= labels != given["ignore_label"]
             if wrong.any():
-                raise SolverError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores {outputs} "
-                                  f"classes, 0 to {outputs - 1}")
+                raise InputError(f"{source} has the label {labels[wrong][0]:g}, but layer '{layer.name}' scores {outputs} "
+                                 f"classes, 0 to {outputs - 1}")
 
 
 def _labels(blob: str, built: BuiltNet, fed_labels: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
@@ -74,5 +73,5 @@ def hdf5_arrays(name: str, tops: tuple[str, ...], layer: str) -> dict[str, h5py.
     try:
         file = h5py.File(name)  # open until the process ends
         return {top: hdf5.array(file, top) for top in tops}
-    except (DataError, OSError, RuntimeError) as error:
-        raise SolverError(f"layer '{layer}' (HDF5Data) reads {name}: {error}") from error
+    except (InputError, OSError, RuntimeError) as error:
+        raise InputError(f"layer '{layer}' (HDF5Data) reads {name}: {error}") from error

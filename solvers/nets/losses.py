@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import layers
 from base.did_you_mean import did_you_mean
+from base.errors import InputError
 from layers import param_str
 from layers.table import BY_NAME, CUSTOM, OPTIONS, OWN, ROWS, WEIGHTINGS, Parameter, Row
 from layers.weighting import Weighting, parameters_of, weighting_with
 from prototxt.generate import setting_with
-from solvers.errors import SolverError
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -44,7 +44,7 @@ def parameters(layer: pb.LayerParameter) -> dict:
         try:
             return param_str.read(python.param_str, getattr(layers, python.layer).PARAMETERS)
         except (AttributeError, ValueError) as error:
-            raise SolverError(f"layer '{layer.name}' (Python): {error}") from error
+            raise InputError(f"layer '{layer.name}' (Python): {error}") from error
     loss_param = layer.loss_param
     given = {name: getattr(loss_param, field) for name, field in fields(row(layer)).items() if loss_param.HasField(field)}
     if loss_param.HasField("weighting"):
@@ -77,15 +77,15 @@ def check(layer: pb.LayerParameter) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If a name, a type or a value is wrong, or a loss does not have three bottoms.
     """
     parameters(layer)
     if kind(layer) not in LOSSES:
         return
     if len(layer.bottom) != 3:
-        raise SolverError(f"layer '{layer.name}' ({kind(layer)}) needs 3 bottoms, scores, label and prob_groundtruth "
-                          f"(the top of an ExtractProb); it has {len(layer.bottom)}")
+        raise InputError(f"layer '{layer.name}' ({kind(layer)}) needs 3 bottoms, scores, label and prob_groundtruth "
+                         f"(the top of an ExtractProb); it has {len(layer.bottom)}")
     weighting_of(layer)
 
 
@@ -94,7 +94,7 @@ def weighting_of(layer: pb.LayerParameter) -> Weighting:
 
     Raises
     ------
-    SolverError
+    InputError
         If a parameter is out of range.
     """
     if layer.type == "SoftmaxWithLoss":
@@ -103,7 +103,7 @@ def weighting_of(layer: pb.LayerParameter) -> Weighting:
     try:
         return weighting_with(given.get("weighting", "DM"), given)
     except ValueError as error:
-        raise SolverError(f"layer '{layer.name}' ({kind(layer)}): {error}") from error
+        raise InputError(f"layer '{layer.name}' ({kind(layer)}): {error}") from error
 
 
 def takes(layer: pb.LayerParameter, name: str) -> bool:
@@ -135,7 +135,7 @@ def override(net: pb.NetParameter, options: dict) -> dict:
 
     Raises
     ------
-    SolverError
+    InputError
         If no layer takes an option, a value does not fit, or a WeightedSoftmaxWithLoss is left without a weighting.
     """
     changed = {}
@@ -144,7 +144,7 @@ def override(net: pb.NetParameter, options: dict) -> dict:
             _change(layer, "weighting", options.get("weighting") or parameters(layer).get("weighting")
                     or weighting_from_environment(layer), changed)
     if (value := options.get("weighting")) and not any(takes(layer, "weighting") for layer in losses(net)):
-        raise SolverError(f"--weighting {value}: no layer of this net takes it{_which_setting(value)}")
+        raise InputError(f"--weighting {value}: no layer of this net takes it{_which_setting(value)}")
     for name, value in options.items():
         if name not in ("weighting", "set") and value is not None:
             of_option = [layer for layer in losses(net) if takes(layer, name)
@@ -168,7 +168,7 @@ def _number(value: float | str) -> str:
 
 def _change_all(layers_: list[pb.LayerParameter], name: str, value: float | str, changed: dict, nobody: str) -> None:
     if not layers_:
-        raise SolverError(nobody)
+        raise InputError(nobody)
     for layer in layers_:
         _change(layer, name, value, changed)
 
@@ -190,14 +190,14 @@ def weighting_from_environment(layer: pb.LayerParameter) -> str:
     """The weighting that CAFFE_WEIGHTING gives to a layer which has none of its own."""
     value = os.environ.get("CAFFE_WEIGHTING")
     if not value:
-        raise SolverError(
+        raise InputError(
             f"layer '{layer.name}' (WeightedSoftmaxWithLoss) has no weighting: write loss_param {{ weighting: GCE }} "
             "in the prototxt, or give --weighting or the environment variable CAFFE_WEIGHTING; "
             f"one of {', '.join(WEIGHTINGS)}")
     try:
         return Weighting(value).name
     except ValueError as error:
-        raise SolverError(f"CAFFE_WEIGHTING: {error}") from error
+        raise InputError(f"CAFFE_WEIGHTING: {error}") from error
 
 
 def in_use(net: pb.NetParameter) -> dict:
@@ -219,12 +219,12 @@ def to_python(net: pb.NetParameter) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If the net has none of them.
     """
     native = [layer for layer in net.layer if layer.type in LAYERS]
     if not native:
-        raise SolverError(f"--layers python: this net has none of the layers {', '.join(LAYERS)}")
+        raise InputError(f"--layers python: this net has none of the layers {', '.join(LAYERS)}")
     for layer in native:
         if layer.type in LOSSES and not layer.loss_weight:
             # Without loss_weight, a C++ loss layer weighs its first top with 1, a Python layer with 0.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from base import confinement, files
+from base.errors import InputError
 from base.terminal import say
-from solvers.errors import SolverError
 from solvers.nets import data_layers
 from solvers.nets.pycaffe import caffe
 
@@ -84,7 +84,7 @@ class Permissions:
 
         Raises
         ------
-        SolverError
+        InputError
             If a folder of `write` cannot be made.
         """
         if self.unconfined:
@@ -94,7 +94,7 @@ class Permissions:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise SolverError(f"cannot make the folder {folder}: {error.strerror}") from error
+                raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
         imported = [Path(path or ".") for path in sys.path] if self.modules else []
         missing = confinement.confine([*read, *self.folders, *imported, *confinement.installation()],
                                       [*write, *(confinement.gpu_devices() if gpus else ())], emptied,
@@ -103,7 +103,7 @@ class Permissions:
             say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
     def check_paths(self, nets: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
-        """Raise SolverError if layers of any phase, or a solver's `weights`, would read outside the allowed folders.
+        """Raise InputError if layers of any phase, or a solver's `weights`, would read outside the allowed folders.
 
         The kernel would refuse this too; the error names all files at once, with the options that allow them.
         """
@@ -117,7 +117,7 @@ class Permissions:
             if not self._allows(path):
                 refused.setdefault("the solver", []).append(path)
         if refused:
-            raise SolverError(_refusal({who: _few(paths) for who, paths in refused.items()}))
+            raise InputError(_refusal({who: _few(paths) for who, paths in refused.items()}))
 
     def folders_read(self, nets: Iterable[pb.NetParameter]) -> list[Path]:
         """The `folders` that layers of these nets read from."""

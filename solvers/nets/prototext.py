@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from base import files
 from base.did_you_mean import did_you_mean
-from solvers.errors import SolverError
+from base.errors import InputError
 
 MAX_BYTES = 20_000_000  # a ResNet-110 has 200,000
 MOST_SAID = 1000
@@ -24,7 +24,7 @@ def read(path: Path, message: M) -> M:
 
     Raises
     ------
-    SolverError
+    InputError
         If the file cannot be read or parsed. (Caffe's own parser would end the process.)
     """
     content = read_text(path)
@@ -32,13 +32,13 @@ def read(path: Path, message: M) -> M:
         text_format.Parse(content, message)
     except text_format.ParseError as error:
         reason = re.sub(r"^\d+:\d+ : ", "", str(error)[:MOST_SAID])  # cut, since it quotes the file
-        raise SolverError(f"{path}:{error.GetLine()}: {reason}{_suggestion(reason, message)}") from error
+        raise InputError(f"{path}:{error.GetLine()}: {reason}{_suggestion(reason, message)}") from error
     except RecursionError as error:
-        raise SolverError(f"{path} is nested too deeply for a net") from error
+        raise InputError(f"{path} is nested too deeply for a net") from error
     except (ValueError, OverflowError) as error:  # some versions of protobuf raise these for a bad number
-        raise SolverError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     if missing := message.FindInitializationErrors():
-        raise SolverError(f"{path} lacks {', '.join(missing)}")
+        raise InputError(f"{path} lacks {', '.join(missing)}")
     return message
 
 
@@ -47,12 +47,12 @@ def read_text(path: Path) -> str:
     try:
         return files.read(path, MAX_BYTES).decode()
     except PermissionError as error:
-        raise SolverError(f"cannot read {path}: {error.strerror}; if it lies in none of the folders of setting, runs and "
-                          f"data, give --allow-path {path}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; if it lies in none of the folders of setting, runs and "
+                         f"data, give --allow-path {path}") from error
     except OSError as error:
-        raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise SolverError(f"{path} is not a text file, so not a prototxt") from error
+        raise InputError(f"{path} is not a text file, so not a prototxt") from error
 
 
 @contextmanager

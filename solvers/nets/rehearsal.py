@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from base import isolation
-from base.errors import DataError
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import data_layers, pycaffe, weights
 from solvers.nets.built_net import BuiltNet
 from solvers.nets.labels import check_labels, hdf5_arrays
@@ -28,7 +27,7 @@ def rehearse(name: Path, nets: Sequence[pb.NetParameter], solver: pb.SolverParam
 
     Raises
     ------
-    SolverError
+    InputError
         If Caffe ends the process, with its reason; if a label is not the number of an output of its net; if the nets need
         more memory than is available; if the net to train has no loss.
     """
@@ -41,23 +40,23 @@ def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | 
 
     Raises
     ------
-    SolverError
-        With the text of the DataError that `work` raises, or with Caffe's reason if Caffe ends the process. The message then
+    InputError
+        With the text of the InputError that `work` raises, or with Caffe's reason if Caffe ends the process. The message then
         names the setting or net, `name`.
     """
     ended = isolation.run(work, None, memory, fresh=gpus, gpus=gpus)
     if ended.code == isolation.REFUSED:
-        raise SolverError(ended.wrong)
+        raise InputError(ended.wrong)
     if ended.code is None:
-        raise SolverError(f"Caffe refuses {name}: it cannot be made within {isolation.MAX_SECONDS} s")
+        raise InputError(f"Caffe refuses {name}: it cannot be made within {isolation.MAX_SECONDS} s")
     if ended.code:
-        raise SolverError(f"Caffe refuses {name}: {reason(ended.said) or crash(-ended.code)}")
+        raise InputError(f"Caffe refuses {name}: {reason(ended.said) or crash(-ended.code)}")
     return ended.found
 
 
 def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, available: int | None,
           devices: Sequence[int]) -> dict:
-    """The work of the separate process. It raises DataError for what is wrong with the nets."""
+    """The work of the separate process. It raises InputError for what is wrong with the nets."""
     caffe.init_log(0, True)  # log everything: `reason` finds the failing layer in it
     try:
         for layer in (layer for net in nets for layer in net.layer if layer.type == "HDF5Data"):
@@ -76,17 +75,17 @@ def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, av
             check_labels(BuiltNet.of(net, param))
         needed = sum(map(least_memory, made, nets))
         if available is not None and needed > available:
-            raise SolverError(f"the net needs at least {needed >> 20} MB of memory, and {available >> 20} MB are available: "
-                              "make the batch or the layers smaller")
+            raise InputError(f"the net needs at least {needed >> 20} MB of memory, and {available >> 20} MB are available: "
+                             "make the batch or the layers smaller")
         if solver is not None and not any(made[0].blob_loss_weights.values()):
-            raise SolverError("the net has no loss, so that nothing would be trained: a Python layer counts as a loss if it "
-                              "has a loss_weight")
-    except SolverError as error:
+            raise InputError("the net has no loss, so that nothing would be trained: a Python layer counts as a loss if it "
+                             "has a loss_weight")
+    except InputError as error:
         if not isinstance(error.__cause__, SystemError):
-            raise DataError(str(error)) from error
+            raise
     except MemoryError as error:
-        raise DataError("the net, or what it reads, needs more memory than there is: make the batch, the layers or the files "
-                        "smaller") from error
+        raise InputError("the net, or what it reads, needs more memory than there is: make the batch, the layers or the files "
+                         "smaller") from error
     except Exception:  # raised by a Python layer, as the SystemError above: the parent raises it again and reports it
         pass
     return {}

@@ -8,9 +8,8 @@ from google.protobuf import text_format
 
 from base import files, isolation
 from base.did_you_mean import did_you_mean
-from base.errors import DataError
+from base.errors import InputError
 from base.terminal import shown
-from solvers.errors import SolverError
 from solvers.nets import data_layers, prototext
 from solvers.nets.admission import check_types
 from solvers.nets.pycaffe import caffe
@@ -59,7 +58,7 @@ def load(path: Path) -> Setting:
 
     Raises
     ------
-    SolverError
+    InputError
         If there is no such folder, solver or net, or one of them does not parse.
     """
     file = find_solver(path)
@@ -67,8 +66,8 @@ def load(path: Path) -> Setting:
     solver = prototext.read(file, pb.SolverParameter())
     named = [field for field in NET_FIELDS if solver.HasField(field)]
     if len(named) != 1:
-        raise SolverError(f"{file}: a solver names its train net once, e.g. net: \"train.prototxt\"; "
-                          f"this one has {' and '.join(named) or 'none'}")
+        raise InputError(f"{file}: a solver names its train net once, e.g. net: \"train.prototxt\"; "
+                         f"this one has {' and '.join(named) or 'none'}")
     [field] = named
     if field.endswith("_param"):
         net_file = files.real(file)
@@ -85,7 +84,7 @@ def load(path: Path) -> Setting:
                          for names in solver.weights]
     name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
     if shown(folder) != str(folder) or "\n" in str(folder) or shown(name) != name:
-        raise SolverError(f"{str(folder)!r} has characters that are not UTF-8 or control the terminal: rename it")
+        raise InputError(f"{str(folder)!r} has characters that are not UTF-8 or control the terminal: rename it")
     test_net = folder / "test.prototxt"
     return Setting(name, folder, solver, net, net_file, not field.startswith("train"),
                    read_net(test_net) if test_net.is_file() else None)
@@ -104,14 +103,14 @@ def find_solver(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise SolverError(f"there is no folder {path}{_nearest_folder(path)}")
+        raise InputError(f"there is no folder {path}{_nearest_folder(path)}")
     if (path / "solver.prototxt").is_file():
         return path / "solver.prototxt"
     found = sorted(path.glob("*solver*.prototxt"))
     if len(found) != 1:
         names = ", ".join(p.name for p in found)
-        raise SolverError(f"{path} has several solvers ({names}): name one of these files" if found else
-                          f"{path} has no solver.prototxt")
+        raise InputError(f"{path} has several solvers ({names}): name one of these files" if found else
+                         f"{path} has no solver.prototxt")
     return found[0]
 
 
@@ -135,8 +134,8 @@ def find_file(name: str, folder: Path, named_in: Path) -> str:
             return str(files.real(place.parent) / place.name)
     above = next((f"; it is there as seen from {place}: start the command there" for place in folder.parents
                   if (place / name).is_file()), "")
-    raise SolverError(f"{named_in} names {name}, which is neither in the solver's own folder ({folder}) nor in the "
-                      f"working directory ({Path.cwd()}){above}")
+    raise InputError(f"{named_in} names {name}, which is neither in the solver's own folder ({folder}) nor in the "
+                     f"working directory ({Path.cwd()}){above}")
 
 
 def read_net(file: Path) -> pb.NetParameter:
@@ -147,15 +146,15 @@ def read_net(file: Path) -> pb.NetParameter:
 
     Raises
     ------
-    SolverError
+    InputError
         If the file cannot be read or parsed, or has an unknown layer type.
     """
     try:
         return upgraded(prototext.read(file, pb.NetParameter()), file)
-    except SolverError:
+    except InputError:
         try:
             net = text_format.Parse(prototext.read_text(file), pb.NetParameter(), allow_unknown_field=True)
-        except (SolverError, RecursionError, ValueError, text_format.ParseError):
+        except (ValueError, RecursionError, text_format.ParseError):
             net = pb.NetParameter()
         check_types(layer for layer in net.layer if layer.type)
         raise
@@ -169,14 +168,14 @@ def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
         [new] = isolation.arrays(lambda: {"net": np.frombuffer(caffe._caffe.upgrade_net(net.SerializeToString()), np.uint8)}
                                  ).values()
         return pb.NetParameter.FromString(new.tobytes())
-    except DataError as error:
-        raise SolverError(f"{file} has `layers` of an old Caffe, which cannot be upgraded: write them as `layer`") from error
+    except InputError as error:
+        raise InputError(f"{file} has `layers` of an old Caffe, which cannot be upgraded: write them as `layer`") from error
 
 
 def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
     """Read the test nets that a solver file names and append them to those in its test_net_param, as Caffe orders them."""
     if (number := len(solver.test_net) + len(solver.test_net_param)) > MOST_TEST_NETS:
-        raise SolverError(f"{file} has {number} test nets; at most {MOST_TEST_NETS} are taken")
+        raise InputError(f"{file} has {number} test nets; at most {MOST_TEST_NETS} are taken")
     nets = [upgraded(net, file) for net in solver.test_net_param]
     nets += [read_net(Path(find_file(name, files.real(file).parent, file))) for name in solver.test_net]
     for field in "test_net", "test_net_param":

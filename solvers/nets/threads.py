@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from base.errors import InputError
 from base.terminal import say
 from solvers import BLAS_THREADS
-from solvers.errors import SolverError
 from solvers.nets.pycaffe import caffe
 
 # Caffe's library gives access to the libraries it is linked with: OpenMP, and OpenBLAS unless another BLAS is used.
@@ -30,13 +30,13 @@ def use(number: int | None) -> int:
 
     Raises
     ------
-    SolverError
+    InputError
         If OMP_NUM_THREADS is more than MOST: OpenMP would end the process.
     """
     if number is not None:
         _LIBRARIES.omp_set_num_threads(number)
     elif not 1 <= count() <= MOST:
-        raise SolverError(f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}: the number must be from 1 to {MOST}")
+        raise InputError(f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}: the number must be from 1 to {MOST}")
     if hasattr(_LIBRARIES, "openblas_set_num_threads"):
         given = BLAS_THREADS if number is None and (BLAS_THREADS or "").isdecimal() else count()
         _LIBRARIES.openblas_set_num_threads(min(max(1, int(given)), MOST))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from base.did_you_mean import did_you_mean
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -25,7 +25,7 @@ def check(net: pb.NetParameter, folder: Path) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If a module is not found, raises an error, or does not have the layer's class.
     """
     for layer in net.layer:
@@ -34,7 +34,7 @@ def check(net: pb.NetParameter, folder: Path) -> None:
             name, kind = layer.python_param.module, layer.python_param.layer
             module = _imported(name, folder, where)
             if not hasattr(module, kind):
-                raise SolverError(f"{where}: {module.__file__} has no {kind!r}{did_you_mean(kind, dir(module))}")
+                raise InputError(f"{where}: {module.__file__} has no {kind!r}{did_you_mean(kind, dir(module))}")
 
 
 def _imported(name: str, folder: Path, where: str) -> object:
@@ -42,18 +42,18 @@ def _imported(name: str, folder: Path, where: str) -> object:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name.partition(".")[0]:  # the module exists, but one that it imports does not
-            raise SolverError(f"{where}: {name} needs the module {error.name!r}, which is not installed: "
-                              f"{_line(error)}") from error
+            raise InputError(f"{where}: {name} needs the module {error.name!r}, which is not installed: "
+                             f"{_line(error)}") from error
         beside = folder if list(folder.glob(f"{error.name}.py")) or (folder / error.name).is_dir() else Path("FOLDER")
-        raise SolverError(f"{where}: Python finds no module {error.name!r}: write the folder that contains it "
-                          f"before the command, PYTHONPATH={beside}") from error
+        raise InputError(f"{where}: Python finds no module {error.name!r}: write the folder that contains it "
+                         f"before the command, PYTHONPATH={beside}") from error
     except Exception as error:
-        raise SolverError(f"{where}: the module {name} raises {_what(error)}: {_line(error)}") from error
+        raise InputError(f"{where}: the module {name} raises {_what(error)}: {_line(error)}") from error
 
 
 @contextmanager
 def blamed(net: pb.NetParameter | None = None) -> Iterator[None]:
-    """While the context is open, an exception in a Python layer becomes a SolverError with layer, method, file and line."""
+    """While the context is open, an exception in a Python layer becomes an InputError with layer, method, file and line."""
     try:
         yield
     except Exception as error:
@@ -65,8 +65,8 @@ def blamed(net: pb.NetParameter | None = None) -> Iterator[None]:
         this = type(layer).__module__, type(layer).__name__, getattr(layer, "param_str", "")
         layers = [(other.name, other.python_param) for other in (net.layer if net else ())]
         names = [f"'{name}'" for name, python in layers if (python.module, python.layer, python.param_str) == this]
-        raise SolverError(f"layer {' or '.join(names)}{' ' * bool(names)}(Python, {'.'.join(this[:2])}): its "
-                          f"{calls[0].f_code.co_name} raises {_what(error)}: {_line(error)}") from error
+        raise InputError(f"layer {' or '.join(names)}{' ' * bool(names)}(Python, {'.'.join(this[:2])}): its "
+                         f"{calls[0].f_code.co_name} raises {_what(error)}: {_line(error)}") from error
 
 
 def _what(error: Exception) -> str:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from base import files
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import prototext
 from solvers.nets.pycaffe import caffe
 
@@ -26,14 +26,14 @@ def build(net: pb.NetParameter) -> caffe.Net:
 
     Raises
     ------
-    SolverError
+    InputError
         If one of its Python layers raises an error.
     """
     with prototext.in_memory(net) as file:
         try:
             return caffe.Net(file, caffe.TEST, level=net.state.level)
         except SystemError as error:
-            raise SolverError("a Python layer of the net raises an error; see above") from error
+            raise InputError("a Python layer of the net raises an error; see above") from error
 
 
 def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
@@ -41,7 +41,7 @@ def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
 
     Raises
     ------
-    SolverError
+    InputError
         If a Python layer of the nets raises an error.
     """
     whole = pb.SolverParameter()
@@ -53,7 +53,7 @@ def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
         try:
             return caffe.get_solver(file)
         except SystemError as error:
-            raise SolverError("a Python layer of the net raises an error; see above") from error
+            raise InputError("a Python layer of the net raises an error; see above") from error
 
 
 def load(net: caffe.Net, file: Path) -> None:
@@ -61,12 +61,12 @@ def load(net: caffe.Net, file: Path) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If the file is damaged or differs from its manifest, lacks a layer, or has other shapes or values that are not finite.
     """
     found = layers_of(file)
     if missing := [name for name in net.params if name not in found]:
-        raise SolverError(f"{file} has no weights for the layers {', '.join(missing)} of the net")
+        raise InputError(f"{file} has no weights for the layers {', '.join(missing)} of the net")
     _copy(net, found, list(net.params), file)
 
 
@@ -75,14 +75,14 @@ def begin_with(net: caffe.Net, names: str) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         As `read`, but missing layers are allowed; if a file and the net have no layer in common.
     """
     for file in map(Path, names.split(",")):
         found = layers_of(file)
         common = [name for name in net.params if name in found]
         if not common:
-            raise SolverError(f"{file}, the solver's weights, has none of the net's layers {', '.join(net.params)}")
+            raise InputError(f"{file}, the solver's weights, has none of the net's layers {', '.join(net.params)}")
         _copy(net, found, common, file)
 
 
@@ -101,11 +101,11 @@ def layers_of(file: Path) -> dict[str, Sequence[pb.BlobProto]]:
 
 
 def parse(file: Path, message: Message) -> Message:
-    """The `content` of a file of a checkpoint as a message; SolverError if it does not parse."""
+    """The `content` of a file of a checkpoint as a message; InputError if it does not parse."""
     try:
         message.ParseFromString(content(file))
     except DecodeError as error:
-        raise SolverError(f"{file} is damaged: {error}") from error
+        raise InputError(f"{file} is damaged: {error}") from error
     return message
 
 
@@ -116,7 +116,7 @@ def content(file: Path) -> bytes:
 
     Raises
     ------
-    SolverError
+    InputError
         If the file cannot be read, or its size or SHA-256 differs from the manifest.
     """
     manifest = file.with_suffix(".json")
@@ -127,15 +127,15 @@ def content(file: Path) -> bytes:
         if manifest.exists() or manifest.is_symlink():
             expected = json.loads(files.read(manifest, MAX_MANIFEST, folder))["files"][file.name]
             if len(found) != expected["bytes"]:
-                raise SolverError(f"{file} has {len(found)} bytes instead of {expected['bytes']}")
+                raise InputError(f"{file} has {len(found)} bytes instead of {expected['bytes']}")
             if hashlib.sha256(found).hexdigest() != expected["sha256"]:
-                raise SolverError(f"{file} is not what was written: its SHA-256 differs")
-    except SolverError:
+                raise InputError(f"{file} is not what was written: its SHA-256 differs")
+    except InputError:
         raise
     except OSError as error:
-        raise SolverError(f"cannot read {file}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise SolverError(f"{file} or its manifest is damaged ({error!r:.200})") from error
+        raise InputError(f"{file} or its manifest is damaged ({error!r:.200})") from error
     return found
 
 
@@ -152,7 +152,7 @@ def arrays_of(blobs: Sequence[pb.BlobProto], shapes: Sequence[tuple[int, ...]], 
 
     Raises
     ------
-    SolverError
+    InputError
         If a shape differs, or a value is not finite.
     """
     theirs = [_shape(blob) for blob in blobs]
@@ -160,9 +160,9 @@ def arrays_of(blobs: Sequence[pb.BlobProto], shapes: Sequence[tuple[int, ...]], 
     if len(arrays) != len(shapes) or any(
             _bare(shape) != _bare(other) or array.size != np.prod(shape, dtype=object)
             for shape, other, array in zip(shapes, theirs, arrays, strict=True)):
-        raise SolverError(f"{what} have the shapes {theirs}, the net's {list(map(tuple, shapes))}")
+        raise InputError(f"{what} have the shapes {theirs}, the net's {list(map(tuple, shapes))}")
     if not all(np.isfinite(array).all() for array in arrays):
-        raise SolverError(f"{what} are not all finite numbers")
+        raise InputError(f"{what} are not all finite numbers")
     return [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from base import files
 from base.commands import command
-from solvers.errors import SolverError
+from base.errors import InputError
 
 LINE = re.compile(r"iter: (\d{1,12}), accuracy: (0\.\d{4}|1\.0{4})(, .*)?")
 
@@ -55,25 +55,25 @@ def read_accuracy(path: Path, run: Path | None = None) -> Curve:
 
     Raises
     ------
-    SolverError
+    InputError
         If the file is missing or empty, or at the first line that does not begin with `iter: %d, accuracy: %.4f`, or whose
         iteration does not come after the one before.
     """
     try:
         lines = files.read(path).decode(errors="replace").splitlines() if path.is_file() else []
     except OSError as error:
-        raise SolverError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     if not lines:
         state = "empty" if path.is_file() else "no"
-        raise SolverError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [run or path.parent])} first")
+        raise InputError(f"{path.parent}: {state} {path.name}; run {command('solvers.evaluate', [run or path.parent])} first")
     curve = Curve([], [])
     for number, line in enumerate(lines, start=1):
         found = LINE.fullmatch(line)
         if not found:
-            raise SolverError(f"{path}:{number}: expected e.g. 'iter: 1000, accuracy: 0.1234', found {line!r}")
+            raise InputError(f"{path}:{number}: expected e.g. 'iter: 1000, accuracy: 0.1234', found {line!r}")
         iteration = int(found[1])
         if curve.iterations and iteration <= curve.iterations[-1]:
-            raise SolverError(f"{path}:{number}: iter {iteration} does not come after iter {curve.iterations[-1]}")
+            raise InputError(f"{path}:{number}: iter {iteration} does not come after iter {curve.iterations[-1]}")
         curve.iterations.append(iteration)
         curve.accuracies.append(float(found[2]))
     return curve

@@ -82,7 +82,7 @@ def draw_together(runs: list[tuple[str, Curve, ReleasedRun | None]]) -> Figure:
 
 
 def save(file: Path, figure: Figure) -> None:
-    """Write a figure as PNG; raise DataError if that fails. The file is never left half written."""
+    """Write a figure as PNG; raise InputError if that fails. The file is never left half written."""
     png = io.BytesIO()
     figure.savefig(png, format="png")
     write_atomically(file, png.getvalue())

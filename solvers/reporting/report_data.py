@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from base.errors import InputError
 from layers.table import OWN, PARAMETERS
 from layers.weighting import Weighting, weighting_with
-from solvers.errors import SolverError
 from solvers.nets import losses, prototext
 from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import SETTINGS
@@ -66,7 +66,7 @@ def weighting_of(result: Result) -> Weighting | None:
         net = prototext.read(result.run / "train.prototxt", pb.NetParameter())
         loss = next(filter(losses.is_softmax_loss, net.layer), None)
         return loss and losses.weighting_of(loss)
-    except ValueError:  # SolverError among them
+    except ValueError:  # InputError among them
         return None
 
 
@@ -78,7 +78,7 @@ def drops_of(result: Result) -> list[int]:
         if (folder / "solver.prototxt").is_file():
             try:
                 return curves.learning_rate_drops(prototext.read(folder / "solver.prototxt", pb.SolverParameter()), last)
-            except SolverError:
+            except InputError:
                 break
     return []
 
@@ -87,7 +87,7 @@ def read_dynamics(result: Result) -> dict[str, object] | None:
     """A run's learning dynamics, averaged to DYNAMICS_POINTS points, and the fraction of noisy labels; None without any."""
     try:
         values = np.array(read_log(result.run / DYNAMICS_FILE, Dynamics), float)
-    except (SolverError, OverflowError):
+    except (InputError, OverflowError):
         return None
     examples = values[:, 1:3].sum() if len(values) else 0
     if not 0 < examples < math.inf:
@@ -127,7 +127,7 @@ def _time(result: Result) -> str | None:
     """How long the training took: from its log, or from "seconds" in config.json."""
     try:
         last = read_last(result.run / "log.csv", Step)
-    except SolverError:
+    except InputError:
         return None
     seconds, steps = (last.seconds, last.iteration) if last else (result.config.get("seconds"), result.steps)
     if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:

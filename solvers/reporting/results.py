@@ -160,7 +160,7 @@ def read(run: Path) -> Result:
 
     Raises
     ------
-    SolverError
+    InputError
         If its accuracy.txt or its config.json is missing or malformed.
     """
     about = config.read(run)

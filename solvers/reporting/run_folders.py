@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from base.did_you_mean import did_you_mean
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.reporting import results
 from solvers.reporting.results import Result
 from solvers.runs import config
@@ -22,7 +22,7 @@ def expanded(named: Iterable[str]) -> list[Path]:
 
     Raises
     ------
-    SolverError
+    InputError
         If one of the folders is not there, or a glob matches none.
     """
     return [folder for name in named for folder in _folders(str(name))]
@@ -52,18 +52,18 @@ def _folders(name: str) -> list[Path]:
         matches = map(str, anchor.glob(str(path.relative_to(anchor)))) if "**" in name else glob.glob(name)
         if found := [Path(match) for match in sorted(matches) if os.path.isdir(match)]:
             return found
-        raise SolverError(f"{name}: no folder matches")
+        raise InputError(f"{name}: no folder matches")
     siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise SolverError(f"{path}: no such folder{did_you_mean(path.name, siblings)}")
+    raise InputError(f"{path}: no such folder{did_you_mean(path.name, siblings)}")
 
 
-def read(runs: Iterable[Path]) -> tuple[list[Result], list[SolverError]]:
+def read(runs: Iterable[Path]) -> tuple[list[Result], list[InputError]]:
     """The results of runs, and the errors of those that have none."""
     shown, refused = [], []
     for run in runs:
         try:
             shown.append(results.read(run))
-        except SolverError as error:
+        except InputError as error:
             refused.append(error)
     return shown, refused
 

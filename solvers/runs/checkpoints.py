@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from base import files
+from base.errors import InputError
 from base.terminal import one_line, say
-from solvers.errors import SolverError
 from solvers.nets import weights
 from solvers.nets.pycaffe import caffe, count_weights
 from solvers.runs import config
@@ -83,7 +83,7 @@ class Checkpoints:
                 weights.parse(file, pb.NetParameter())
             elif self.model(read_state(file).iter) != file.with_suffix(".caffemodel"):
                 return f"{file} is of another iteration than its name says"
-        except SolverError as error:
+        except InputError as error:
             return str(error)
         return None
 
@@ -92,28 +92,28 @@ class Checkpoints:
         return str(self.folder / _UNFINISHED)
 
     def check_space(self, solver: caffe.SGDSolver) -> None:
-        """Raise SolverError unless the disk has room for a checkpoint: Caffe would end the process while it writes one."""
+        """Raise InputError unless the disk has room for a checkpoint: Caffe would end the process while it writes one."""
         values = count_weights(solver.net)
         needed = 2 * (2 * 4 * values + (1 << 20))  # bytes: weights and momentum in float32, doubled as a reserve
         free = shutil.disk_usage(self.folder).free
         if free < needed:
-            raise SolverError(f"{self.folder}: {free >> 20} MB are free, but a checkpoint needs {needed >> 20}: make room, "
-                              "then go on with --resume")
+            raise InputError(f"{self.folder}: {free >> 20} MB are free, but a checkpoint needs {needed >> 20}: make room, "
+                             "then go on with --resume")
 
     def save(self, solver: caffe.SGDSolver) -> None:
         """Write the solver's weights and state, then delete the older files that the new checkpoint replaces.
 
         Raises
         ------
-        SolverError
+        InputError
             If the disk has no room, a weight is not finite, or the files, read again, differ from what was written. The
             older checkpoints then stay.
         """
         self.check_space(solver)
         for name, blobs in solver.net.params.items():
             if not all(np.isfinite(blob.data).all() for blob in blobs):
-                raise SolverError(f"after iteration {solver.iter} the weights of layer '{name}' are not all finite: this "
-                                  "is not saved; lower the learning rate, and go on from the checkpoint before")
+                raise InputError(f"after iteration {solver.iter} the weights of layer '{name}' are not all finite: this "
+                                 "is not saved; lower the learning rate, and go on from the checkpoint before")
         self._remove_unfinished()
         solver.snapshot()
         iteration = solver.iter
@@ -127,8 +127,8 @@ class Checkpoints:
         for suffix in SUFFIXES:
             try:
                 weights.parse(new.with_suffix(suffix), pb.SolverState() if suffix == SUFFIXES[0] else pb.NetParameter())
-            except SolverError as error:
-                raise SolverError(f"{error}, as soon as it was written: is the disk full?") from error
+            except InputError as error:
+                raise InputError(f"{error}, as soon as it was written: is the disk full?") from error
             content = files.read(new.with_suffix(suffix), files.MAX_BYTES)
             written[self.model(iteration).with_suffix(suffix).name] = {
                 "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -144,7 +144,7 @@ class Checkpoints:
 
         Raises
         ------
-        SolverError
+        InputError
             If the files do not belong to the solver's net, or to `iteration`.
         """
         self._remove_unfinished()
@@ -153,7 +153,7 @@ class Checkpoints:
         blobs = distinct(blob.data for blobs in solver.net.params.values() for blob in blobs)
         of_each = 2 if isinstance(solver, (caffe.AdamSolver, caffe.AdaDeltaSolver)) else 1
         if state.iter != iteration or not 0 <= state.current_step <= iteration:
-            raise SolverError(f"{file} has the iteration {state.iter} and the step {state.current_step}")
+            raise InputError(f"{file} has the iteration {state.iter} and the step {state.current_step}")
         history = weights.arrays_of(state.history, [blob.shape for blob in blobs] * of_each, f"{file}: the gradients' history")
         for blob, array in zip(state.history, history, strict=True):
             blob.shape.dim[:] = array.shape
@@ -177,7 +177,7 @@ class Checkpoints:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise SolverError(f"cannot open the folder {self.folder}: {error.strerror or error}") from error
+            raise InputError(f"cannot open the folder {self.folder}: {error.strerror or error}") from error
 
     def prune(self, newest: int) -> None:
         """Delete the files that the checkpoint `newest` makes superfluous."""

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from base import files
+from base.errors import InputError
 from base.files import write_atomically
 from layers.table import OWN, PARAMETERS
-from solvers.errors import SolverError
 
 FILE = "config.json"
 MAX_BYTES = 1 << 20
@@ -31,7 +31,7 @@ def read(run: Path) -> dict:
 
     Raises
     ------
-    SolverError
+    InputError
         If the folder has no config.json, or the file is not JSON, has a field of a wrong type, or a number that is not finite
         or not below LARGEST.
     """
@@ -39,16 +39,16 @@ def read(run: Path) -> dict:
     try:
         config = json.loads(files.read(file, MAX_BYTES))
     except FileNotFoundError:
-        raise SolverError(f"{run}: no {FILE}, so not a run folder of solvers.train") from None
+        raise InputError(f"{run}: no {FILE}, so not a run folder of solvers.train") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise SolverError(f"{file}: not JSON: {error}") from None
+        raise InputError(f"{file}: not JSON: {error}") from None
     if not _is_flat(config, DEEPEST):
-        raise SolverError(f"{file}: its values are nested too deeply for the config.json of a run")
+        raise InputError(f"{file}: its values are nested too deeply for the config.json of a run")
     for name, (kind, example) in FIELDS.items():
         value = config.get(name) if isinstance(config, dict) else None
         fits = isinstance(value, kind) and (kind is str or abs(value) < LARGEST)  # False for NaN
         if not (fits or value is None and name != "setting"):
-            raise SolverError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
+            raise InputError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config
 
 
@@ -66,6 +66,6 @@ def fingerprints(run: Path) -> dict[str, str | None]:
     """The FINGERPRINTS in a run's config.json, by name; None for each that is missing or cannot be read."""
     try:
         about = read(run)
-    except SolverError:
+    except InputError:
         return {}
     return {name: about.get(name) for name in FINGERPRINTS}

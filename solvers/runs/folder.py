@@ -19,9 +19,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from base import files
+from base.errors import InputError
 from base.terminal import say
 from layers.table import OWN
-from solvers.errors import SolverError
 from solvers.runs.checkpoints import INTERVAL, Checkpoints
 
 
@@ -64,23 +64,23 @@ class RunFolder:
 
         Raises
         ------
-        SolverError
+        InputError
             If it cannot be made or written.
         """
         new = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
             self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SolverError(f"cannot make the run folder {self}: {error.strerror}") from error
+            raise InputError(f"cannot make the run folder {self}: {error.strerror}") from error
         if not os.access(self.checkpoints.folder, os.W_OK):
-            raise SolverError(f"cannot write the run folder {self}")
+            raise InputError(f"cannot write the run folder {self}")
         return new
 
     @contextmanager
     def lock(self, wait: bool = False) -> Iterator[None]:
         """Keep other processes from training here. The kernel releases the lock when the process ends, however it ends.
 
-        If another process has the lock, wait for the end of that process (`wait`), or raise SolverError.
+        If another process has the lock, wait for the end of that process (`wait`), or raise InputError.
         """
         file = files.open_in(self.path, ".lock", os.O_RDWR | os.O_CREAT)
         try:
@@ -89,7 +89,7 @@ class RunFolder:
             except BlockingIOError:
                 other = os.read(file, 100).decode(errors="replace").strip()
                 if not wait:
-                    raise SolverError(
+                    raise InputError(
                         f"{self}: another process ({other}) trains there: wait for its end, or stop it") from None
                 say(f"{self}: waiting for the end of another process ({other}) that trains there")
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -105,17 +105,17 @@ class RunFolder:
 
         Raises
         ------
-        SolverError
+        InputError
             If the folder holds a run and `resume` is not given, or if its checkpoints cannot be resumed.
         """
         models = self.checkpoints.models()
         if models and not resume:
-            raise SolverError(f"{self} holds a run that has reached iteration {models[-1]}: give --resume to go on with "
-                              "it, or remove it to start again")
+            raise InputError(f"{self} holds a run that has reached iteration {models[-1]}: give --resume to go on with "
+                             "it, or remove it to start again")
         newest = self.checkpoints.newest()
         if models and newest is None:
-            raise SolverError(f"{self.checkpoints.folder} has weights but no whole .solverstate to go on from: remove {self} "
-                              "to start again")
+            raise InputError(f"{self.checkpoints.folder} has weights but no whole .solverstate to go on from: remove {self} "
+                             "to start again")
         return newest or 0
 
 

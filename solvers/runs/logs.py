@@ -20,9 +20,9 @@ from tensorboardX.summary import scalar
 from tqdm import tqdm
 
 from base import files
+from base.errors import InputError
 from base.files import write_atomically
 from base.terminal import say, shown
-from solvers.errors import SolverError
 
 Row = TypeVar("Row", bound=NamedTuple)
 TAIL = 1000  # bytes read from the end of a file to find its last row
@@ -62,7 +62,7 @@ class CsvLog(Generic[Row]):
 
     Raises
     ------
-    SolverError
+    InputError
         If rows up to `start` are missing.
     """
 
@@ -71,7 +71,7 @@ class CsvLog(Generic[Row]):
         expected = range(interval, start + 1, interval) if interval else [row.iteration for row in rows]
         if len(rows) != len(expected) or any(row.iteration != step for row, step in zip(rows, expected, strict=True)):
             every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {expected[-1]}"
-            raise SolverError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
+            raise InputError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
         write_atomically(file, _lines([kind._fields, *map(_text, rows)]))
         self.last = rows[-1] if rows else None
         self._file = open(files.open_in(file.parent, file.name, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8", newline="")
@@ -94,7 +94,7 @@ def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
 
     Raises
     ------
-    SolverError
+    InputError
         If a row is damaged.
     """
     if not file.is_file():
@@ -108,7 +108,7 @@ def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:
                 found.append(make([row[name] for name in kind._fields], found[-1][0] if found else 0))
             return found
     except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
-        raise SolverError(f"{file} is damaged: {error}; without it, the run can only start again") from error
+        raise InputError(f"{file} is damaged: {error}; without it, the run can only start again") from error
 
 
 def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
@@ -116,7 +116,7 @@ def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
 
     Raises
     ------
-    SolverError
+    InputError
         If that row is damaged.
     """
     try:
@@ -127,13 +127,13 @@ def read_last(file: Path, kind: type[Row] = Step) -> Row | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SolverError(f"cannot read {file}: {error}") from error
+        raise InputError(f"cannot read {file}: {error}") from error
     if not lines or end <= TAIL and len(lines) < 2:  # an empty file, or only the header
         return None
     try:
         return _maker(kind)(lines[-1].split(","), 0)
     except ValueError as error:
-        raise SolverError(f"{file} is damaged: its last row is {lines[-1]!r:.100}") from error
+        raise InputError(f"{file} is damaged: its last row is {lines[-1]!r:.100}") from error
 
 
 def _maker(kind: type[Row]) -> Callable[[list[str], int], Row]:
@@ -174,7 +174,7 @@ class TensorBoard:
             with files.opened_in(folder.parent, folder.name):  # raises OSError if it is a link
                 pass
         except OSError as error:
-            raise SolverError(f"cannot write into {folder}: {error.strerror}") from error
+            raise InputError(f"cannot write into {folder}: {error.strerror}") from error
         self._file = RecordWriter(str(folder / f"events.out.tfevents.{time.time():.6f}.{platform.node()}"))
         self._flushed = -math.inf
         self._add(file_version="brain.Event:2")

@@ -7,9 +7,9 @@ import platform
 import sys
 from importlib.metadata import version
 
+from base.errors import InputError
 from base.files import write_atomically
 from base.terminal import one_line, say
-from solvers.errors import SolverError
 from solvers.nets import prototext, solver_param, weights
 from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import Setting, put_test_nets_in
@@ -40,20 +40,20 @@ class Run:
     config: dict
 
     def check_resumable(self) -> None:
-        """Raise SolverError, naming the difference, if the folder's run was made from other data, net, solver or options.
+        """Raise InputError, naming the difference, if the folder's run was made from other data, net, solver or options.
 
         A different number of threads is only a warning on stderr: it changes how sums are rounded.
         """
         try:
             before = config.read(self.folder.path)
-        except SolverError as error:
-            raise SolverError(f"cannot resume {self.folder}: {error}") from error
+        except InputError as error:
+            raise InputError(f"cannot resume {self.folder}: {error}") from error
         for name in config.SAME_ON_RESUME:
             now = self.config[name]
             then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # older config.json files lack these
             if then != now:
                 advice = f": give --snapshot {then}" if name == "snapshot" else ""
-                raise SolverError(f"cannot resume {self.folder}: its {name} is {then}, now {now}{advice}")
+                raise InputError(f"cannot resume {self.folder}: its {name} is {then}, now {now}{advice}")
         then = prototext.read(self.folder.train_net, pb.NetParameter())
         self._same("train.prototxt", then, self.setting.net)
         then = prototext.read(self.folder.solver, pb.SolverParameter())
@@ -71,7 +71,7 @@ class Run:
         if changed:
             shown = ", ".join(f"'{line[0]} {line[1:].strip()}'" for line in changed[:4])
             more = f" and {len(changed) - 4} more lines" if len(changed) > 4 else ""
-            raise SolverError(f"cannot resume {self.folder}: its {name} differs (- then, + now): {shown}{more}")
+            raise InputError(f"cannot resume {self.folder}: its {name} differs (- then, + now): {shown}{more}")
 
     def write(self) -> None:
         """Write config.json and the prototxt files into the folder."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base import files
+from base.errors import InputError
 from base.terminal import say
 from data_toolkit import dataset, prepare, true_labels
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import LabelNoise, name_of
-from solvers.errors import SolverError
 
 # The noisy labels have a fixed seed, since they are part of the data. --seed is for weights and batches only.
 NOISE_SEED = 123
@@ -42,20 +42,20 @@ class TrainingSet:
 
         Raises
         ------
-        SolverError
+        InputError
             If two options exclude each other, or the file does not exist.
-        base.errors.DataError
+        InputError
             If the noise rate or the matrix is invalid.
         """
         exclusive = [f"--{name.replace('_', '-')}" for name in ("noise_type", "noise_matrix", "train_data")
                      if getattr(args, name) is not None]
         if len(exclusive) > 1:
-            raise SolverError(f"{' and '.join(exclusive)} exclude each other: each says what the labels are")
+            raise InputError(f"{' and '.join(exclusive)} exclude each other: each says what the labels are")
         if args.noise_matrix and args.noise is not None:
-            raise SolverError(f"--noise {args.noise} and --noise-matrix exclude each other: the matrix tells the rate")
+            raise InputError(f"--noise {args.noise} and --noise-matrix exclude each other: the matrix tells the rate")
         if args.train_data:
             if not args.train_data.is_file():
-                raise SolverError(f"--train-data {args.train_data} does not exist")
+                raise InputError(f"--train-data {args.train_data} does not exist")
             return cls(None, args.noise, files.real(args.train_data))
         noise = (LabelNoise.from_matrix(args.noise_matrix, NOISE_SEED) if args.noise_matrix
                  else LabelNoise(args.noise_type or "symmetric", args.noise or 0.0, NOISE_SEED))
@@ -92,7 +92,7 @@ class TrainingSet:
 
         Raises
         ------
-        base.errors.DataError
+        InputError
             If it is missing or damaged.
         """
         if self.file:

@@ -22,10 +22,9 @@ from distributed import Client
 from rich.filesize import decimal
 
 from base.commands import command
-from base.errors import DataError
+from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
 from base.terminal import say
 from data_toolkit import prepare
-from solvers.errors import CommandLine, SolverError, failed
 from solvers.evaluation.inference import MOST_PROCESSES
 from solvers.nets import rehearsal
 from solvers.sweep import clusters, follow, planned, probe, runs_file, sbatch
@@ -46,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         return sweep(args, argv)
-    except (SolverError, DataError, OSError, MemoryError) as error:
+    except REPORTED_ERRORS as error:
         return failed(error)
     except KeyboardInterrupt:
         return 130
@@ -135,8 +134,8 @@ def measure(runs: list[PlannedRun], threads: int | None, steps: int) -> dict[str
         if run.shape not in costs:
             try:
                 costs[run.shape] = probe.measure(run.plan.setting, run.plan.solver, threads, steps)
-            except SolverError as error:
-                raise SolverError(f"{run.where}: {error}") from error
+            except InputError as error:
+                raise InputError(f"{run.where}: {error}") from error
     return costs
 
 

@@ -13,7 +13,7 @@ import dask
 from distributed import Client, LocalCluster
 
 from base.did_you_mean import did_you_mean
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.sweep import work
 
 CONNECT_SECONDS = 10
@@ -55,21 +55,21 @@ def slurm_options(text: str) -> SlurmOptions:
 
     Raises
     ------
-    SolverError
+    InputError
         If the text is not of this form, has no walltime, or contains an option that the sweep sets itself.
     """
     found: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not (re.fullmatch(r"[a-z][a-z-]*", name) and equals and re.fullmatch(r"[\w.:/+@&|*\[\]-]+", value)):
-            raise SolverError(f"--slurm {text}: {part!r} is not of the form partition=long{did_you_mean(name, SBATCH)}")
+            raise InputError(f"--slurm {text}: {part!r} is not of the form partition=long{did_you_mean(name, SBATCH)}")
         if name in OURS:
-            raise SolverError(f"--slurm {text}: {name} is set by the sweep" + ("; give walltime=" if name == "time" else ""))
+            raise InputError(f"--slurm {text}: {name} is set by the sweep" + ("; give walltime=" if name == "time" else ""))
         if name in found:
-            raise SolverError(f"--slurm {text}: {name} is there twice")
+            raise InputError(f"--slurm {text}: {name} is there twice")
         found[name] = value
     if "walltime" not in found:
-        raise SolverError(f"--slurm {text}: give the time limit of a job too, e.g. walltime=1-00:00:00")
+        raise InputError(f"--slurm {text}: give the time limit of a job too, e.g. walltime=1-00:00:00")
     return SlurmOptions(seconds(found["walltime"]), found)
 
 
@@ -77,13 +77,13 @@ def seconds(walltime: str) -> int:
     """Seconds of a time limit in one of Slurm's forms: minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS."""
     form = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", walltime)
     if not form:
-        raise SolverError(f"--slurm: walltime={walltime} is not a time limit such as 08:00:00 or 1-00:00:00")
+        raise InputError(f"--slurm: walltime={walltime} is not a time limit such as 08:00:00 or 1-00:00:00")
     days, first, second, third = (int(part or 0) for part in form.groups())
     whole = form[1] is not None or form[4] is not None  # hours come first, otherwise minutes
     hours, minutes, rest = (first, second, third) if whole else (0, first, second)
     total = ((24 * days + hours) * 60 + minutes) * 60 + rest
     if total < 60:
-        raise SolverError(f"--slurm: walltime={walltime} is less than a minute")
+        raise InputError(f"--slurm: walltime={walltime} is less than a minute")
     return total
 
 
@@ -102,8 +102,8 @@ def existing(address: str) -> Iterator[Client]:
     try:
         client = _client(address, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
-        raise SolverError(f"--scheduler {address}: no scheduler answers there within {CONNECT_SECONDS} s ({error}): start one "
-                          "with .venv/bin/dask scheduler, and workers with .venv/bin/dask worker") from error
+        raise InputError(f"--scheduler {address}: no scheduler answers there within {CONNECT_SECONDS} s ({error}): start one "
+                         "with .venv/bin/dask scheduler, and workers with .venv/bin/dask worker") from error
     with client:
         yield client
 
@@ -128,7 +128,7 @@ def slurm(options: SlurmOptions, jobs: int, threads: int, memory: int, logs: Pat
     from distributed.security import Security
 
     if not shutil.which("sbatch"):
-        raise SolverError("--slurm: there is no sbatch on this machine: run this where jobs are submitted")
+        raise InputError("--slurm: there is no sbatch on this machine: run this where jobs are submitted")
     given = dict(options.directives)
     known = {"queue": given.pop("partition", None), "account": given.pop("account", None), "walltime": given.pop("walltime"),
              "job_mem": given.pop("mem", f"{math.ceil(memory / 2**20)}M")}

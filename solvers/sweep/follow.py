@@ -10,8 +10,8 @@ from typing import NamedTuple
 from distributed import Client, Future
 
 from base import files
+from base.errors import InputError
 from base.files import write_atomically
-from solvers.errors import SolverError
 from solvers.sweep import work
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.progress import Progress
@@ -63,7 +63,7 @@ class Follower:
 
         Raises
         ------
-        SolverError
+        InputError
             If the connection to the scheduler is lost, or a worker is set up so that it cannot do any run.
         """
         self.client.subscribe_topic(self.name, self._heard)
@@ -89,13 +89,13 @@ class Follower:
     def _look(self) -> None:
         """Handle the runs that have ended since the last look."""
         if self.client.status != "running":
-            raise SolverError("the scheduler is gone, and its workers with it: their runs save and end; the same command goes "
-                              "on with them")
+            raise InputError("the scheduler is gone, and its workers with it: their runs save and end; the same command goes "
+                             "on with them")
         for future in [future for future in self.futures if future.done()]:
             run = self.futures.pop(future)
             ended = self._ended(future)
             if ended.misplaced:
-                raise SolverError(ended.words)
+                raise InputError(ended.words)
             if ended.code == 0:
                 self.progress.done(run)
             elif ended.stopped:

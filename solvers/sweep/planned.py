@@ -10,8 +10,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from base import files
-from base.errors import DataError
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import losses, prototext
 from solvers.nets.pycaffe import caffe
 from solvers.reporting.accuracy import read_accuracy
@@ -78,7 +77,7 @@ class PlannedRun:
         """The step of the last measured checkpoint, and its test accuracy as a fraction of 1; None if none was measured."""
         try:
             curve = read_accuracy(self.folder / "accuracy.txt")
-        except (SolverError, OSError):
+        except (InputError, OSError):
             return None
         return curve.iterations[-1], curve.final
 
@@ -89,7 +88,7 @@ class PlannedRun:
             return False
         try:
             return set(models) <= set(read_accuracy(self.folder / "accuracy.txt").iterations)
-        except (SolverError, OSError):
+        except (InputError, OSError):
             return False
 
     def bytes_to_come(self, weights: int) -> int:
@@ -118,7 +117,7 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
 
     Raises
     ------
-    SolverError
+    InputError
         If an input of a run is wrong, or two runs are the same. The message names the place in the sweep file.
     """
     planned: dict[Path, PlannedRun] = {}
@@ -127,14 +126,14 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
         args = options.parse(arguments, "")
         try:
             this = plan_of(args, [], rehearse=False)
-        except (SolverError, DataError) as error:
-            raise SolverError(f"{where}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
         folder = this.folder.path
         name = str(folder.relative_to(runs))
         if not files.real(folder).is_relative_to(files.real(runs)):
-            raise SolverError(f"{where}: {folder} is behind a link that leads out of {runs}: nothing is written there")
+            raise InputError(f"{where}: {folder} is behind a link that leads out of {runs}: nothing is written there")
         if folder in planned:
-            raise SolverError(f"{where}: the run {name} is there twice; the first time in {planned[folder].where}")
+            raise InputError(f"{where}: the run {name} is there twice; the first time in {planned[folder].where}")
         planned[folder] = PlannedRun(name, where, arguments + from_environment(args, this.changed), this)
     return list(planned.values())
 
@@ -152,14 +151,14 @@ def bytes_needed(missing: list[PlannedRun], weights: dict[str, int], runs: Path)
 
     Raises
     ------
-    SolverError
+    InputError
         If the disk does not have so many bytes free.
     """
     needed = sum(run.bytes_to_come(weights[run.shape]) for run in missing)
     existing = next(folder for folder in (runs, *files.real(runs).parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < needed:
-        raise SolverError(f"{runs}: {len(missing)} runs are going to write {decimal(needed)} of checkpoints and logs, and "
-                          f"{decimal(free)} are free: make room, or name another folder with --runs")
+        raise InputError(f"{runs}: {len(missing)} runs are going to write {decimal(needed)} of checkpoints and logs, and "
+                         f"{decimal(free)} are free: make room, or name another folder with --runs")
     return needed
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from base import confinement
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import rehearsal, threads
 from solvers.nets.phases import nets_of
 from solvers.nets.pycaffe import caffe, count_weights
@@ -71,7 +71,7 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
 
     Raises
     ------
-    SolverError
+    InputError
         If the nets cannot be made, or do not fit into memory.
     """
     rehearsal.rehearse(setting.folder, nets_of(setting.net, solver, setting.shared_net), for_caffe(setting, solver))
@@ -84,7 +84,7 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
                               capture_output=True, text=True)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-        raise SolverError(f"{setting.folder} cannot make a step: {said[-1]}")
+        raise InputError(f"{setting.folder} cannot make a step: {said[-1]}")
     cost = Cost(**json.loads(done.stdout.splitlines()[-1]))
     return cost._replace(images=cost.images * solver.iter_size)
 

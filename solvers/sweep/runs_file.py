@@ -25,7 +25,7 @@ from typing import NamedTuple, NoReturn
 from base import files
 from base.commands import command
 from base.did_you_mean import did_you_mean
-from solvers.errors import CommandLine, SolverError
+from base.errors import CommandLine, InputError
 from solvers.reporting.released_runs import ReleasedRun, load_runs
 from solvers.training import options, released
 
@@ -44,10 +44,10 @@ class Entry(NamedTuple):
 
 
 class _Parser(CommandLine):
-    """A parser that raises SolverError for a wrong option."""
+    """A parser that raises InputError for a wrong option."""
 
     def error(self, message: str) -> NoReturn:
-        raise SolverError(message)
+        raise InputError(message)
 
 
 def read(file: Path) -> list[Entry]:
@@ -55,15 +55,15 @@ def read(file: Path) -> list[Entry]:
 
     Raises
     ------
-    SolverError
+    InputError
         If the file cannot be read, is not TOML, or has a key, a type or a value that solvers.train does not take. The message
         names file, grid and key.
     """
     common = _parse(file)
     grids = common.pop("runs", None)
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
-        raise SolverError(f"{file}: it names no runs: write [[runs]], and below it what they are, e.g. "
-                          'setting = "prototxt/res44_usw"')
+        raise InputError(f"{file}: it names no runs: write [[runs]], and below it what they are, e.g. "
+                         'setting = "prototxt/res44_usw"')
     lists = {key: _values(key, value, str(file)) for key, value in common.items()}
     entries = []
     for number, grid in enumerate(grids, start=1):
@@ -77,30 +77,30 @@ def _parse(file: Path) -> dict:
         return tomllib.loads(files.read(files.real(file), MAX_BYTES).decode())
     except FileNotFoundError:
         siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise SolverError(f"there is no sweep file {file}{did_you_mean(file.name, siblings)}") from None
+        raise InputError(f"there is no sweep file {file}{did_you_mean(file.name, siblings)}") from None
     except OSError as error:
-        raise SolverError(f"cannot read {file}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
-        raise SolverError(f"{file} is not TOML: {error}") from error
+        raise InputError(f"{file} is not TOML: {error}") from error
 
 
 def _values(key: str, value: object, where: str) -> list[list[str]]:
     """The values of a key in a grid, each as arguments of solvers.train."""
     known = _known()
     if key in NOT_IN_FILES:
-        raise SolverError(f"{where}: {key} does not belong in a sweep file: it is about all runs, or about one process")
+        raise InputError(f"{where}: {key} does not belong in a sweep file: it is about all runs, or about one process")
     if key not in known:
-        raise SolverError(f"{where}: there is no option {key!r}{did_you_mean(key, known)} (one of {', '.join(known)})")
+        raise InputError(f"{where}: there is no option {key!r}{did_you_mean(key, known)} (one of {', '.join(known)})")
     values = value if isinstance(value, list) else [value]
     if not values:
-        raise SolverError(f"{where}: {key} is an empty list, which makes no run")
+        raise InputError(f"{where}: {key} is an empty list, which makes no run")
     for item in values:
         if isinstance(item, bool) or not isinstance(item, str | int | float):
-            raise SolverError(f"{where}: {key}: expected text, a number or a list of them, found {item!r}")
+            raise InputError(f"{where}: {key}: expected text, a number or a list of them, found {item!r}")
     try:
         texts = [str(item) for item in values]
     except ValueError as error:  # a number with more digits than Python converts to text
-        raise SolverError(f"{where}: {key}: {error}") from error
+        raise InputError(f"{where}: {key}: {error}") from error
     option = f"--{key.replace('_', '-')}"
     if key in TOGETHER:
         return [[argument for text in texts for argument in (option, text)]]
@@ -118,7 +118,7 @@ def _settings(pattern: str, where: str) -> list[str]:
         return [pattern]
     found = [path for path in sorted(glob.glob(pattern)) if glob.glob(f"{glob.escape(path)}/*solver*.prototxt")]
     if not found:
-        raise SolverError(f"{where}: setting: no folder with a solver matches {pattern!r}")
+        raise InputError(f"{where}: setting: no folder with a solver matches {pattern!r}")
     return found
 
 
@@ -128,13 +128,13 @@ def _released(pattern: str, where: str) -> list[ReleasedRun]:
         if not glob.has_magic(pattern):
             name, _, noise = pattern.rpartition(" ")
             return [released.run_of(name, noise) if re.fullmatch(r"[\d.]+", noise) and name else released.run_of(pattern)]
-    except SolverError as error:
-        raise SolverError(f"{where}: {_keys(str(error))}") from error
+    except InputError as error:
+        raise InputError(f"{where}: {_keys(str(error))}") from error
     found = [run for run in released.in_order() if any(fnmatch.fnmatch(name, pattern.lower()) for name in _names(run))]
     if not found:
-        raise SolverError(f"{where}: released: no released run matches {pattern!r}"
-                          f"{did_you_mean(pattern, [name for run in load_runs() for name in _names(run)])}; "
-                          f"{command('solvers.train', ['--list-released'])} shows all 48")
+        raise InputError(f"{where}: released: no released run matches {pattern!r}"
+                         f"{did_you_mean(pattern, [name for run in load_runs() for name in _names(run)])}; "
+                         f"{command('solvers.train', ['--list-released'])} shows all 48")
     return found
 
 
@@ -146,17 +146,17 @@ def _names(run: ReleasedRun) -> list[str]:
 def _expand(lists: dict[str, list[list[str]]], where: str) -> list[Entry]:
     """The runs of one grid."""
     if "setting" not in lists and "released" not in lists:
-        raise SolverError(f"{where}: it has neither setting nor released, so nothing to train")
+        raise InputError(f"{where}: it has neither setting nor released, so nothing to train")
     subjects = {key: lists[key] for key in ("setting", "released") if key in lists}
     entries = []
     if (runs := math.prod(map(len, (subjects | lists).values()))) > MOST:
-        raise SolverError(f"{where}: it makes {runs} runs; at most {MOST} are taken")
+        raise InputError(f"{where}: it makes {runs} runs; at most {MOST} are taken")
     for combination in itertools.product(*(subjects | lists).values()):
         arguments = list(itertools.chain(*combination))
         try:
             options.parse(arguments, "", _Parser)
-        except SolverError as error:
-            raise SolverError(f"{where}: {_keys(str(error))}") from error
+        except InputError as error:
+            raise InputError(f"{where}: {_keys(str(error))}") from error
         entries.append(Entry(where, arguments))
     return entries
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from base.errors import InputError
 from base.files import write_atomically
-from solvers.errors import SolverError
 from solvers.nets import losses
 from solvers.nets.built_net import BuiltNet
 from solvers.runs.folder import RunFolder
@@ -44,13 +44,13 @@ class LossCheck:
 
         Raises
         ------
-        SolverError
+        InputError
             If a loss is NaN or infinite; if the probabilities of a whole batch are clamped at 0; or if the L1 norm of a
             loss's gradient is above the bound of its weighting. The batch is then in the run folder's diverged.json.
         """
         values = {name: float(self.net.blobs[name].data.sum()) for name in self.loss_weights}
         if found := self._divergence(iteration, values):
-            raise SolverError(self._report(*found, iteration, indices))
+            raise InputError(self._report(*found, iteration, indices))
         return sum(weight * values[name] for name, weight in self.loss_weights.items())
 
     def _divergence(self, iteration: int, values: dict[str, float]) -> tuple[str, float] | None:

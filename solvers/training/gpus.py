@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from base.errors import InputError
 from base.terminal import say
-from solvers.errors import SolverError
 from solvers.nets import inputs, pycaffe
 from solvers.nets.pycaffe import caffe, has_cuda, seed_layers
 from solvers.runs.run import Run
@@ -170,7 +170,7 @@ def choose(text: str | None) -> list[int]:
 
     Raises
     ------
-    SolverError
+    InputError
         If the text is neither "all" nor numbers separated by commas, names a device twice or one that does not exist, or if
         this Caffe was built without CUDA (it would end the process) or, for several devices, without NCCL.
     """
@@ -178,20 +178,20 @@ def choose(text: str | None) -> list[int]:
         return []
     numbers = [part.strip() for part in text.split(",")]
     if text != "all" and not all(part.isdecimal() for part in numbers):
-        raise SolverError(f"--gpu {text}: give device numbers such as 0 or 0,1, or all")
+        raise InputError(f"--gpu {text}: give device numbers such as 0 or 0,1, or all")
     if not has_cuda():
-        raise SolverError(f"--gpu {text}: this Caffe was built for the CPU only; leave --gpu out, or build it for GPUs with "
-                          "CAFFE_CUDA=1 make setup")
+        raise InputError(f"--gpu {text}: this Caffe was built for the CPU only; leave --gpu out, or build it for GPUs with "
+                         "CAFFE_CUDA=1 make setup")
     there = count()
     if not there:
-        raise SolverError(f"--gpu {text}: CUDA sees no GPU on this machine (nvidia-smi says why)")
+        raise InputError(f"--gpu {text}: CUDA sees no GPU on this machine (nvidia-smi says why)")
     if text == "all":
         return list(range(there))
     gpus = [int(part) for part in numbers]
     if len(set(gpus)) < len(gpus):
-        raise SolverError(f"--gpu {text}: a device is named twice")
+        raise InputError(f"--gpu {text}: a device is named twice")
     if max(gpus) >= there:
-        raise SolverError(f"--gpu {text}: CUDA sees {there} GPU{'s' * (there > 1)}, numbered from 0")
+        raise InputError(f"--gpu {text}: CUDA sees {there} GPU{'s' * (there > 1)}, numbered from 0")
     if len(gpus) > 1 and not caffe.has_nccl():
-        raise SolverError(f"--gpu {text}: this Caffe was built without NCCL, so for one GPU only")
+        raise InputError(f"--gpu {text}: this Caffe was built without NCCL, so for one GPU only")
     return gpus

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from base.did_you_mean import did_you_mean
+from base.errors import CommandLine
 from data_toolkit.noise import NOISE_TYPES
 from layers.table import CUSTOM, OPTIONS, OWN, PARAMETERS, ROWS, WEIGHTINGS, Parameter
 from layers.weighting import Weighting, chosen
-from solvers.errors import CommandLine
 from solvers.nets import threads
 from solvers.nets.permissions import Permissions
 

@@ -2,8 +2,8 @@
 
 import argparse
 
+from base.errors import InputError
 from prototxt import generate
-from solvers.errors import SolverError
 from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import Setting
 
@@ -17,7 +17,7 @@ def apply(setting: Setting, args: argparse.Namespace) -> None:
 
     Raises
     ------
-    SolverError
+    InputError
         If the net cannot have this depth or this batch.
     """
     changed = []
@@ -40,9 +40,9 @@ def set_depth(net: pb.NetParameter, depth: int) -> bool:
     before = sum(layer.type == "Convolution" for layer in net.layer) - 1  # less 2 projections, plus 1 classifier
     body = _body(before, outputs) if generate.is_depth(before) else None
     if body is None or list(net.layer[: len(body)]) != body:
-        raise SolverError(f"--depth {depth}: this net is no ResNet as prototxt/generate.py writes them")
+        raise InputError(f"--depth {depth}: this net is no ResNet as prototxt/generate.py writes them")
     if not generate.is_depth(depth):
-        raise SolverError(f"--depth {depth}: {generate.DEPTHS}")
+        raise InputError(f"--depth {depth}: {generate.DEPTHS}")
     rest = list(net.layer[len(body):])
     del net.layer[:]
     net.layer.extend([*_body(depth, outputs), *rest])
@@ -59,7 +59,7 @@ def set_batch(net: pb.NetParameter, size: int) -> bool:
     shapes = [shape for layer in net.layer if layer.type == "Input" for shape in layer.input_param.shape]
     dimensions = [shape.dim for shape in (*shapes, *net.input_shape) if shape.dim]
     if not dimensions and not net.input_dim:
-        raise SolverError(f"--batch {size}: this net reads its own data; its batch is the batch_size of its data layer")
+        raise InputError(f"--batch {size}: this net reads its own data; its batch is the batch_size of its data layer")
     before = net.SerializeToString()
     for dim in dimensions:
         dim[0] = size

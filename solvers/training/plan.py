@@ -3,8 +3,8 @@
 import argparse
 from typing import NamedTuple
 
+from base.errors import InputError
 from data_toolkit.dataset import Dataset
-from solvers.errors import SolverError
 from solvers.nets import admission, inputs, losses, setting, solver_param
 from solvers.nets.permissions import Permissions
 from solvers.nets.phases import nets_of
@@ -72,7 +72,7 @@ def plan_of(args: argparse.Namespace, devices: list[int], rehearse: bool = True)
 
     Raises
     ------
-    SolverError, base.errors.DataError
+    InputError
         If an input is wrong.
     """
     if args.released:
@@ -86,10 +86,10 @@ def plan_of(args: argparse.Namespace, devices: list[int], rehearse: bool = True)
     nets = nets_of(chosen.net, solver, chosen.shared_net)
     fed_blobs = inputs.fed_blobs(nets[0])
     if not fed_blobs and (training_set.rate or training_set.file):
-        raise SolverError(f"{training_set.name}: this net reads its own data, which the driver does not change; leave out "
-                          "--noise and --train-data")
+        raise InputError(f"{training_set.name}: this net reads its own data, which the driver does not change; leave out "
+                         "--noise and --train-data")
     if fed_blobs and solver.iter_size > 1:
-        raise SolverError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
+        raise InputError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
     admission.admit(chosen.folder, [*nets, *([chosen.test_net] if chosen.test_net else ())], allowed,
                     solver_param.for_caffe(chosen, solver), solver.weights, devices, rehearse)

@@ -3,7 +3,7 @@
 import argparse
 
 from base.did_you_mean import did_you_mean
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets.setting import SETTINGS
 from solvers.reporting.released_runs import ReleasedRun, load_runs
 
@@ -29,29 +29,29 @@ def run_of(name: str, noise: str | None = None) -> ReleasedRun:
 
     Raises
     ------
-    SolverError
+    InputError
         If no run, or more than one, has this name.
     """
     parent, _, base = name.rstrip("/").rpartition("/")
     runs = [run for run in load_runs() if run.exp_folder == parent or run.exp_folder.endswith(f"_{parent}") or not parent]
     if not runs:
         folders = sorted({run.exp_folder for run in load_runs()})
-        raise SolverError(f"--released {name}: no released run lies in a folder {parent}; there are {', '.join(folders)}")
+        raise InputError(f"--released {name}: no released run lies in a folder {parent}; there are {', '.join(folders)}")
     named = [run for run in runs if base.lower() in names(run)]
     if not named:
         known = [known for run in runs for known in names(run)]
-        raise SolverError(f"--released {name}: no released run has this name{did_you_mean(base, known)}; "
-                          "--list-released shows all 48")
+        raise InputError(f"--released {name}: no released run has this name{did_you_mean(base, known)}; "
+                         "--list-released shows all 48")
     found = [run for run in named if base.lower() == run.run_folder.lower() or noise is not None and _is(run.noise, noise)]
     if noise is None and not found:
-        raise SolverError(f"--released {name}: give the noise too: {_list({str(run.noise) for run in named})}")
+        raise InputError(f"--released {name}: give the noise too: {_list({str(run.noise) for run in named})}")
     if not found:
-        raise SolverError(f"--released {name} {noise}: it was released with noise {_list({str(run.noise) for run in named})}")
+        raise InputError(f"--released {name} {noise}: it was released with noise {_list({str(run.noise) for run in named})}")
     if noise is not None and not _is(found[0].noise, noise):
-        raise SolverError(f"--released {name} {noise}: the run's noise is {found[0].noise}")
+        raise InputError(f"--released {name} {noise}: the run's noise is {found[0].noise}")
     if len(found) > 1:
-        raise SolverError(f"--released {name}: {len(found)} released runs have this name; say which: "
-                          + _list({command_name(run) for run in found}))
+        raise InputError(f"--released {name}: {len(found)} released runs have this name; say which: "
+                         + _list({command_name(run) for run in found}))
     return found[0]
 
 
@@ -92,7 +92,7 @@ def _is(noise: float, text: str) -> bool:
     try:
         return float(text) == noise
     except ValueError:
-        raise SolverError(f"--released: {text!r} is not a noise rate; 0.0, 0.2, 0.4 and 0.6 are") from None
+        raise InputError(f"--released: {text!r} is not a noise rate; 0.0, 0.2, 0.4 and 0.6 are") from None
 
 
 def _list(names: set[str]) -> str:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from base.errors import DataError
+from base.errors import InputError
 from base.terminal import say
 from data_toolkit import dataset
-from solvers.errors import SolverError
 from solvers.evaluation import inference, test_nets
 from solvers.nets import weights
 from solvers.nets.pycaffe import caffe
@@ -49,7 +48,7 @@ class Tester:
 
     Raises
     ------
-    SolverError
+    InputError
         If a test net has layers or shapes of weights that the trained net does not have.
     """
 
@@ -65,7 +64,7 @@ class Tester:
         for net in nets:
             for name, blobs in net.params.items():
                 if trained.get(name) != [tuple(blob.data.shape) for blob in blobs]:
-                    raise SolverError(f"the layer '{name}' of the test net has other weights than the net that is trained")
+                    raise InputError(f"the layer '{name}' of the test net has other weights than the net that is trained")
 
     def __call__(self, iteration: int) -> tuple:
         """Test the net; return the row for test.csv."""
@@ -98,7 +97,7 @@ def tester_of(solver: caffe.SGDSolver, run: Path, data: Path, interval: int | No
 
     Raises
     ------
-    SolverError, base.errors.DataError
+    InputError
         If `interval` is given, but there is nothing to test, or the test images are missing. If only the solver's file asks
         for tests, a printed note replaces the error.
     """
@@ -108,7 +107,7 @@ def tester_of(solver: caffe.SGDSolver, run: Path, data: Path, interval: int | No
         described = test_nets.read(run)
         make = _fed if described[0].batches is None else _unfed
         return make(solver, interval or given.test_interval, described, data)
-    except (SolverError, DataError) as error:
+    except InputError as error:
         if interval:
             raise
         say(f"note: not tested while it trains: {error}")
@@ -132,12 +131,12 @@ def _unfed(solver: caffe.SGDSolver, interval: int, described: list[test_nets.Tes
     """The tester for the solver's test nets, which read their own data. As in Caffe, each test goes on after the last one."""
     nets = list(solver.test_nets)
     if len(nets) != len(described):
-        raise SolverError("the solver has no test_iter: add test_iter: N, the number of batches with all images of a test net")
+        raise InputError("the solver has no test_iter: add test_iter: N, the number of batches with all images of a test net")
     tops = [test_nets.measured_tops(net.param, made) for net, made in zip(described, nets, strict=True)]
     tops = [{top: f"{number}:{name}" if number else name for top, name in names.items() if nets[number].blobs[top].count == 1}
             for number, names in enumerate(tops)]
     if not any(tops):
-        raise SolverError("the test nets have neither an accuracy nor a loss")
+        raise InputError("the test nets have neither an accuracy nor a loss")
 
     def measure() -> dict[str, float]:
         sums = dict.fromkeys((name for names in tops for name in names.values()), 0.0)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from base import files
-from base.errors import DataError
+from base.errors import InputError
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_link_is_replaced_not_written_through(tmp_path, secret):
 
 
 def test_what_fails_leaves_nothing(tmp_path):
-    with pytest.raises(DataError, match="cannot write .*: nothing doing"), files.atomic_writer(tmp_path / "x"):
+    with pytest.raises(InputError, match="cannot write .*: nothing doing"), files.atomic_writer(tmp_path / "x"):
         raise OSError("nothing doing")
     assert not os.listdir(tmp_path)
 
@@ -99,6 +99,6 @@ def test_a_file_that_is_being_written_is_not_unfinished(tmp_path):
 def test_what_is_no_file_is_not_replaced(tmp_path):
     """As root could do with a device."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="cannot write .*pipe: it is there, and is not a regular file"):
+    with pytest.raises(InputError, match="cannot write .*pipe: it is there, and is not a regular file"):
         files.write_atomically(tmp_path / "pipe", "x")
     assert os.listdir(tmp_path) == ["pipe"]

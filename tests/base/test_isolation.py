@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
 from base import confinement, isolation
-from base.errors import DataError
+from base.errors import InputError
 
 
 @given(arrays.arrays(arrays.integer_dtypes() | arrays.floating_dtypes() | arrays.unicode_string_dtypes(),
@@ -34,20 +34,20 @@ def fail(error: BaseException):
 
 @pytest.mark.parametrize(("read", "said"), [
     (lambda: os.kill(os.getpid(), signal.SIGSEGV), "^is damaged: its reader ended with code -11$"),
-    (lambda: fail(DataError("is not what it should be: \u00e9")), "^is not what it should be: \u00e9$"),
+    (lambda: fail(InputError("is not what it should be: \u00e9")), "^is not what it should be: \u00e9$"),
     (lambda: fail(ZeroDivisionError()), "^is damaged: ZeroDivisionError$"),
     (lambda: fail(SystemExit(0)), "^is damaged: its reader ended with code 1$"),
     (lambda: {"x": np.zeros(1 << 40, np.uint8)}, "^is damaged: Unable to allocate 1.00 TiB"),
     (lambda: {"x": np.array([object()])}, "^is damaged: Object arrays cannot be saved"),
 ], ids=["crash", "refusal", "another error", "exit", "memory", "objects"])
 def test_what_goes_wrong_is_one_line(read, said):
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(InputError, match=said):
         isolation.arrays(read)
 
 
 def test_a_reader_that_hangs(monkeypatch):
     monkeypatch.setattr(isolation, "MAX_SECONDS", 1)
-    with pytest.raises(DataError, match="cannot be read within 1 s"):
+    with pytest.raises(InputError, match="cannot be read within 1 s"):
         isolation.arrays(lambda: time.sleep(60))
 
 
@@ -80,14 +80,14 @@ def test_a_reader_can_do_nothing_but_read_its_file(tmp_path, attempt):
     (tmp_path / "secret").touch()
     (tmp_path / "given").touch()
     assert isolation.arrays(lambda: {"x": np.array(open(tmp_path / "given").read())}, [tmp_path / "given"])["x"] == ""
-    with pytest.raises(DataError, match="is damaged: .*(not permitted|denied)"):
+    with pytest.raises(InputError, match="is damaged: .*(not permitted|denied)"):
         isolation.arrays(lambda: attempt(tmp_path), [tmp_path / "given"])
     assert not (tmp_path / "new").exists()
 
 
 def test_a_reader_cannot_give_back_without_end(monkeypatch):
     monkeypatch.setattr(isolation, "MAX_BYTES", 1 << 26)
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         isolation.arrays(lambda: os.write(1, b"x" * (1 << 28)) and {})
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import archives, unpickle
 
 
@@ -62,7 +62,7 @@ def test_source_knows_what_is_official(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", archives.OFFICIAL_MD5.values())
 def test_official_name_with_another_checksum(tmp_path, name):
     path = forms.pack(tmp_path / name, forms.files("binary"))
-    with pytest.raises(DataError, match=f"{name}: has the MD5 {archives.md5_of(path)}, which is not that of the offi"):
+    with pytest.raises(InputError, match=f"{name}: has the MD5 {archives.md5_of(path)}, which is not that of the offi"):
         archives.find_archive(path)
 
 
@@ -71,14 +71,14 @@ def test_official_name_with_another_checksum(tmp_path, name):
 def test_truncated_archive(tmp_path, compression, share):
     path = forms.pack(tmp_path / "x", forms.files("binary"), compression)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(DataError, match=r"/x(: has no \w+ set|: is not a whole archive)"):
+    with pytest.raises(InputError, match=r"/x(: has no \w+ set|: is not a whole archive)"):
         read(path)
 
 
 @pytest.mark.parametrize("form", ["binary", "python", "python2", "matlab"])
 def test_truncated_member(tmp_path, form):
     content = {name: value[:2000] for name, value in forms.files(form).items()}
-    with pytest.raises(DataError, match=r"/x: .*(bytes instead of|not a whole)"):
+    with pytest.raises(InputError, match=r"/x: .*(bytes instead of|not a whole)"):
         read(forms.pack(tmp_path / "x", content))
 
 
@@ -99,7 +99,7 @@ def test_damage_is_noticed_or_harms_nothing(whole, data):
     path.write_bytes(damaged)
     try:
         splits = read(path)
-    except DataError as error:
+    except InputError as error:
         assert "\n" not in str(error) and str(path) in str(error)
     else:  # in a date, say
         assert_is_ours(splits)
@@ -110,48 +110,48 @@ def test_the_checksum_at_the_end_is_read(whole):
     path.write_bytes(content)
     assert_is_ours(read(path))
     path.write_bytes(content[:-1])
-    with pytest.raises(DataError, match="/x: is not a whole archive: "):
+    with pytest.raises(InputError, match="/x: is not a whole archive: "):
         read(path)
 
 
 def test_not_an_archive(tmp_path):
     (tmp_path / "x").write_bytes(b"<html>404</html>" * 100)
-    with pytest.raises(DataError, match="/x: is not a whole archive"):
+    with pytest.raises(InputError, match="/x: is not a whole archive"):
         read(tmp_path / "x")
 
 
 def test_missing_source_says_what_to_give(tmp_path):
-    with pytest.raises(DataError, match=r"nothing does not exist: --source or CIFAR100_SOURCE names an archive"):
+    with pytest.raises(InputError, match=r"nothing does not exist: --source or CIFAR100_SOURCE names an archive"):
         archives.find_archive(tmp_path / "nothing")
 
 
 def test_folder_without_cifar(tmp_path):
-    with pytest.raises(DataError, match="has no CIFAR-100 in it: neither train.bin and test.bin"):
+    with pytest.raises(InputError, match="has no CIFAR-100 in it: neither train.bin and test.bin"):
         archives.find_archive(tmp_path)
 
 
 def test_device_is_no_source():
-    with pytest.raises(DataError, match="/dev/null: is neither a file nor a folder"):
+    with pytest.raises(InputError, match="/dev/null: is neither a file nor a folder"):
         archives.find_archive("/dev/null")
 
 
 def test_longer_member(tmp_path):
     content = forms.files("binary")
     content["cifar-100-binary/train.bin"] += b"x"
-    with pytest.raises(DataError, match="the train set has over 92220 bytes instead of 92220"):
+    with pytest.raises(InputError, match="the train set has over 92220 bytes instead of 92220"):
         read(forms.pack(tmp_path / "x", content))
 
 
 def test_huge_member_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_BYTES", 1000)
-    with pytest.raises(DataError, match="test.bin in it has 30740 bytes; no file of CIFAR-100 is so large"):
+    with pytest.raises(InputError, match="test.bin in it has 30740 bytes; no file of CIFAR-100 is so large"):
         read(forms.pack(tmp_path / "x", forms.files("binary")))
 
 
 def test_second_member_of_the_same_name(tmp_path):
     content = forms.files("binary")
     content = {"elsewhere/test.bin": content["cifar-100-binary/test.bin"]} | content
-    with pytest.raises(DataError, match="cifar-100-binary/test.bin in it is a second test set"):
+    with pytest.raises(InputError, match="cifar-100-binary/test.bin in it is a second test set"):
         read(forms.pack(tmp_path / "x", content))
 
 
@@ -161,7 +161,7 @@ def test_links_are_not_followed(tmp_path, kind):
         member = tarfile.TarInfo("cifar-100-binary/train.bin")
         member.type, member.linkname = kind, "/etc/passwd"
         archive.addfile(member)
-    with pytest.raises(DataError, match="cifar-100-binary/train.bin in it is not a regular file"):
+    with pytest.raises(InputError, match="cifar-100-binary/train.bin in it is not a regular file"):
         read(tmp_path / "x")
 
 
@@ -172,14 +172,14 @@ def test_labels_out_of_range(tmp_path, column, value, message):
     records = bytearray(content["cifar-100-binary/train.bin"])
     records[5 * 3074 + column] = value
     content["cifar-100-binary/train.bin"] = bytes(records)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(InputError, match=message):
         read(forms.pack(tmp_path / "x", content))
 
 
 def test_cifar_10_is_told_apart(tmp_path):
     content = {f"cifar-10-batches-py/{split}": pickle.dumps({"data": np.zeros((5, 3072), np.uint8), "labels": [1]})
                for split in ("train", "test")}
-    with pytest.raises(DataError, match="the train set has no fine_labels or coarse_labels"):
+    with pytest.raises(InputError, match="the train set has no fine_labels or coarse_labels"):
         read(forms.pack(tmp_path / "x", content))
 
 
@@ -202,7 +202,7 @@ class Evil:
 def test_pickles_run_nothing(tmp_path, monkeypatch, function, arguments, name, protocol):
     monkeypatch.chdir(tmp_path)
     module, _, function_name = name.partition(".")
-    with pytest.raises(DataError, match=rf"the pickle asks for (__builtin__|{module})\.{function_name}, which CIFAR"):
+    with pytest.raises(InputError, match=rf"the pickle asks for (__builtin__|{module})\.{function_name}, which CIFAR"):
         unpickle.load(io.BytesIO(pickle.dumps({"data": Evil(function, *arguments)}, protocol)))
     assert list(tmp_path.iterdir()) == []
 
@@ -210,7 +210,7 @@ def test_pickles_run_nothing(tmp_path, monkeypatch, function, arguments, name, p
 @pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps([1, 2]), pickle.dumps({"a": 1})[:-3],
                                      pickle.dumps(np.ma.zeros(3), 2), b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ft."])
 def test_odd_pickles(content):
-    with pytest.raises(DataError, match="pickle"):
+    with pytest.raises(InputError, match="pickle"):
         unpickle.load(io.BytesIO(content))
 
 
@@ -218,7 +218,7 @@ def test_arrays_of_objects_are_no_images(tmp_path):
     content = forms.files("python")
     content["cifar-100-python/train"] = pickle.dumps(
         {"data": np.array([None] * 3), "fine_labels": [[1], [2, 3]], "coarse_labels": []}, 2)
-    with pytest.raises(DataError, match="an array of values that are not whole numbers"):
+    with pytest.raises(InputError, match="an array of values that are not whole numbers"):
         read(forms.pack(tmp_path / "x", content))
 
 
@@ -230,7 +230,7 @@ def test_an_array_whose_type_is_changed(tmp_path, kind):
              b"U\x10%btb")
     first, then = (state % (len(name), name.encode(), b"\x41" * 16) for name in ("u8", kind))
     assert unpickle.load(io.BytesIO(head + first + b"u."))["data"].tolist() == [0x4141414141414141] * 2
-    with pytest.raises(DataError, match="that are not whole numbers"):
+    with pytest.raises(InputError, match="that are not whole numbers"):
         unpickle.load(io.BytesIO(head + first + then + b"u."))
 
 
@@ -243,5 +243,5 @@ def test_a_name_larger_than_the_memory(tmp_path, monkeypatch):
         file.write(head.tobuf(tarfile.GNU_FORMAT))
         for _ in range(1 << 4):
             file.write(b"a" * (1 << 24))
-    with pytest.raises(DataError, match="/x: (is not CIFAR-100: it needs too much memory|is not a whole archive)"):
+    with pytest.raises(InputError, match="/x: (is not CIFAR-100: it needs too much memory|is not a whole archive)"):
         read(tmp_path / "x")

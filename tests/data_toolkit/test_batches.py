@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import images
 from data_toolkit.batches import BatchFeeder, BatchMaker, test_batches
 from data_toolkit.dataset import Dataset
@@ -81,7 +81,7 @@ def test_leaving_early_ends_the_thread(dataset):
 
 
 def test_too_few_classes_are_reported_before_anything_starts(dataset):
-    with pytest.raises(DataError, match="40 classes, but a batch takes 41"):
+    with pytest.raises(InputError, match="40 classes, but a batch takes 41"):
         BatchFeeder(dataset, seed=0, classes_per_batch=41)
 
 

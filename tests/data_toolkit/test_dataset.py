@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import dataset, prepare
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import LabelNoise
@@ -50,12 +50,12 @@ def test_missing_file_says_how_to_make_it(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(prepare, "prepare", lambda *given: made.append(given))
     for noise in LabelNoise(rate=0.4), LabelNoise("asymmetric_sl", 0.2, 5):
-        with pytest.raises(DataError, match=f"{noise.type}_{noise.rate}_seed_{noise.seed}.npz does not exist: run ") as error:
+        with pytest.raises(InputError, match=f"{noise.type}_{noise.rate}_seed_{noise.seed}.npz does not exist: run ") as error:
             dataset.load_train(tmp_path, noise)
         said = re.search("`(.*)`", str(error.value))[1]
         assert prepare.main(shlex.split(said.partition("data_toolkit.prepare ")[2])) == 0
         assert made.pop() == (noise, None, tmp_path)
-    with pytest.raises(DataError, match="--noise-matrix FILE"):
+    with pytest.raises(InputError, match="--noise-matrix FILE"):
         dataset.load(tmp_path / dataset.train_name("matrix_01234567", 0.4, 123))
 
 
@@ -64,14 +64,14 @@ def test_truncated_file_is_damaged(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("fast") / "x.npz"
     dataset.save(path, make(1), {})
     path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         dataset.load(path)
 
 
 def test_pickles_are_not_loaded(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, about=np.array("{}"), images=np.array([print], dtype=object))
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         dataset.load(path)
 
 
@@ -80,23 +80,23 @@ def test_small_files_that_unpack_to_very_much(tmp_path, monkeypatch):
     np.savez_compressed(path, images=np.zeros(10**7, np.uint8))
     assert path.stat().st_size < 20_000
     monkeypatch.setattr(dataset, "MAX_BYTES", 10**6)
-    with pytest.raises(DataError, match="would unpack to 10000128 bytes; at most 1000000 are read"):
+    with pytest.raises(InputError, match="would unpack to 10000128 bytes; at most 1000000 are read"):
         dataset.load(path)
 
 
 def test_a_plain_array_is_not_the_fast_form(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros(3))
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         dataset.load(tmp_path / "x.npy")
 
 
 def test_wrong_shapes_are_refused():
     good = make()
-    with pytest.raises(DataError, match=r"images are float64 \(5, 32, 32, 3\)"):
+    with pytest.raises(InputError, match=r"images are float64 \(5, 32, 32, 3\)"):
         Dataset(good.images.astype(float), good.labels, good.true_labels)
-    with pytest.raises(DataError, match=r"labels of shape \(4,\)"):
+    with pytest.raises(InputError, match=r"labels of shape \(4,\)"):
         Dataset(good.images, good.labels[:4], good.true_labels)
-    with pytest.raises(DataError, match="from -1 on"):
+    with pytest.raises(InputError, match="from -1 on"):
         Dataset(good.images, good.labels - 1 - good.labels.min(), good.true_labels)
 
 
@@ -136,7 +136,7 @@ def test_a_file_of_ones_own_that_does_not_fit(tmp_path, change, message):
     path = tmp_path / "mine.npz"
     arrays = {"images": make().images, "labels": make().labels} | change
     np.savez(path, **{name: values for name, values in arrays.items() if values is not None})
-    with pytest.raises(DataError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         dataset.load_file(path)
     assert str(error.value).startswith(str(path)) and "the arrays needed are images" in str(error.value)
     assert "delete" not in str(error.value)
@@ -144,6 +144,6 @@ def test_a_file_of_ones_own_that_does_not_fit(tmp_path, change, message):
 
 def test_no_npz_file_at_all(tmp_path):
     (tmp_path / "mine.npz").write_text("images")
-    with pytest.raises(DataError, match="mine.npz cannot be read as an .npz file .*the arrays needed are images") as error:
+    with pytest.raises(InputError, match="mine.npz cannot be read as an .npz file .*the arrays needed are images") as error:
         dataset.load_file(tmp_path / "mine.npz")
     assert "delete" not in str(error.value)

@@ -9,7 +9,7 @@ import threading
 import pytest
 import tenacity
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import download
 
 CONTENT = bytes(range(256)) * 4000
@@ -108,21 +108,21 @@ def test_whole_part_is_taken(server, tmp_path):
 @pytest.mark.parametrize("plan", [["wrong"], ["cut", "wrong"]])
 def test_wrong_checksum(server, tmp_path, plan):
     server.plan = plan
-    with pytest.raises(DataError, match=f"was received with SHA-256 [0-9a-f]{{64}} instead of {SHA256} and removed"):
+    with pytest.raises(InputError, match=f"was received with SHA-256 [0-9a-f]{{64}} instead of {SHA256} and removed"):
         download.fetch(server.url, SHA256, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_has_come_is_kept_for_the_next_try(server, tmp_path):
     server.plan = ["cut"] + ["503"] * 3
-    with pytest.raises(DataError, match=r"cannot download .*the server answers 503 .*--source PATH or CIFAR100_SOURCE"):
+    with pytest.raises(InputError, match=r"cannot download .*the server answers 503 .*--source PATH or CIFAR100_SOURCE"):
         download.fetch(server.url, SHA256, tmp_path / "x")
     assert (tmp_path / "x.part").read_bytes() == CONTENT[:300_000]
 
 
 def test_not_found_is_not_tried_again(server, tmp_path):
     server.plan = ["404"]
-    with pytest.raises(DataError, match="404.*CIFAR100_SOURCE"):
+    with pytest.raises(InputError, match="404.*CIFAR100_SOURCE"):
         download.fetch(server.url, SHA256, tmp_path / "x")
     assert len(server.ranges) == 1
 
@@ -130,7 +130,7 @@ def test_not_found_is_not_tried_again(server, tmp_path):
 def test_no_internet(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "WAIT", tenacity.wait_none())
     monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(DataError) as error:
+    with pytest.raises(InputError) as error:
         download.fetch("http://127.0.0.1:9/x.tar.gz", SHA256, tmp_path / "x")
     assert str(error.value) == (
         "cannot download http://127.0.0.1:9/x.tar.gz (Failed to establish a new connection: [Errno 111] Connection "
@@ -141,11 +141,11 @@ def test_no_internet(tmp_path, monkeypatch):
 def test_two_processes_do_not_mix(server, tmp_path):
     with open(tmp_path / "x.part", "ab") as part:
         fcntl.flock(part, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="is being downloaded by another process"):
+        with pytest.raises(InputError, match="is being downloaded by another process"):
             download.fetch(server.url, SHA256, tmp_path / "x")
 
 
 def test_unwritable_folder(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(DataError, match="cannot write .*Not a directory"):
+    with pytest.raises(InputError, match="cannot write .*Not a directory"):
         download.fetch(server.url, SHA256, tmp_path / "file" / "x")

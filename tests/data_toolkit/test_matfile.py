@@ -13,7 +13,7 @@ import pymatreader
 import pytest
 import scipy.io
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import dataset, matfile, noise
 
 
@@ -96,14 +96,14 @@ def test_chunked_compressed_and_row_vectors_are_read_too(tmp_path):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(DataError, match="x.mat does not exist"):
+    with pytest.raises(InputError, match="x.mat does not exist"):
         matfile.read(tmp_path / "x.mat")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a mat", bytes(4096), matfile.HEADER])
 def test_not_a_mat(tmp_path, content):
     (tmp_path / "x.mat").write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.mat: is not a MATLAB file"):
+    with pytest.raises(InputError, match=r"x\.mat: is not a MATLAB file"):
         matfile.read(tmp_path / "x.mat")
 
 
@@ -179,7 +179,7 @@ def test_version_5_files(tmp_path, compressed):
 ])
 def test_wrong_version_5_files(tmp_path, variables, message):
     scipy.io.savemat(tmp_path / "x.mat", variables)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(InputError, match=message):
         matfile.read(tmp_path / "x.mat")
 
 
@@ -188,7 +188,7 @@ def test_damaged_version_5_files(tmp_path, damage):
     images, labels = make()
     scipy.io.savemat(tmp_path / "x.mat", {"ImageDataCell": as_cell(images), "class_ids": labels}, do_compression=True)
     (tmp_path / "x.mat").write_bytes(damage((tmp_path / "x.mat").read_bytes()))
-    with pytest.raises(DataError, match=r"x\.mat"):
+    with pytest.raises(InputError, match=r"x\.mat"):
         matfile.read(tmp_path / "x.mat")
 
 
@@ -223,7 +223,7 @@ def test_octaves_files_are_read(tmp_path):
 @pytest.mark.parametrize("cut", [600, 5_000, 20_000])
 def test_truncated(path, cut):
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataError, match=r"x\.mat"):
+    with pytest.raises(InputError, match=r"x\.mat"):
         matfile.read(path)
 
 
@@ -250,7 +250,7 @@ def replace(path, name, value):
 @pytest.mark.filterwarnings("error")
 def test_wrong_content(path, name, value, message):
     replace(path, name, value)
-    with pytest.raises(DataError, match=message or "x.mat"):
+    with pytest.raises(InputError, match=message or "x.mat"):
         matfile.read(path)
 
 
@@ -258,7 +258,7 @@ def test_wrong_image(path):
     with h5py.File(path, "r+") as file:
         file["#refs#/odd"] = np.zeros((3, 28, 28), np.uint8)
         file["ImageDataCell"][0, 4] = file["#refs#/odd"].ref
-    with pytest.raises(DataError, match=r"ImageDataCell\{5\} is not a 32 x 32 x 3 array of uint8"):
+    with pytest.raises(InputError, match=r"ImageDataCell\{5\} is not a 32 x 32 x 3 array of uint8"):
         matfile.read(path)
 
 
@@ -268,7 +268,7 @@ def test_content_in_other_files_is_not_read(path, tmp_path):
     with h5py.File(path, "r+") as file:
         file.create_dataset("#refs#/out", (3, 32, 32), np.uint8, external=[(str(secret), 0, 3072)])
         file["ImageDataCell"][0, 1] = file["#refs#/out"].ref
-    with pytest.raises(DataError, match=r"ImageDataCell\{2\} is stored in another file"):
+    with pytest.raises(InputError, match=r"ImageDataCell\{2\} is stored in another file"):
         matfile.read(path)
 
 
@@ -276,22 +276,22 @@ def test_small_files_that_unpack_to_very_much(path, tmp_path):
     with h5py.File(path, "r+") as file:
         del file["class_ids"]
         file.create_dataset("class_ids", (1, 10**12), "f4", chunks=(1, 10**6), compression="gzip")
-    with pytest.raises(DataError, match="class_ids has 1000000000000 elements; at most 1000000 are read"):
+    with pytest.raises(InputError, match="class_ids has 1000000000000 elements; at most 1000000 are read"):
         matfile.read(path)
     with h5py.File(path, "r+") as file:
         del file["class_ids"]
         file.create_dataset("class_ids", (1, 7), "f4", maxshape=(None, None), chunks=(10**4, 10**4))
-    with pytest.raises(DataError, match="class_ids is stored in chunks of 400000000 bytes"):
+    with pytest.raises(InputError, match="class_ids is stored in chunks of 400000000 bytes"):
         matfile.read(path)
 
 
 def test_a_version_5_file_that_unpacks_to_more_than_is_read(tmp_path, monkeypatch):
     scipy.io.savemat(tmp_path / "x.mat", {"class_ids": np.zeros((4000, 4000))}, do_compression=True)
     assert (tmp_path / "x.mat").stat().st_size < 200_000
-    with pytest.raises(DataError, match="class_ids is not an N x 1 array"):
+    with pytest.raises(InputError, match="class_ids is not an N x 1 array"):
         matfile.read_labels(tmp_path / "x.mat")
     monkeypatch.setattr("base.isolation.MAX_BYTES", 200 << 20)
-    with pytest.raises(DataError, match="is damaged: "):
+    with pytest.raises(InputError, match="is damaged: "):
         matfile.read_labels(tmp_path / "x.mat")
 
 
@@ -318,7 +318,7 @@ def test_full_disk(tmp_path, kilobytes):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes << 10, hard))
     try:
-        with pytest.raises(DataError, match=r"cannot write .*/x\.mat: File too large$"):
+        with pytest.raises(InputError, match=r"cannot write .*/x\.mat: File too large$"):
             matfile.write(tmp_path / "x.mat", *make(100))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -329,5 +329,5 @@ def test_full_disk(tmp_path, kilobytes):
 def test_what_once_found_something(file):
     """Files, found by mutation, that once raised other errors or ended the process. Add new ones there."""
     read = {".mat": matfile.read, ".npy": noise.read_matrix}[file.suffix]
-    with pytest.raises(DataError, match=file.name):
+    with pytest.raises(InputError, match=file.name):
         read(file)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import noise
 from data_toolkit.noise import LabelNoise
 
@@ -120,11 +120,11 @@ def test_pair_flip():
 
 def test_asymmetric_noise_needs_superclasses():
     for type in noise.NEED_SUPERCLASSES:
-        with pytest.raises(DataError, match=f"{type} noise needs the superclasses of the images"):
+        with pytest.raises(InputError, match=f"{type} noise needs the superclasses of the images"):
             LabelNoise(type, 0.4).inject(LABELS)
-        with pytest.raises(DataError, match="class 0 is alone in its superclass"):
+        with pytest.raises(InputError, match="class 0 is alone in its superclass"):
             LabelNoise(type, 0.4).inject(LABELS, LABELS)
-        with pytest.raises(DataError, match="two superclasses"):
+        with pytest.raises(InputError, match="two superclasses"):
             LabelNoise(type, 0.4).inject(LABELS, np.arange(50_000) // 2500)
 
 
@@ -175,7 +175,7 @@ def test_matrices_reduce_to_the_other_types(tmp_path):
 ])
 def test_wrong_matrices(tmp_path, spoil, message):
     for name in "t.csv", "t.npy":
-        with pytest.raises(DataError, match=f"{name}.*{message}"):
+        with pytest.raises(InputError, match=f"{name}.*{message}"):
             LabelNoise.from_matrix(write(tmp_path / name, spoil(random_matrix(1))))
 
 
@@ -183,15 +183,15 @@ def test_wrong_matrices(tmp_path, spoil, message):
 def test_files_that_are_no_matrix(tmp_path, content):
     for name in "t.csv", "t.npy":
         (tmp_path / name).write_text(content)
-        with pytest.raises(DataError, match=f"{name} is not a matrix of numbers"):
+        with pytest.raises(InputError, match=f"{name} is not a matrix of numbers"):
             LabelNoise.from_matrix(tmp_path / name)
-    with pytest.raises(DataError, match="none.csv does not exist: --noise-matrix names"):
+    with pytest.raises(InputError, match="none.csv does not exist: --noise-matrix names"):
         LabelNoise.from_matrix(tmp_path / "none.csv")
 
 
 def test_pickled_matrices_are_not_loaded(tmp_path):
     np.save(tmp_path / "t.npy", np.array([[print]], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match="is not a matrix of numbers"):
+    with pytest.raises(InputError, match="is not a matrix of numbers"):
         LabelNoise.from_matrix(tmp_path / "t.npy")
 
 
@@ -203,16 +203,16 @@ def test_confusion_counts():
 
 @pytest.mark.parametrize("rate", [1.5, -0.1, float("nan"), float("inf")])
 def test_impossible_rate(rate):
-    with pytest.raises(DataError, match=f"noise {rate} is not a rate: it must be from 0 to 1"):
+    with pytest.raises(InputError, match=f"noise {rate} is not a rate: it must be from 0 to 1"):
         LabelNoise(rate=rate)
 
 
 def test_unknown_type_lists_the_known_and_suggests():
-    with pytest.raises(DataError, match=r'"symetric" is not known; did you mean "symmetric"\? \(there is symmetric, asym'):
+    with pytest.raises(InputError, match=r'"symetric" is not known; did you mean "symmetric"\? \(there is symmetric, asym'):
         LabelNoise("symetric", 0.4)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_impossible_seed(seed):
-    with pytest.raises(DataError, match=f"seed {seed} is not possible"):
+    with pytest.raises(InputError, match=f"seed {seed} is not possible"):
         LabelNoise(seed=seed)

@@ -9,7 +9,7 @@ import forms
 import numpy as np
 import pytest
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import archives, dataset, download, matfile, prepare
 from data_toolkit.noise import LabelNoise
 
@@ -127,17 +127,17 @@ def test_minus_zero_is_zero(source, output):
 
 def test_no_leftovers_of_a_failure(source, output, monkeypatch):
     def fail(*_):
-        raise DataError("disk full")
+        raise InputError("disk full")
 
     monkeypatch.setattr(dataset, "save", fail)
-    with pytest.raises(DataError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         prepare.prepare(LabelNoise(), source=source, output=output)
     assert names(output) == ["TrainImageDataCell0.0.mat", "cifar100_train_symmetric_0.0_seed_123_confusion.csv"]
 
 
 def test_output_that_cannot_be_written_is_found_before_the_work(source, tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "read", lambda _: pytest.fail("work has begun"))
-    with pytest.raises(DataError, match="cannot write to .*cifar-100/x: Not a directory"):
+    with pytest.raises(InputError, match="cannot write to .*cifar-100/x: Not a directory"):
         prepare.prepare(LabelNoise(), source=source, output=source / "x")
 
 

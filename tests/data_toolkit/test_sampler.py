@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit.sampler import ClassBalancedSampler
 
 
@@ -71,5 +71,5 @@ def test_batch_is_a_function_of_seed_and_step():
 
 
 def test_too_few_classes():
-    with pytest.raises(DataError, match="31 classes, but a batch takes 32"):
+    with pytest.raises(InputError, match="31 classes, but a batch takes 32"):
         ClassBalancedSampler(np.arange(310) % 31, seed=0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import archives, dataset, matfile, prepare, true_labels
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import LabelNoise
@@ -113,5 +113,5 @@ def test_wrong_ones_are_refused(noisy, tmp_path, values, message):
     path = tmp_path / "x.mat"
     matfile.write(path, noisy.images, noisy.labels)
     add(path, values)
-    with pytest.raises(DataError, match=f"{path}: {message}"):
+    with pytest.raises(InputError, match=f"{path}: {message}"):
         dataset.load_file(path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from base.errors import DataError
+from base.errors import InputError
 from data_toolkit import dataset, prepare, verify
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import NOISE_TYPES, LabelNoise
@@ -59,7 +59,7 @@ def test_noise_of_no_type(clean):
 def test_a_foreign_image(clean):
     images = clean.images.copy()
     images[7] = 1
-    with pytest.raises(DataError, match="image 8 is not in CIFAR-100's training set"):
+    with pytest.raises(InputError, match="image 8 is not in CIFAR-100's training set"):
         verify.describe(Dataset(images, clean.labels), clean)
 
 

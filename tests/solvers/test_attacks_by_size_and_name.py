@@ -12,11 +12,10 @@ from test_attacks import refused
 
 from base import files
 from base.did_you_mean import did_you_mean
-from base.errors import DataError
+from base.errors import InputError
 from base.terminal import MOST, one_line, shown
 from data_toolkit import dataset, matfile
 from solvers import compare, evaluate, plot_dynamics, train
-from solvers.errors import SolverError
 from solvers.evaluation import inference
 from solvers.nets.pycaffe import caffe
 from solvers.reporting import curves, released_runs, report_data, results, run_folders
@@ -106,7 +105,7 @@ def test_iterations_without_end(measured, tmp_path):
 
 
 def test_a_checkpoint_of_two_billion_steps_asks_for_no_list_of_them(tmp_path):
-    with pytest.raises(SolverError, match="does not hold the iterations 1 to 2147483647"):
+    with pytest.raises(InputError, match="does not hold the iterations 1 to 2147483647"):
         logs.CsvLog(tmp_path / "log.csv", 2**31 - 1)
 
 
@@ -170,7 +169,7 @@ def test_probabilities_that_are_none_are_not_drawn(measured, capfd, tmp_path):
 @pytest.mark.parametrize("value", [{"a": [[[[[1]]]]]}, [[[[[[[]]]]]]]])
 def test_a_config_of_many_levels(measured, value):
     (measured / "config.json").write_text(json.dumps({"setting": "own", "x": value}))
-    with pytest.raises(SolverError, match="nested too deeply"):
+    with pytest.raises(InputError, match="nested too deeply"):
         config.read(measured)
 
 
@@ -199,7 +198,7 @@ def test_folders_with_odd_names(measured, tmp_path, capfd, options, monkeypatch)
 def test_pipes_among_prepared_data(tmp_path):
     for path, read in (tmp_path / "x.npz", dataset.load), (tmp_path / "x.mat", matfile.read_labels):
         os.mkfifo(path)
-        with pytest.raises(DataError, match="is not a file"):
+        with pytest.raises(InputError, match="is not a file"):
             read(path)
 
 
@@ -265,5 +264,5 @@ def test_matrices_from_devices(setting, capfd, tmp_path):
 
 def test_rows_of_a_kind_with_texts_in_place_of_numbers(tmp_path):
     (tmp_path / "x").write_text(",".join(Dynamics._fields) + "\n1,x,3,4,5,6,7\n")
-    with pytest.raises(SolverError, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         logs.read_log(tmp_path / "x", Dynamics)

@@ -11,9 +11,9 @@ import pytest
 import tiny
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from base.errors import InputError
 from data_toolkit import batches
 from solvers import evaluate
-from solvers.errors import SolverError
 from solvers.evaluation import classifier
 from solvers.nets import prototext, weights
 from solvers.nets.pycaffe import caffe
@@ -64,7 +64,7 @@ def test_only_new_or_changed_checkpoints_are_measured(trained, monkeypatch):
     assert len(measured) == 3
     checkpoints = Checkpoints(trained)
     checkpoints.model(8).write_bytes(checkpoints.model(10).read_bytes())
-    with pytest.raises(SolverError, match="checkpoints_iter_8.caffemodel is not what was written: its SHA-256 differs"):
+    with pytest.raises(InputError, match="checkpoints_iter_8.caffemodel is not what was written: its SHA-256 differs"):
         evaluate.evaluate(trained, None)
     checkpoints.manifest(8).unlink()
     curve = evaluate.evaluate(trained, None)
@@ -192,11 +192,11 @@ def test_a_damaged_or_foreign_checkpoint(trained):
     model = Checkpoints(trained).model(8)
     whole = model.read_bytes()
     model.write_bytes(whole[:-10])
-    with pytest.raises(SolverError, match=r"checkpoints_iter_8.caffemodel has \d+ bytes instead of"):
+    with pytest.raises(InputError, match=r"checkpoints_iter_8.caffemodel has \d+ bytes instead of"):
         evaluate.evaluate(trained, None)
     (trained / "test.prototxt").write_text(tiny.TEST.replace('name: "conv"', 'name: "other"'))
     model.write_bytes(whole)
-    with pytest.raises(SolverError, match=r"has no weights for the layers other of the net"):
+    with pytest.raises(InputError, match=r"has no weights for the layers other of the net"):
         evaluate.evaluate(trained, None)
 
 

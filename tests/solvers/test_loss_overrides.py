@@ -8,8 +8,8 @@ import pytest
 import tiny
 from google.protobuf import text_format
 
+from base.errors import InputError
 from layers.weighting import WEIGHTINGS, Weighting
-from solvers.errors import SolverError
 from solvers.nets import losses
 from solvers.nets.pycaffe import caffe
 
@@ -57,7 +57,7 @@ def test_weighting_decides_what_else_is_taken(fields, options, used):
 ])
 def test_an_option_that_no_layer_takes_is_an_error(loss, option):
     [name] = option
-    with pytest.raises(SolverError, match=f"--{name} .*: no layer of this net takes it"):
+    with pytest.raises(InputError, match=f"--{name} .*: no layer of this net takes it"):
         losses.override(loss, NO_OPTIONS | option)
 
 
@@ -68,12 +68,12 @@ def test_weighting_from_the_environment_where_the_file_has_none(monkeypatch):
     assert losses.in_use(layer)["weighting"] == "MSE_DN"
     assert losses.override(weighted("weighting: MAE"), NO_OPTIONS) == {}
     monkeypatch.setenv("CAFFE_WEIGHTING", "MSE-DN")
-    with pytest.raises(SolverError, match="CAFFE_WEIGHTING: unknown weighting 'MSE-DN'; did you mean \"MSE_DN\""):
+    with pytest.raises(InputError, match="CAFFE_WEIGHTING: unknown weighting 'MSE-DN'; did you mean \"MSE_DN\""):
         losses.override(weighted(""), NO_OPTIONS)
 
 
 def test_no_weighting_anywhere_names_all_three_places():
-    with pytest.raises(SolverError, match=r"layer 'loss' .*loss_param { weighting.*--weighting.*CAFFE_WEIGHTING"):
+    with pytest.raises(InputError, match=r"layer 'loss' .*loss_param { weighting.*--weighting.*CAFFE_WEIGHTING"):
         losses.override(weighted(""), NO_OPTIONS)
 
 
@@ -111,7 +111,7 @@ def test_to_python_leaves_out_what_the_compiled_layer_ignores():
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_the_setting_with_a_weighting_is_named_where_a_net_has_none(name):
-    with pytest.raises(SolverError) as error:
+    with pytest.raises(InputError) as error:
         losses.override(text_format.Parse(tiny.CCE, pb.NetParameter()), {**NO_OPTIONS, "weighting": name})
     named, what = re.search(r"the setting (\S+) (.*)$", str(error.value)).groups()
     named = text_format.Parse((ROOT / named / "train.prototxt").read_text(), pb.NetParameter())
@@ -153,7 +153,7 @@ def test_only_what_differs_from_a_rows_default_counts_as_changed():
     ("weighting: CUSTOM", {"set": {"q": 1.0}}, "--set q=1: no layer of this net takes it (they take formula, emphasis)"),
 ])
 def test_what_a_weighting_does_not_take(loss, options, message):
-    with pytest.raises(SolverError) as error:
+    with pytest.raises(InputError) as error:
         losses.override(weighted(loss), NO_OPTIONS | options)
     assert message in str(error.value)
 
@@ -171,7 +171,7 @@ def test_a_formula_takes_the_place_of_another_and_goes_with_its_weighting(face):
 
 
 def test_to_python_of_a_net_without_our_layers():
-    with pytest.raises(SolverError, match="--layers python: this net has none of the layers UnifiedWeightLoss"):
+    with pytest.raises(InputError, match="--layers python: this net has none of the layers UnifiedWeightLoss"):
         losses.to_python(text_format.Parse(tiny.CCE, pb.NetParameter()))
 
 
@@ -185,5 +185,5 @@ def test_to_python_of_a_net_without_our_layers():
 ])
 def test_check_finds_what_either_face_would_reject(old, new, message):
     loss = net(tiny.USW.replace(old, new)).layer[-1]
-    with pytest.raises(SolverError, match=message):
+    with pytest.raises(InputError, match=message):
         losses.check(loss)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tiny
 
+from base.errors import InputError
 from data_toolkit import batches
-from solvers.errors import SolverError
 from solvers.evaluation import classifier, inference
 from solvers.evaluation.inference import Predictor
 from solvers.nets import threads, weights
@@ -66,7 +66,7 @@ def test_a_process_that_is_killed(net, model, monkeypatch):
         processes = list(predict._workers.values())
         os.kill(processes[0].pid, signal.SIGKILL)
         processes[0].join()
-        with pytest.raises(SolverError, match="a process that computes probabilities ended with -9"):
+        with pytest.raises(InputError, match="a process that computes probabilities ended with -9"):
             predict(model, "all")
     assert not any(process.is_alive() for process in processes)
 

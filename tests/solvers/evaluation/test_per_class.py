@@ -9,9 +9,9 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.errors import InputError
 from data_toolkit import batches
 from solvers import evaluate
-from solvers.errors import SolverError
 from solvers.evaluation import classifier, per_class, test_nets
 from solvers.nets import weights
 from solvers.runs.checkpoints import Checkpoints
@@ -135,5 +135,5 @@ def test_a_net_without_anything_to_tell_classes(setting, run, folder, tmp_path):
     net = tiny.hdf5_net(tmp_path / "list.txt").replace("include { phase: TRAIN }", "").replace(tiny.CCE, narrow + loss)
     assert run(setting(net=net, solver=tiny.SOLVER + "test_iter: 1 test_interval: 1000"), "--max-iter", 1,
                "--allow-path", tmp_path) == 0
-    with pytest.raises(SolverError, match="accuracies of classes need an Accuracy layer, or a softmax loss"):
+    with pytest.raises(InputError, match="accuracies of classes need an Accuracy layer, or a softmax loss"):
         test_nets.predictions(test_nets.read(folder)[0], Checkpoints(folder).model(1), lambda batches: None)

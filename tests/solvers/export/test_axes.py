@@ -6,7 +6,7 @@ from against_runtime import compare, drawn, inputs, layer, parsed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.export import layer_types
 
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(lambda rest: (7, *rest))  # 7 can only be the batch
@@ -140,5 +140,5 @@ def test_parameter_and_silence():
     ('layer { name: "d" type: "Data" top: "x0" }', r"^layer 'd' \(Data\) reads data, which an ONNX file cannot: give a"),
 ])
 def test_other_types_are_refused_by_name(net, said):
-    with pytest.raises(SolverError, match=said):
+    with pytest.raises(InputError, match=said):
         layer_types.check(parsed(inputs((2, 3, 4, 4), (2,)) + net).layer)

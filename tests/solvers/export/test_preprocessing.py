@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.errors import InputError
 from data_toolkit import archives, images
-from solvers.errors import SolverError
 from solvers.export.graph import Graph
 from solvers.export.preprocessing import IMAGES, MeanSubtraction, Recipe
 
@@ -76,5 +76,5 @@ def test_a_mean(mean, channels):
     (MeanSubtraction((1, 2, 3)), (None, 3), "has the shape batch x 3, but"),
 ])
 def test_a_net_that_does_not_take_such_images(preprocessing, shape, said):
-    with pytest.raises(SolverError, match=said):
+    with pytest.raises(InputError, match=said):
         preprocessing.add(Graph(), shape, "x")

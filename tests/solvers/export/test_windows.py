@@ -6,7 +6,7 @@ from against_runtime import compare, drawn, inputs, layer
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from solvers.errors import SolverError
+from base.errors import InputError
 
 small = st.integers(1, 3)
 
@@ -98,7 +98,7 @@ def test_global_pooling(kind):
     ("pool: AVE kernel_size: 1 stride: 2", "outside the image"),
 ])
 def test_a_pooling_that_is_refused(settings, why):
-    with pytest.raises(SolverError, match=rf"^layer 'layer' \(Pooling\) cannot be written as ONNX: .*{why}"):
+    with pytest.raises(InputError, match=rf"^layer 'layer' \(Pooling\) cannot be written as ONNX: .*{why}"):
         compare(inputs((2, 3, 4, 4)) + layer("Pooling", f"pooling_param {{ {settings} }}"))
 
 

@@ -4,7 +4,7 @@ import pytest
 import tiny
 from google.protobuf import text_format
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import admission
 from solvers.nets.phases import layers_in
 from solvers.nets.pycaffe import caffe
@@ -32,13 +32,13 @@ def test_a_sound_net():
     ("propagate_down: true", "", "layer 'loss' has 3 bottoms but 2 propagate_down"),
 ])
 def test_broken_nets(old, new, message):
-    with pytest.raises(SolverError, match=message):
+    with pytest.raises(InputError, match=message):
         check(NET.replace(old, new))
 
 
 @pytest.mark.skipif("ImageData" in caffe.layer_type_list(), reason="this Caffe has OpenCV")
 def test_image_data_without_opencv_says_how_to_get_it():
-    with pytest.raises(SolverError, match=r"layer 'relu' \(ImageData\) needs a Caffe with OpenCV: CAFFE_OPENCV=1 make"):
+    with pytest.raises(InputError, match=r"layer 'relu' \(ImageData\) needs a Caffe with OpenCV: CAFFE_OPENCV=1 make"):
         check(NET.replace('type: "ReLU"', 'type: "ImageData"'))
 
 
@@ -49,19 +49,19 @@ def test_image_data_without_opencv_says_how_to_get_it():
     ('lr_policy: "multistep" stepvalue: 5 stepvalue: 5', r"stepvalues must increase; they are \[5, 5\]"),
 ])
 def test_broken_solvers(solver, message):
-    with pytest.raises(SolverError, match=message):
+    with pytest.raises(InputError, match=message):
         admission.check_solver(text_format.Parse(solver, pb.SolverParameter()))
 
 
 def test_a_data_layer_whose_file_is_missing():
-    with pytest.raises(SolverError, match=r"layer 'd' \(HDF5Data\) reads list.txt, which does not exist"):
+    with pytest.raises(InputError, match=r"layer 'd' \(HDF5Data\) reads list.txt, which does not exist"):
         check('layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "list.txt" batch_size: 1 } }')
 
 
 def test_a_list_that_names_a_missing_file(tmp_path):
     (tmp_path / "list.txt").write_text(f"{tmp_path}/list.txt\nnone.h5\n")
     layer = 'layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "%s/list.txt" batch_size: 1 } }'
-    with pytest.raises(SolverError, match="list.txt, which names none.h5: that does not exist, seen from the working dir"):
+    with pytest.raises(InputError, match="list.txt, which names none.h5: that does not exist, seen from the working dir"):
         check(layer % tmp_path)
 
 

@@ -11,8 +11,8 @@ import pytest
 import tiny
 from google.protobuf import text_format
 
+from base.errors import InputError
 from layers.table import OWN
-from solvers.errors import SolverError
 from solvers.nets.data_layers import PATH_FIELDS
 from solvers.nets.permissions import Permissions
 from solvers.nets.pycaffe import caffe
@@ -135,7 +135,7 @@ def test_whatever_layer_reads(tmp_path, monkeypatch, layer):
     (tmp_path / "list.txt").write_text("a b.png 3\n/etc/passwd 4\n")
     (tmp_path / "windows.txt").write_text("# 0\n/etc/passwd\n3\n8\n8\n0\n")
     net = text_format.Parse(f'layer {{ name: "x" {layer} }}', pb.NetParameter())
-    with pytest.raises(SolverError, match=r"layer 'x' \(\w+\) would read /etc"):
+    with pytest.raises(InputError, match=r"layer 'x' \(\w+\) would read /etc"):
         Permissions(folders=(tmp_path,)).check_paths([net])
     Permissions(folders=(Path("/"),)).check_paths([net])
 
@@ -146,7 +146,7 @@ def test_all_that_is_refused_is_named_at_once(tmp_path):
     layers = (f'layer {{ name: "x" type: "ImageData" image_data_param {{ source: "{tmp_path}/list.txt" }} }}',
               'layer { name: "y" type: "Data" data_param { source: "/etc" } transform_param { mean_file: "/bin/m" } }')
     nets = [text_format.Parse(layer, pb.NetParameter()) for layer in layers]
-    with pytest.raises(SolverError) as error:
+    with pytest.raises(InputError) as error:
         Permissions(folders=(tmp_path,)).check_paths(nets, weights=["/bin/a,/bin/b"])
     said = str(error.value)
     assert said.startswith("layer 'x' (ImageData) would read /etc/a and /etc/b/c.png, layer 'y' (Data) would read ")
@@ -175,5 +175,5 @@ def test_a_link_that_has_changed(tmp_path):
     allowed.check_paths([net])
     (tmp_path / "link").unlink()
     (tmp_path / "link").symlink_to(tmp_path / "theirs")
-    with pytest.raises(SolverError, match="would read"):
+    with pytest.raises(InputError, match="would read"):
         allowed.check_paths([net])

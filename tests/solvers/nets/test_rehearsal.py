@@ -11,8 +11,8 @@ import pytest
 from tiny import BODY, CCE, INPUT, datum, lmdb_net, write_lmdb, write_setting
 
 from base import isolation
+from base.errors import InputError
 from solvers import train
-from solvers.errors import SolverError
 from solvers.nets import prototext, rehearsal, setting, solver_param
 from solvers.nets.phases import nets_of
 from solvers.nets.pycaffe import caffe
@@ -39,7 +39,7 @@ def rehearse_setting(chosen: setting.Setting, devices: list[int] = ()) -> None:
 def test_what_caffe_checks_is_one_line_that_names_the_layer(tmp_path, old, new, said):
     net = INPUT + BODY + CCE
     assert old in net
-    with pytest.raises(SolverError, match=f"^Caffe refuses {re.escape(str(tmp_path))}/tiny: [^\n]*{said}[^\n]*$"):
+    with pytest.raises(InputError, match=f"^Caffe refuses {re.escape(str(tmp_path))}/tiny: [^\n]*{said}[^\n]*$"):
         rehearse(tmp_path / "tiny", net.replace(old, new, 1))
 
 
@@ -47,9 +47,9 @@ def test_a_net_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(rehearsal, "available_memory", lambda: 300 << 20)
     rehearse(tmp_path / "small")
     net = INPUT + BODY.replace("num_output: 10 weight_filler { type: \"msra\" }", "num_output: 10000000") + CCE
-    with pytest.raises(SolverError, match="host allocation of size [0-9]+ failed"):
+    with pytest.raises(InputError, match="host allocation of size [0-9]+ failed"):
         rehearse(tmp_path / "weights", net)
-    with pytest.raises(SolverError, match=r"^the net needs at least 1102 MB of memory, and 300 MB are available"):
+    with pytest.raises(InputError, match=r"^the net needs at least 1102 MB of memory, and 300 MB are available"):
         rehearse(tmp_path / "images", INPUT.replace("16", "80000") + BODY + CCE)
 
 
@@ -62,7 +62,7 @@ def test_a_wrong_label_in_the_first_batch(tmp_path, monkeypatch, child):
     for name, labels in (("good", [0, 9]), ("bad", [3, 10])):
         write_lmdb(tmp_path / f"{name}_db", [datum(label=label) for label in labels * 8])
     rehearse(tmp_path / "good", lmdb_net(tmp_path / "good_db"))
-    with pytest.raises(SolverError, match="^the first batch of 'label' has the label 10, but layer 'loss' scores 10 "):
+    with pytest.raises(InputError, match="^the first batch of 'label' has the label 10, but layer 'loss' scores 10 "):
         rehearse(tmp_path / "bad", lmdb_net(tmp_path / "bad_db"))
 
 
@@ -70,7 +70,7 @@ def test_a_wrong_label_in_the_first_batch(tmp_path, monkeypatch, child):
 def test_a_net_is_rehearsed_on_the_gpu_it_will_train_on(tmp_path):
     """This Caffe has no GPU, so the rehearsal reports that."""
     chosen = setting.load(write_setting(tmp_path / "tiny", net=INPUT + BODY + CCE))
-    with pytest.raises(SolverError, match="^Caffe refuses .*: Cannot use GPU in CPU-only Caffe"):
+    with pytest.raises(InputError, match="^Caffe refuses .*: Cannot use GPU in CPU-only Caffe"):
         rehearse_setting(chosen, [3])
 
 
@@ -124,7 +124,7 @@ def mutated_setting(folder: Path, seed: int) -> setting.Setting:
         (folder / "train.prototxt").write_text(mutated(INPUT + BODY + CCE, chance))
         try:
             return setting.load(folder)
-        except SolverError:
+        except InputError:
             pass
 
 
@@ -134,6 +134,6 @@ def test_mutated_nets_are_refused_where_caffe_ends_the_process(tmp_path, monkeyp
     monkeypatch.setattr(rehearsal, "available_memory", lambda: memory)
     chosen = mutated_setting(tmp_path / "tiny", seed)
     refused = nullcontext() if caffe_lives(chosen, memory) else pytest.raises(
-        SolverError, match=rf"^Caffe refuses {re.escape(str(chosen.folder))}: [^\n]+$")
+        InputError, match=rf"^Caffe refuses {re.escape(str(chosen.folder))}: [^\n]+$")
     with refused:
         rehearse_setting(chosen)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import data_layers
 from solvers.nets import setting as settings
 from solvers.nets.setting import SETTINGS
@@ -55,7 +55,7 @@ def test_a_net_named_from_a_folder_above_is_found_there(tmp_path, monkeypatch):
     folder = tmp_path / "old" / "examples" / "net"
     folder.parent.mkdir(parents=True)
     tiny.write_setting(folder, solver=tiny.SOLVER.replace("train.prototxt", "examples/net/train.prototxt"))
-    with pytest.raises(SolverError, match=f"; it is there as seen from {tmp_path / 'old'}: start the command there$"):
+    with pytest.raises(InputError, match=f"; it is there as seen from {tmp_path / 'old'}: start the command there$"):
         settings.load(folder)
     monkeypatch.chdir(tmp_path / "old")
     assert settings.load(folder).net.name == "tiny"
@@ -84,12 +84,12 @@ def test_what_data_layers_read_is_found_from_the_setting_too(setting, tmp_path, 
 
 
 def test_a_setting_of_ours_is_suggested(tmp_path, monkeypatch):
-    with pytest.raises(SolverError, match='there is no folder res44_usw; did you mean "/.*prototxt/res44_usw"'):
+    with pytest.raises(InputError, match='there is no folder res44_usw; did you mean "/.*prototxt/res44_usw"'):
         monkeypatch.chdir(tmp_path)
         settings.load(Path("res44_usw"))
     monkeypatch.chdir(SETTINGS.parent)
     for meant in "res44_usw", "res44_uws":
-        with pytest.raises(SolverError, match=f'there is no folder {meant}; did you mean "prototxt/res44_usw"'):
+        with pytest.raises(InputError, match=f'there is no folder {meant}; did you mean "prototxt/res44_usw"'):
             settings.load(Path(meant))
 
 
@@ -124,5 +124,5 @@ def test_test_nets_and_weights_are_found_too(setting):
 def test_errors_name_file_line_and_the_right_word(setting, break_it, message):
     folder = setting()
     break_it(folder)
-    with pytest.raises(SolverError, match=message):
+    with pytest.raises(InputError, match=message):
         settings.load(folder)

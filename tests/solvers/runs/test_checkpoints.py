@@ -2,7 +2,7 @@
 
 import pytest
 
-from base.errors import DataError
+from base.errors import InputError
 from base.files import write_atomically
 from solvers.nets.pycaffe import caffe
 from solvers.runs.checkpoints import Checkpoints, read_state
@@ -64,6 +64,6 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     file = tmp_path / "accuracy.txt"
     write_atomically(file, "old")
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError("no space")))
-    with pytest.raises(DataError, match="cannot write .*accuracy.txt: no space"):
+    with pytest.raises(InputError, match="cannot write .*accuracy.txt: no space"):
         write_atomically(file, "new")
     assert file.read_text() == "old"

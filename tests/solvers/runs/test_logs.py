@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.runs.logs import CsvLog, Progress, Step, TensorBoard, read_log
 
 
@@ -37,7 +37,7 @@ def test_cut_back_to_the_checkpoint(tmp_path):
 def test_a_gap_is_an_error(tmp_path):
     file = tmp_path / "log.csv"
     write(file, 0, [1, 2])
-    with pytest.raises(SolverError, match="log.csv does not hold the iterations 1 to 3"):
+    with pytest.raises(InputError, match="log.csv does not hold the iterations 1 to 3"):
         CsvLog(file, 3)
 
 
@@ -58,7 +58,7 @@ def test_rows_every_few_steps(tmp_path):
             log.write(Rare(iteration, float("nan") if iteration == 5 else 1 / 3))
         log.close()
     assert file.read_text() == "iteration,share\n5,nan\n10,0.333\n15,0.333\n20,0.333\n"
-    with pytest.raises(SolverError, match=r"rare.csv does not hold the iterations 10, 20, \.\.\. to 20 of the checkpoint"):
+    with pytest.raises(InputError, match=r"rare.csv does not hold the iterations 10, 20, \.\.\. to 20 of the checkpoint"):
         CsvLog(file, 25, Rare, interval=10)
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tiny
 
+from base.errors import InputError
 from data_toolkit import dataset, matfile
 from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
 from solvers import evaluate, train
-from solvers.errors import SolverError
 from solvers.evaluation import classifier
 from solvers.evaluation.inference import Predictor
 from solvers.runs.dynamics import Dynamics
@@ -50,7 +50,7 @@ def test_matrix(tmp_path):
     (["--train-data", "none.mat"], "--train-data none.mat does not exist"),
 ])
 def test_contradictions(arguments, message):
-    with pytest.raises(SolverError, match=message):
+    with pytest.raises(InputError, match=message):
         chosen(*arguments)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.sweep import clusters, follow, work
 from solvers.sweep.work import Ended
 
@@ -99,14 +99,14 @@ def test_a_worker_that_fails_is_no_end_of_the_run():
     (ImportError("No module named 'solvers'"), "a worker cannot import this project"),
 ])
 def test_a_worker_in_the_wrong_place_ends_the_sweep(answer, message):
-    with pytest.raises(SolverError, match=message):
+    with pytest.raises(InputError, match=message):
         bring_to_an_end(Client({"a": [answer]}), [Run("a")], retries=5)
 
 
 def test_a_scheduler_that_is_gone():
     client = Client({"a": [Ended(0)]})
     client.status = "closed"
-    with pytest.raises(SolverError, match="the scheduler is gone"):
+    with pytest.raises(InputError, match="the scheduler is gone"):
         bring_to_an_end(client, [Run("a")], retries=5)
 
 
@@ -125,6 +125,6 @@ def test_where_a_worker_is(tmp_path):
 
 def test_no_scheduler(monkeypatch):
     monkeypatch.setattr(clusters, "CONNECT_SECONDS", 0.5)
-    with pytest.raises(SolverError, match="--scheduler tcp://127.0.0.1:9: no scheduler answers there"), \
+    with pytest.raises(InputError, match="--scheduler tcp://127.0.0.1:9: no scheduler answers there"), \
             clusters.existing("tcp://127.0.0.1:9"):
         pass

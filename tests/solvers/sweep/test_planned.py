@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.reporting.released_runs import load_runs
 from solvers.sweep import __main__ as command
 from solvers.sweep import clusters, planned, runs_file, sbatch, work
@@ -43,7 +43,7 @@ def test_no_room(smoke, tmp_path, monkeypatch):
     assert written < needed < 5 * written
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 1))
     said = r"2 runs are going to write (\d+\.\d MB) of checkpoints and logs, and \1 are free: make room"
-    with pytest.raises(SolverError, match=said):
+    with pytest.raises(InputError, match=said):
         planned.bytes_needed(smoke, weights, tmp_path / "runs")
 
 
@@ -104,7 +104,7 @@ def test_a_run_folder_behind_a_link(tmp_path):
     (tmp_path / "runs").mkdir()
     for run in planned.plan(runs_file.read(SMOKE), tmp_path / "runs", tmp_path / "data")[:1]:
         (tmp_path / "runs" / Path(run.name).parts[0]).symlink_to(tmp_path / "outside")
-    with pytest.raises(SolverError, match="behind a link that leads out of"):
+    with pytest.raises(InputError, match="behind a link that leads out of"):
         planned.plan(runs_file.read(SMOKE), tmp_path / "runs", tmp_path / "data")
     assert not list((tmp_path / "outside").iterdir())
 
@@ -157,7 +157,7 @@ def test_time_limits_in_slurms_forms(walltime, seconds):
     ("walltime=1,walltime=2", "walltime is there twice"),
 ])
 def test_bad_slurm_options(text, message):
-    with pytest.raises(SolverError) as error:
+    with pytest.raises(InputError) as error:
         clusters.slurm_options(text)
     assert message in str(error.value)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from solvers.errors import SolverError
+from base.errors import InputError
 from solvers.nets import losses
 from solvers.reporting.released_runs import load_runs
 from solvers.sweep import planned, runs_file
@@ -118,7 +118,7 @@ def test_the_sweeps_that_come_with_it(name, runs):
     ('[[runs]]\nsetting = "prototxt/nothing*"', "setting: no folder with a solver matches 'prototxt/nothing*'"),
 ])
 def test_bad_files(read, text, message):
-    with pytest.raises(SolverError) as error:
+    with pytest.raises(InputError) as error:
         read(text)
     assert message in str(error.value) and "sweep.toml" in str(error.value)
 
@@ -126,13 +126,13 @@ def test_bad_files(read, text, message):
 def test_pipes_and_devices_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for file in tmp_path / "pipe", Path("/dev/zero"):
-        with pytest.raises(SolverError, match="cannot read .*not a regular file"):
+        with pytest.raises(InputError, match="cannot read .*not a regular file"):
             runs_file.read(file)
 
 
 def test_no_such_file(tmp_path):
     (tmp_path / "table1.toml").touch()
-    with pytest.raises(SolverError, match='there is no sweep file .*; did you mean "table1.toml"?'):
+    with pytest.raises(InputError, match='there is no sweep file .*; did you mean "table1.toml"?'):
         runs_file.read(tmp_path / "tabel1.toml")
 
 
@@ -144,6 +144,6 @@ def test_no_such_file(tmp_path):
      "[[runs]] 2: the run res44_cce/noise_0.4/seed_123 is there twice; the first time in"),
 ])
 def test_bad_runs(read, text, message):
-    with pytest.raises(SolverError) as error:
+    with pytest.raises(InputError) as error:
         planned.plan(read(text), Path("runs"), Path("data"))
     assert message in str(error.value)

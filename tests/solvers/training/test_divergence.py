@@ -5,8 +5,8 @@ import pytest
 import tiny
 from google.protobuf import text_format
 
+from base.errors import InputError
 from layers.table import BY_NAME, WEIGHTINGS
-from solvers.errors import SolverError
 from solvers.nets import losses, setting, solver_param
 from solvers.nets.built_net import BuiltNet
 from solvers.nets.phases import nets_of
@@ -66,7 +66,7 @@ def test_a_gradient_beyond_its_bound_stops_the_run(made, loss, bound, wrong):
     solver.step(1)
     scores.diff[...] = 0
     scores.diff[0, 0] = wrong * bound
-    with pytest.raises(SolverError, match=rf"^training has diverged: the gradient of 'scores\w*' of iteration 7 has the L1 "
+    with pytest.raises(InputError, match=rf"^training has diverged: the gradient of 'scores\w*' of iteration 7 has the L1 "
                                           rf"norm [\w.]+, but its loss can give at most {bound} on the images in "):
         check(7, np.arange(16))
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tiny
 
+from base.errors import InputError
 from data_toolkit.batches import BatchMaker
-from solvers.errors import SolverError
 from solvers.nets.pycaffe import caffe
 from solvers.runs.checkpoints import Checkpoints
 from solvers.runs.logs import read_log
@@ -101,20 +101,20 @@ def test_none_is_the_cpu():
     ("2", "CUDA sees 2 GPUs, numbered from 0"), ("0,0", "named twice"), ("-1", "such as 0 or 0,1"), ("", "such as 0 or 0,1"),
     ("0,", "such as 0 or 0,1"), ("gpu0", "such as 0 or 0,1")])
 def test_no_device_numbers(two_gpus, text, message):
-    with pytest.raises(SolverError, match=message):
+    with pytest.raises(InputError, match=message):
         gpus.choose(text)
 
 
 def test_without_nccl_one_gpu(two_gpus, monkeypatch):
     monkeypatch.setattr(gpus.caffe, "has_nccl", lambda: False)
     assert gpus.choose("1") == [1]
-    with pytest.raises(SolverError, match="without NCCL, so for one GPU only"):
+    with pytest.raises(InputError, match="without NCCL, so for one GPU only"):
         gpus.choose("0,1")
 
 
 def test_a_machine_without_gpus(two_gpus, monkeypatch):
     monkeypatch.setattr(gpus, "count", lambda: 0)
-    with pytest.raises(SolverError, match="CUDA sees no GPU on this machine"):
+    with pytest.raises(InputError, match="CUDA sees no GPU on this machine"):
         gpus.choose("all")
 
 

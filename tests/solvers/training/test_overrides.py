@@ -5,9 +5,9 @@ import json
 import pytest
 import tiny
 
+from base.errors import InputError
 from prototxt import generate
 from solvers import evaluate
-from solvers.errors import SolverError
 from solvers.nets import setting as settings
 from solvers.nets.setting import SETTINGS, read_net
 from solvers.reporting import released_runs
@@ -99,10 +99,10 @@ def test_impossible_values(setting, run, tmp_path, capsys, arguments, message):
 
 @pytest.mark.parametrize("depth", [1, 9, 43, 45])
 def test_depths_that_no_resnet_has(depth):
-    with pytest.raises(SolverError, match=f"--depth {depth}: a CIFAR ResNet has 6n"):
+    with pytest.raises(InputError, match=f"--depth {depth}: a CIFAR ResNet has 6n"):
         changed(SETTINGS / "res44_cce", "--depth", depth)
 
 
 def test_the_batch_of_a_net_with_its_own_data(setting):
-    with pytest.raises(SolverError, match="--batch 32: this net reads its own data; its batch is the batch_size"):
+    with pytest.raises(InputError, match="--batch 32: this net reads its own data; its batch is the batch_size"):
         changed(setting(net=tiny.hdf5_net("list.txt")), "--batch", 32)

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from base.errors import InputError
 from solvers import train
-from solvers.errors import SolverError
 from solvers.nets import setting
 from solvers.reporting.released_runs import load_runs
 from solvers.runs.training_set import TrainingSet
@@ -53,7 +53,7 @@ def test_the_table_has_them_all(capsys):
     (["lambda2/CCE", "0.4"], "no released run lies in a folder lambda2; there are CIFAR100_ResNet44_V03_ExpCCE_lambda0"),
 ])
 def test_what_is_no_released_run(words, message):
-    with pytest.raises(SolverError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)):
         released.run_of(*words)
 
 
@@ -76,7 +76,7 @@ def test_it_trains(monkeypatch, tmp_path):
     def load(labels, folder):
         asked.append(labels.config)
         assert (tmp_path / "res44_usw_beta_8" / "noise_0.4" / "seed_123").is_dir()
-        raise SolverError("enough")
+        raise InputError("enough")
 
     monkeypatch.setattr(TrainingSet, "prepare", load)
     assert train.main(["--released", "lambda0_5/train_Res44_USW_Beta08_lambda1_0.4", "--runs", str(tmp_path)]) == 2
