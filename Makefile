@@ -4,6 +4,9 @@ ARGS ?=
 # If ARGS contains only options, the default setting is trained, unless --released names a run.
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS)))$(filter --released%,$(ARGS)),,prototxt/res44_usw)
 
+# Python keeps what it compiles, in __pycache__, even if the environment says otherwise: the tests start Python a thousand times.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := setup
 .PHONY: help setup table train evaluate compare report sweep prepare tensorboard test test-slow test-upstream test-sanitized test-gpu soak \
     cuda lint lock audit

@@ -28,7 +28,7 @@ from base import confinement, files
 from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
 from base.files import atomic_writer
 from base.terminal import say
-from data_toolkit import archives, dataset, download, matfile, verify
+from data_toolkit import archives, dataset, matfile, verify
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import NOISE_TYPES, LabelNoise, confusion
 
@@ -100,6 +100,8 @@ def downloaded_source(output: Path) -> archives.Source | None:
 
 def get_source(output: Path) -> archives.Source:
     """The official binary archive in `output`, downloaded if it is missing."""
+    from data_toolkit import download  # with what speaks HTTP, which takes a fifth of a second
+
     archive = output / ARCHIVE
     download.fetch(URL, SHA256, archive)
     return archives.find_archive(archive)

@@ -12,20 +12,7 @@ typedef caffe::ConvolutionLayer<float> Upstream;
 
 void ConvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
   Upstream::Reshape(bottom, top);
-  const bool plane = bottom[0]->num_axes() == 4 && channel_axis_ == 1 && !force_nd_im2col_ && bottom[0]->count() &&
-      top[0]->count();
-  if (!plane) {
-    convolution_.reset();
-    return;
-  }
-  const Dims in = DimsOf(*bottom[0]), out = DimsOf(*top[0]);
-  const int *kernel = kernel_shape_.cpu_data(), *stride = stride_.cpu_data(), *pad = pad_.cpu_data(),
-            *dilation = dilation_.cpu_data();
-  const ConvShape shape = {in.n, in.c, in.h, in.w, out.c, out.h, out.w, kernel[0], kernel[1], stride[0], stride[1],
-                           pad[0], pad[1], dilation[0], dilation[1], group_};
-  if (convolution_ && shape == shape_) return;
-  shape_ = shape;
-  convolution_.reset(Convolution::Supports(shape) ? new Convolution(shape) : NULL);
+  SetConvolution(*bottom[0], *top[0]);
   if (convolution_ && phase_ == TEST) convolution_->KeepFilters();
 }
 

@@ -1,6 +1,7 @@
 #include "caffe/engine/create_layer.hpp"
 
 #include <cstdlib>
+#include <map>
 #include <string>
 
 #include "caffe/engine/convolution_vector.hpp"
@@ -34,54 +35,58 @@ std::string WhySlow() {
 #endif
 }
 
+namespace {
+
+struct Kind {
+  bool (*is_ours)(const LayerParameter&);
+  Layer<float>* (*make)(const LayerParameter&);
+};
+
+template <typename Made>
+Layer<float>* Make(const LayerParameter& param) { return new Made(param); }
+
+bool Always(const LayerParameter&) { return true; }
+
+bool IfNotNegative(const LayerParameter& param) { return param.elu_param().alpha() >= 0; }
+
+// Whether a layer's `field`, such as convolution_param, leaves the choice of its engine to Caffe.
+#define CAFFE_ENGINE_DEFAULT(Field, field) \
+  [](const LayerParameter& param) { return param.field().engine() == Field::DEFAULT; }
+
+// The layers of the engine by type.
+const std::map<std::string, Kind>& kinds() {
+  static const std::map<std::string, Kind>* kinds = new std::map<std::string, Kind>{
+      {"BatchNorm", {Always, Make<BatchNormLayer>}},
+      {"Bias", {Always, Make<BiasLayer>}},
+      {"Concat", {Always, Make<ConcatLayer>}},
+      {"Convolution", {CAFFE_ENGINE_DEFAULT(ConvolutionParameter, convolution_param), Make<ConvolutionLayer>}},
+      {"Crop", {Always, Make<CropLayer>}},
+      {"Deconvolution", {CAFFE_ENGINE_DEFAULT(ConvolutionParameter, convolution_param), Make<DeconvolutionLayer>}},
+      {"Dropout", {Always, Make<DropoutLayer>}},
+      {"ELU", {IfNotNegative, Make<ActivationLayer<caffe::ELULayer<float> > >}},
+      {"Eltwise", {Always, Make<EltwiseLayer>}},
+      {"InnerProduct", {Always, Make<InnerProductLayer>}},
+      {"LRN", {CAFFE_ENGINE_DEFAULT(LRNParameter, lrn_param), Make<LRNLayer>}},
+      {"PReLU", {Always, Make<ActivationLayer<caffe::PReLULayer<float> > >}},
+      {"Pooling", {CAFFE_ENGINE_DEFAULT(PoolingParameter, pooling_param), Make<PoolingLayer>}},
+      {"ReLU", {CAFFE_ENGINE_DEFAULT(ReLUParameter, relu_param), Make<ReLULayer>}},
+      {"Scale", {Always, Make<ScaleLayer>}},
+      {"Sigmoid", {CAFFE_ENGINE_DEFAULT(SigmoidParameter, sigmoid_param), Make<ActivationLayer<caffe::SigmoidLayer<float> > >}},
+      {"Slice", {Always, Make<SliceLayer>}},
+      {"Softmax", {CAFFE_ENGINE_DEFAULT(SoftmaxParameter, softmax_param), Make<SoftmaxLayer>}},
+      {"Split", {Always, Make<SplitLayer>}},
+      {"TanH", {CAFFE_ENGINE_DEFAULT(TanHParameter, tanh_param), Make<ActivationLayer<caffe::TanHLayer<float> > >}},
+  };
+  return *kinds;
+}
+
+}  // namespace
+
 template <>
 shared_ptr<Layer<float> > CreateLayer<float>(const LayerParameter& param) {
-  Layer<float>* layer = NULL;
-  if (Enabled()) {
-    const std::string& type = param.type();
-    if (type == "Convolution" && param.convolution_param().engine() == ConvolutionParameter_Engine_DEFAULT) {
-      layer = new ConvolutionLayer(param);
-    } else if (type == "BatchNorm") {
-      layer = new BatchNormLayer(param);
-    } else if (type == "Scale") {
-      layer = new ScaleLayer(param);
-    } else if (type == "ReLU" && param.relu_param().engine() == ReLUParameter_Engine_DEFAULT) {
-      layer = new ReLULayer(param);
-    } else if (type == "Eltwise") {
-      layer = new EltwiseLayer(param);
-    } else if (type == "Split") {
-      layer = new SplitLayer(param);
-    } else if (type == "Concat") {
-      layer = new ConcatLayer(param);
-    } else if (type == "Dropout") {
-      layer = new DropoutLayer(param);
-    } else if (type == "LRN" && param.lrn_param().engine() == LRNParameter_Engine_DEFAULT) {
-      layer = new LRNLayer(param);
-    } else if (type == "InnerProduct") {
-      layer = new InnerProductLayer(param);
-    } else if (type == "Pooling" && param.pooling_param().engine() == PoolingParameter_Engine_DEFAULT) {
-      layer = new PoolingLayer(param);
-    } else if (type == "Softmax" && param.softmax_param().engine() == SoftmaxParameter_Engine_DEFAULT) {
-      layer = new SoftmaxLayer(param);
-    } else if (type == "Deconvolution" && param.convolution_param().engine() == ConvolutionParameter_Engine_DEFAULT) {
-      layer = new DeconvolutionLayer(param);
-    } else if (type == "Sigmoid" && param.sigmoid_param().engine() == SigmoidParameter_Engine_DEFAULT) {
-      layer = new ActivationLayer<caffe::SigmoidLayer<float> >(param);
-    } else if (type == "TanH" && param.tanh_param().engine() == TanHParameter_Engine_DEFAULT) {
-      layer = new ActivationLayer<caffe::TanHLayer<float> >(param);
-    } else if (type == "ELU" && param.elu_param().alpha() >= 0) {
-      layer = new ActivationLayer<caffe::ELULayer<float> >(param);
-    } else if (type == "PReLU") {
-      layer = new ActivationLayer<caffe::PReLULayer<float> >(param);
-    } else if (type == "Slice") {
-      layer = new SliceLayer(param);
-    } else if (type == "Crop") {
-      layer = new CropLayer(param);
-    } else if (type == "Bias") {
-      layer = new BiasLayer(param);
-    }
-  }
-  return shared_ptr<Layer<float> >(layer);
+  const std::map<std::string, Kind>::const_iterator kind = kinds().find(param.type());
+  const bool ours = Enabled() && kind != kinds().end() && kind->second.is_ours(param);
+  return shared_ptr<Layer<float> >(ours ? kind->second.make(param) : NULL);
 }
 
 }  // namespace engine

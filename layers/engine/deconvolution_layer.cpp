@@ -11,20 +11,7 @@ typedef caffe::DeconvolutionLayer<float> Upstream;
 
 void DeconvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
   Upstream::Reshape(bottom, top);
-  const bool plane = bottom[0]->num_axes() == 4 && channel_axis_ == 1 && !force_nd_im2col_ && bottom[0]->count() &&
-      top[0]->count();
-  if (!plane) {
-    convolution_.reset();
-    return;
-  }
-  const Dims in = DimsOf(*top[0]), out = DimsOf(*bottom[0]);  // of the convolution
-  const int *kernel = kernel_shape_.cpu_data(), *stride = stride_.cpu_data(), *pad = pad_.cpu_data(),
-            *dilation = dilation_.cpu_data();
-  const ConvShape shape = {in.n, in.c, in.h, in.w, out.c, out.h, out.w, kernel[0], kernel[1], stride[0], stride[1],
-                           pad[0], pad[1], dilation[0], dilation[1], group_};
-  if (convolution_ && shape == shape_) return;
-  shape_ = shape;
-  convolution_.reset(Convolution::Supports(shape) ? new Convolution(shape) : NULL);
+  SetConvolution(*top[0], *bottom[0]);
 }
 
 void DeconvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {

@@ -41,30 +41,54 @@ typedef std::vector<Blob<float>*> Blobs;
   virtual void Forward_cpu(const Blobs& bottom, const Blobs& top); \
   virtual void Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom)
 
-// Two-dimensional convolution of four-dimensional blobs; its results are always in the engine's layout.
-class ConvolutionLayer : public caffe::ConvolutionLayer<float> {
+// What Convolution and Deconvolution have in common: a two-dimensional convolution of four-dimensional blobs.
+template <typename Upstream>
+class WithConvolution : public Upstream {
+ public:
+  explicit WithConvolution(const LayerParameter& param) : Upstream(param), shape_() {}
+
+ protected:
+  // The convolution with this layer's kernel from blobs as `in` to blobs as `out`, made anew if a shape has changed.
+  void SetConvolution(const Blob<float>& in, const Blob<float>& out) {
+    ConvShape shape = ConvShape();
+    const bool plane = in.num_axes() == 4 && this->channel_axis_ == 1 && !this->force_nd_im2col_ && in.count() && out.count();
+    if (plane) {
+      const Dims x = DimsOf(in), y = DimsOf(out);
+      const int *kernel = this->kernel_shape_.cpu_data(), *stride = this->stride_.cpu_data(), *pad = this->pad_.cpu_data(),
+                *dilation = this->dilation_.cpu_data();
+      const ConvShape of_planes = {x.n, x.c, x.h, x.w, y.c, y.h, y.w, kernel[0], kernel[1], stride[0], stride[1],
+                                   pad[0], pad[1], dilation[0], dilation[1], this->group_};
+      shape = of_planes;
+    }
+    if (shape == shape_) return;
+    shape_ = shape;
+    convolution_.reset(plane && Convolution::Supports(shape) ? new Convolution(shape) : NULL);
+  }
+
+  std::unique_ptr<Convolution> convolution_;  // NULL: upstream's
+
+ private:
+  ConvShape shape_;  // all 0: not of planes
+};
+
+// Its results are always in the engine's layout.
+class ConvolutionLayer : public WithConvolution<caffe::ConvolutionLayer<float> > {
  public:
   explicit ConvolutionLayer(const LayerParameter& param)
-      : caffe::ConvolutionLayer<float>(param), shape_(), moments_wanted_(new bool(true)) {}
+      : WithConvolution<caffe::ConvolutionLayer<float> >(param), moments_wanted_(new bool(true)) {}
   virtual void Reshape(const Blobs& bottom, const Blobs& top);
   CAFFE_ENGINE_PASSES;
 
  private:
-  ConvShape shape_;
-  std::unique_ptr<Convolution> convolution_;  // NULL: upstream's
-  const shared_ptr<bool> moments_wanted_;     // by the layer that read the last results
+  const shared_ptr<bool> moments_wanted_;  // by the layer that read the last results
 };
 
 // A convolution with the roles of input and output exchanged.
-class DeconvolutionLayer : public caffe::DeconvolutionLayer<float> {
+class DeconvolutionLayer : public WithConvolution<caffe::DeconvolutionLayer<float> > {
  public:
-  explicit DeconvolutionLayer(const LayerParameter& param) : caffe::DeconvolutionLayer<float>(param), shape_() {}
+  explicit DeconvolutionLayer(const LayerParameter& param) : WithConvolution<caffe::DeconvolutionLayer<float> >(param) {}
   virtual void Reshape(const Blobs& bottom, const Blobs& top);
   CAFFE_ENGINE_PASSES;
-
- private:
-  ConvShape shape_;                           // of the convolution whose gradient it is
-  std::unique_ptr<Convolution> convolution_;  // NULL: upstream's
 };
 
 // Reads its input once for the statistics and leaves a recipe.

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 
 from data_toolkit.dataset import Dataset
+from layers.softmax_loss import softmax
 from layers.weighting import Weighting
 from solvers.nets import losses
 from solvers.nets.built_net import BuiltNet

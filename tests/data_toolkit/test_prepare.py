@@ -19,7 +19,6 @@ ROOT = Path(prepare.__file__).resolve().parents[1]
 @pytest.fixture
 def source(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(archives, "COUNTS", forms.COUNTS)
-    monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
     return forms.pack(tmp_path / "cifar-100", forms.files("binary"))
 
 

@@ -26,11 +26,6 @@ def noisy(clean) -> Dataset:
     return Dataset(clean.images[order], LabelNoise(rate=0.4).inject(clean.labels, clean.coarse_labels)[order])
 
 
-@pytest.fixture(autouse=True)
-def no_source(monkeypatch):
-    monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
-
-
 def check(found: Dataset, noisy: Dataset, clean: Dataset) -> None:
     label_of = {image.tobytes(): label for image, label in zip(clean.images, clean.labels, strict=True)}
     np.testing.assert_array_equal(found.true_labels, [label_of[image.tobytes()] for image in noisy.images])

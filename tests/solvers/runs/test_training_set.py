@@ -97,7 +97,6 @@ def expected_counts(data: Dataset) -> list[tuple[int, int]]:
 
 def test_dynamics_where_the_images_are_known(setting, tmp_path, mat, monkeypatch, capsys):
     """A file without true labels trains. Once a set with its images exists, new runs have dynamics; old runs go on without."""
-    monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
     data = tmp_path / "data"
     data.mkdir()
     arguments = [str(setting()), "--train-data", str(mat), "--data", str(data), "--dynamics-interval", "2"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Place
+from places import ROOT, Place
 
 KILLS = 20
 

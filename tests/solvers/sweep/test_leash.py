@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
+from places import ROOT
 
 # Starts a command from one of many threads, as workers do, and waits.
 PARENT = """

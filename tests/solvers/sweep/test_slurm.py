@@ -5,7 +5,7 @@ import time
 
 import pytest
 import slurm_cluster
-from conftest import Place
+from places import Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing())]
 

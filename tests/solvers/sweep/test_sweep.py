@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import tiny
-from conftest import ROOT, Place, SmallPlace
+from places import ROOT, Place, SmallPlace
 
 from solvers import evaluate
 
 # Many enough to be met in the middle.
-LONG = "max_iter = 1500\n[[runs]]\nsetting = {one}\n"
+LONG = "max_iter = 600\n[[runs]]\nsetting = {one}\n"
 ONE = "one/noise_0.0/seed_123"
 
 
@@ -48,7 +48,7 @@ def trainers(place: Place) -> list[int]:
 def by_hand(tmp_path_factory):
     """accuracy.txt of the run in LONG, made by calling the commands that a sweep starts."""
     place = SmallPlace(tmp_path_factory.mktemp("by_hand") / "place")
-    done = subprocess.run(tiny.command(place.folder / "one", place.runs, "--max-iter", 1500), cwd=ROOT,
+    done = subprocess.run(tiny.command(place.folder / "one", place.runs, "--max-iter", 600), cwd=ROOT,
                           env=place.environment(), capture_output=True)
     assert done.returncode == 0, done.stderr
     evaluate.evaluate(place.runs / ONE, place.data)
@@ -87,10 +87,10 @@ def test_killed_and_interrupted_it_goes_on(place, by_hand):
         assert time.monotonic() < end
         time.sleep(0.05)
     saved = rows(place) - 1
-    assert f"stopped after iteration {saved} of 1500, which is saved" in (place.runs / ONE / "output.log").read_text()
+    assert f"stopped after iteration {saved} of 600, which is saved" in (place.runs / ONE / "output.log").read_text()
 
     process = place.start()
-    wait_for(lambda: rows(place) > saved + 200, process)
+    wait_for(lambda: rows(place) > saved + 100, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and not trainers(place), err
@@ -139,7 +139,7 @@ def test_two_commands_at_once_train_each_run_once(place, by_hand):
         out, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
     assert "waiting for the end of another process" in (place.runs / ONE / "output.log").read_text()
-    assert rows(place) == 1501
+    assert rows(place) == 601
     assert place.accuracies() == {ONE: by_hand}
 
 
