@@ -16,7 +16,7 @@ from turns import quartiles, row, table
 from data_toolkit.dataset import Dataset
 from solvers.nets import setting
 from solvers.nets.built_net import BuiltNet
-from solvers.nets.phases import nets_of
+from solvers.nets.phases import net_params_of
 from solvers.nets.pycaffe import caffe
 from solvers.runs import dynamics
 from solvers.runs.dynamics import Dynamics
@@ -35,7 +35,7 @@ def measure(name: str, steps: int, folder: Path) -> tuple[np.ndarray, np.ndarray
     random = np.random.default_rng(0)
     labels = random.integers(0, 100, (2, 256))
     data = Dataset(np.zeros((256, 32, 32, 3), np.uint8), *labels)
-    train_net = BuiltNet.of(solver.net, nets_of(chosen.net, chosen.solver, shared=True)[0])
+    train_net = BuiltNet.of(solver.net, net_params_of(chosen.net_param, chosen.solver, shared=True)[0])
     observer = dynamics.observer(train_net, data, INTERVAL)
     log, board = CsvLog(folder / "rows.csv", 0, Dynamics, INTERVAL), TensorBoard(folder / "board", 0)
     solver.net.blobs["label"].data[...] = labels[0].reshape(-1, 1, 1, 1)

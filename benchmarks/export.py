@@ -33,7 +33,7 @@ def write(folder: Path, name: str) -> tuple[list[Path], int]:
     files = [folder / file for file in FILES]
     net = generate.resnet(44, 100, BATCH, RESNET) if name == RESNET else zoo_nets.NETS[name](BATCH)
     files[0].write_text(prototext.text(net))
-    made = weights.build(source.of_files(*files[:2]).net)
+    made = weights.build(source.of_files(*files[:2]).net_param)
     zoo_nets.randomise(made)
     made.save(str(files[1]))
     return files, made.blobs["data"].width

@@ -75,7 +75,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
 
     new = folder.make()
     advice = f"{folder} keeps its newest checkpoint; once the cause is gone, go on with --resume"
-    with folder.lock(args.wait), last_words(advice), user_layers.blamed(plan.setting.net):
+    with folder.lock(args.wait), last_words(advice), user_layers.blamed(plan.setting.net_param):
         start = folder.starting_point(args.resume)
         if start >= stop:
             folder.checkpoints.prune(start)  # the process may have been killed before it did so
@@ -88,13 +88,13 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             if start:
                 run.check_resumable()
                 if not args.inexact_resume:
-                    inputs.check_repeatable(plan.train_net)
+                    inputs.check_repeatable(plan.net_param)
             run.write()
 
             caffe.set_random_seed(seed)
             np.random.seed(seed)
             solver = run.make_solver()
-            train_net = BuiltNet.of(solver.net, plan.train_net)
+            train_net = BuiltNet.of(solver.net, plan.net_param)
             if data:
                 check_labels(train_net, data.labels)
             folder.checkpoints.check_space(solver)

@@ -24,10 +24,10 @@ def read(run: Path) -> pb.NetParameter:
     file = run / "test.prototxt"
     if not file.is_file():
         return derive(setting.read_net(run / "train.prototxt"))
-    net = setting.read_net(file)
-    _check_is_fed(net)
-    admission.check_net(net, TEST)
-    return net
+    param = setting.read_net(file)
+    _check_is_fed(param)
+    admission.check_net(param, TEST)
+    return param
 
 
 def derive(train: pb.NetParameter) -> pb.NetParameter:
@@ -39,24 +39,24 @@ def derive(train: pb.NetParameter) -> pb.NetParameter:
         As `read`.
     """
     _check_is_fed(train)
-    net = pb.NetParameter(name=train.name, input=["data"], input_dim=[1, *IMAGE])
+    param = pb.NetParameter(name=train.name, input=["data"], input_dim=[1, *IMAGE])
     layers = list(layers_in(train, TEST))
     available = {"data"}
     for layer in layers:
         if layer.bottom and available.issuperset(layer.bottom):
-            net.layer.add().CopyFrom(layer)
+            param.layer.add().CopyFrom(layer)
             available.update(layer.top)
     if "probs" not in available:
         scores = [layer.bottom[0] for layer in layers if "label" in layer.bottom and layer.bottom[0] in available]
         if not scores:
             raise InputError("the net has neither the blob 'probs' nor a loss of scores and 'label'")
-        net.layer.add(name="probs", type="Softmax", bottom=[scores[-1]], top=["probs"])
-    admission.check_net(net, TEST)
-    return net
+        param.layer.add(name="probs", type="Softmax", bottom=[scores[-1]], top=["probs"])
+    admission.check_net(param, TEST)
+    return param
 
 
-def _check_is_fed(net: pb.NetParameter) -> None:
+def _check_is_fed(param: pb.NetParameter) -> None:
     """Raise InputError unless ``data`` is an input of the net: a data layer would overwrite the images put into it."""
-    inputs = {*net.input, *(top for layer in layers_in(net, TEST) if layer.type == "Input" for top in layer.top)}
+    inputs = {*param.input, *(top for layer in layers_in(param, TEST) if layer.type == "Input" for top in layer.top)}
     if "data" not in inputs:
         raise InputError("the net reads its own data; solvers.evaluate measures nets that are fed with CIFAR-100")

@@ -53,8 +53,8 @@ class Predictor:
         If the net cannot be made.
     """
 
-    def __init__(self, net: pb.NetParameter, sets: dict[str, Dataset], confine: Callable[[], None] = nothing_more):
-        self._param, self.sets, self._confine = net, sets, confine
+    def __init__(self, param: pb.NetParameter, sets: dict[str, Dataset], confine: Callable[[], None] = nothing_more):
+        self._param, self.sets, self._confine = param, sets, confine
         self._open = ExitStack()
         self._workers: dict[connection.Connection, object] = {}
 
@@ -161,10 +161,10 @@ class Predictor:
                          "--threads 1 uses one process only") from None
 
 
-def at_batch(net: pb.NetParameter) -> pb.NetParameter:
+def at_batch(param: pb.NetParameter) -> pb.NetParameter:
     """A copy of a net that is fed, with the size of its input ``data`` that `probabilities` sets."""
     changed = pb.NetParameter()
-    changed.CopyFrom(net)
+    changed.CopyFrom(param)
     for number, name in enumerate(changed.input):
         if name == "data" and len(changed.input_dim) >= 4 * number + 4:
             changed.input_dim[4 * number] = BATCH

@@ -80,7 +80,7 @@ def find_source(run: Path, runs: Path) -> Source:
         raise InputError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
     chosen = setting.load(real.parent / name["setting"])
     setting_name = released_runs.setting_name(chosen.name, chosen.folder)
-    nets = [TestNet(classifier.derive(chosen.net))]
+    nets = [TestNet(classifier.derive(chosen.net_param))]
     released = next((r for r in released_runs.load_runs()
                      if (r.exp_folder, r.run_folder) == (real.parent.name, real.name)), None)
     return Source(Checkpoints(run), nets, chosen.solver, TrainingSet("symmetric", float(name["noise"])), released,

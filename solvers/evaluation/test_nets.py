@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from base.errors import InputError
 from solvers.evaluation import classifier
 from solvers.nets import admission, data_layers, losses, prototext, setting, weights
-from solvers.nets.phases import layers_in, nets_of
+from solvers.nets.phases import layers_in, net_params_of
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -59,20 +59,20 @@ def read(run: Path) -> list[TestNet]:
     if shared and not solver.test_net_param and not solver.test_iter:
         solver.test_iter.append(0)
     nets = []
-    for number, net in enumerate(nets_of(train, solver, shared)[1:]):
-        if not any(layer.type in data_layers.PARAMETERS or not layer.bottom for layer in layers_in(net)):
+    for number, param in enumerate(net_params_of(train, solver, shared)[1:]):
+        if not any(layer.type in data_layers.PARAMETERS or not layer.bottom for layer in layers_in(param)):
             raise InputError("the net reads its own data, but none in its TEST phase: give it a data layer with "
                              "include { phase: TEST }, or the solver a test_net")
-        admission.check_net(net)
+        admission.check_net(param)
         if number >= len(solver.test_iter) or solver.test_iter[number] < 1:
             raise InputError(f"{run / 'solver.prototxt'} has no test_iter for this net's data: add test_iter: N, the "
                              "batches that are all its images")
-        nets.append(TestNet(net, solver.test_iter[number]))
+        nets.append(TestNet(param, solver.test_iter[number]))
     return nets
 
 
-def _is_fed(net: pb.NetParameter) -> bool:
-    return bool(net.input) or any(layer.type == "Input" for layer in net.layer)
+def _is_fed(param: pb.NetParameter) -> bool:
+    return bool(param.input) or any(layer.type == "Input" for layer in param.layer)
 
 
 def measure(nets: Iterable[TestNet], model: Path,

@@ -89,14 +89,14 @@ def export(args: argparse.Namespace) -> int:
     mean, classes = metadata.mean_of(source, args.mean), metadata.read_classes(args.classes)
     preprocessing = _preprocessing(source, mean) if args.preprocessing else None
     with admission.upgraded(source.model, args.output.absolute().parent) as model_file:
-        shapes = admission.admit(source.net, model_file, source.name)
-        net = weights.build(source.net)
+        shapes = admission.admit(source.net_param, model_file, source.name)
+        net = weights.build(source.net_param)
         weights.load(net, model_file)
-        model = build(source.net, net, shapes, args.fold, preprocessing)
+        model = build(source.net_param, net, shapes, args.fold, preprocessing)
         metadata.describe(model, source, mean, classes, args.preprocessing)
-        cases = comparison.cases(source.net, shapes, mean, preprocessing, args.data if source.is_run else None) \
+        cases = comparison.cases(source.net_param, shapes, mean, preprocessing, args.data if source.is_run else None) \
             if comparison.runtime() else []
-        expected = [comparison.caffe_blobs(source.net, model_file, case) for case in cases]
+        expected = [comparison.caffe_blobs(source.net_param, model_file, case) for case in cases]
     sha256 = next(entry.value for entry in model.metadata_props if entry.key == "weights_sha256")
     with writing.written(model, args.output, sha256) as file:
         parted = compare(source, shapes, file, cases, expected)
@@ -116,13 +116,13 @@ def compare(source: Source, shapes: dict[str, Shape], file: Path, cases: list[Ca
     if not expected:
         say("note: ONNX Runtime is not installed, so the file is not compared with Caffe: pip install onnxruntime")
         return ""
-    deciding = comparison.deciding(source.net)
+    deciding = comparison.deciding(source.net_param)
     parted = ""
     for case, blobs in zip(cases, expected, strict=True):
         for found in comparison.differences(file, case, blobs, deciding):
             say(one_line(f"{found.blob}: {case.name} inputs, batch {case.batch}: largest difference {found}"))
             if not parted and not found.relative <= comparison.TOLERANCE:
-                first = comparison.first_apart(source.net, shapes, file, case, blobs)
+                first = comparison.first_apart(source.net_param, shapes, file, case, blobs)
                 parted = (f"Caffe and ONNX Runtime differ by more than {comparison.TOLERANCE:g} on {case.name} inputs: "
                           f"'{found.blob}' by {found}; " + (f"the first blob is '{first.blob}', by {first}" if first else
                                                             "no blob before it does"))

@@ -20,12 +20,12 @@ pb = caffe.proto.caffe_pb2
 BATCHES = 2, 4  # even, as some nets slice them
 
 
-def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
+def admit(param: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
     """Check a net and its weights as the commands that run nets do, and make it, with its weights, in a process that may die.
 
     Parameters
     ----------
-    net : caffe_pb2.NetParameter
+    param : caffe_pb2.NetParameter
         With its phase in ``state``.
     model : Path
         Its weights.
@@ -44,11 +44,11 @@ def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
         If a layer cannot be written as ONNX, would read a file or run code, the net is wrong, the weights are not its own,
         or Caffe refuses them.
     """
-    admission.admit(Path(given), [net], NO_PERMISSIONS, rehearse=False)
-    layer_types.check(layers_in(net))
-    own = _shapes(net, model, given)
+    admission.admit(Path(given), [param], NO_PERMISSIONS, rehearse=False)
+    layer_types.check(layers_in(param))
+    own = _shapes(param, model, given)
     try:
-        small, large = (_shapes(with_batch(net, batch), model, given) for batch in BATCHES)
+        small, large = (_shapes(with_batch(param, batch), model, given) for batch in BATCHES)
     except InputError:
         return own
     if any(len(small[blob]) != len(large[blob]) for blob in own):
@@ -56,10 +56,10 @@ def admit(net: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
     return {blob: tuple(None if a != b else a for a, b in zip(small[blob], large[blob], strict=True)) for blob in own}
 
 
-def with_batch(net: pb.NetParameter, batch: int) -> pb.NetParameter:
+def with_batch(param: pb.NetParameter, batch: int) -> pb.NetParameter:
     """The net with another size of the first dimension of its inputs: of all that have the same as the first input."""
     changed = pb.NetParameter()
-    changed.CopyFrom(net)
+    changed.CopyFrom(param)
     dims = [shape.dim for shape in changed.input_shape]
     dims += [shape.dim for layer in layers_in(changed) if layer.type == layer_types.INPUT
              for shape in layer.input_param.shape]
@@ -73,11 +73,11 @@ def with_batch(net: pb.NetParameter, batch: int) -> pb.NetParameter:
     return changed
 
 
-def _shapes(net: pb.NetParameter, model: Path, given: str) -> dict[str, tuple[int, ...]]:
+def _shapes(param: pb.NetParameter, model: Path, given: str) -> dict[str, tuple[int, ...]]:
     """The shapes of a net's blobs, told by a process that makes the net and loads its weights."""
     def make() -> dict[str, np.ndarray]:
         caffe.init_log(0, True)  # all that it says: the layer that it was at
-        made = weights.build(net)
+        made = weights.build(param)
         weights.load(made, model)
         shapes = [np.array(blob.data.shape, np.int64) for blob in made.blobs.values()]
         return {"names": np.array(list(made.blobs)), **{f"{number}": shape for number, shape in enumerate(shapes)}}

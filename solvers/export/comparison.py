@@ -85,14 +85,14 @@ class Difference:
         return f"{self.largest:.1e} ({self.relative:.1e} relative)"
 
 
-def cases(net: pb.NetParameter, shapes: dict[str, Shape], mean: Sequence[float] | None, preprocessing: Preprocessing | None,
+def cases(param: pb.NetParameter, shapes: dict[str, Shape], mean: Sequence[float] | None, preprocessing: Preprocessing | None,
           data: Path | None) -> list[Case]:
     """Random inputs and, where the first input takes images, real ones: CIFAR-100's if they are in `data`, else photos.
 
     The two have other sizes of the batch, where it may change.
     """
-    layers = list(layers_in(net))
-    inputs = [*net.input, *(top for layer in layers if layer.type == layer_types.INPUT for top in layer.top)]
+    layers = list(layers_in(param))
+    inputs = [*param.input, *(top for layer in layers if layer.type == layer_types.INPUT for top in layer.top)]
     large, small = ({name: tuple(batch if size is None else size for size in shapes[name]) for name in inputs}
                     for batch in reversed(BATCHES))
     random = np.random.default_rng(0)
@@ -153,9 +153,9 @@ def _photos(shape: Sequence[int], data: Path | None) -> NDArray[np.uint8]:
     return np.resize(pixels, (number, height, width, channels))
 
 
-def caffe_blobs(net: pb.NetParameter, model: Path, case: Case) -> dict[str, NDArray[np.float32]]:
+def caffe_blobs(param: pb.NetParameter, model: Path, case: Case) -> dict[str, NDArray[np.float32]]:
     """All blobs after a forward pass; what is missing of the outputs is none of the net's."""
-    made = weights.build(with_batch(net, case.batch))
+    made = weights.build(with_batch(param, case.batch))
     weights.load(made, model)
     for name, values in case.caffe.items():
         made.blobs[name].data[...] = values
@@ -198,7 +198,7 @@ def difference(blob: str, case: Case, ours: NDArray, theirs: NDArray, decides: b
     return Difference(blob, case, largest, largest / scale if scale and largest else largest)
 
 
-def first_apart(net: pb.NetParameter, shapes: dict[str, Shape], file: Path, case: Case,
+def first_apart(param: pb.NetParameter, shapes: dict[str, Shape], file: Path, case: Case,
                 expected: dict[str, NDArray]) -> Difference | None:
     """The first blob, in the order of the layers, that is further apart than TOLERANCE; None if there is none but outputs.
 
@@ -206,7 +206,7 @@ def first_apart(net: pb.NetParameter, shapes: dict[str, Shape], file: Path, case
     """
     model = onnx.load(file, load_external_data=False)
     made = {value for node in model.graph.node for value in node.output}
-    order = [blob for blob in blobs_in_order(list(layers_in(net))) if blob in made]
+    order = [blob for blob in blobs_in_order(list(layers_in(param))) if blob in made]
     del model.graph.output[:]
     model.graph.output.extend(value_info(blob, shapes[blob]) for blob in order)
     beside = file.with_name(f"{file.name[:100]}.all_blobs")
@@ -216,6 +216,6 @@ def first_apart(net: pb.NetParameter, shapes: dict[str, Shape], file: Path, case
     return next((one for one in apart if not one.relative <= TOLERANCE), None)
 
 
-def deciding(net: pb.NetParameter) -> list[str]:
+def deciding(param: pb.NetParameter) -> list[str]:
     """The blobs of layers that decide."""
-    return [top for layer in layers_in(net) if layer.type in layer_types.DECISIONS for top in layer.top]
+    return [top for layer in layers_in(param) if layer.type in layer_types.DECISIONS for top in layer.top]

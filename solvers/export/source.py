@@ -24,7 +24,7 @@ class Source:
     ----------
     name : str
         What the user calls it.
-    net : caffe_pb2.NetParameter
+    net_param : caffe_pb2.NetParameter
         With its phase in ``state``.
     model : Path
         Its weights.
@@ -35,7 +35,7 @@ class Source:
     """
 
     name: str
-    net: pb.NetParameter
+    net_param: pb.NetParameter
     model: Path
     config: dict = field(default_factory=dict)
     iteration: int | None = None
@@ -47,9 +47,9 @@ class Source:
 
 def of_files(net_file: Path, model: Path) -> Source:
     """Anybody's net."""
-    net = setting.read_net(net_file)
-    net.state.phase = pb.TEST
-    return Source(str(net_file), _without_fillers(net), model)
+    param = setting.read_net(net_file)
+    param.state.phase = pb.TEST
+    return Source(str(net_file), _without_fillers(param), model)
 
 
 def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
@@ -76,8 +76,8 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
     if not found.is_fed:
         raise InputError(f"{run}: its net reads its own data; give a deploy.prototxt, whose inputs are Input layers, and "
                          f"a file of {found.checkpoints.folder}")
-    net = found.nets[0].param
-    net.state.MergeFrom(classifier.TEST)
+    param = found.nets[0].param
+    param.state.MergeFrom(classifier.TEST)
     available = found.checkpoints.models()
     if not available:
         raise InputError(f"{run} has no checkpoint yet")
@@ -86,17 +86,17 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
         raise InputError(damage)
     about = config.read(run) if (run / config.FILE).exists() else {
         "setting": found.title, "solver": prototext.text(found.solver)}
-    return Source(str(run), _without_fillers(net), found.checkpoints.model(number), about, number)
+    return Source(str(run), _without_fillers(param), found.checkpoints.model(number), about, number)
 
 
-def _without_fillers(net: pb.NetParameter) -> pb.NetParameter:
+def _without_fillers(param: pb.NetParameter) -> pb.NetParameter:
     """The net without what its weights are first filled with: all of them are loaded, and random numbers take time."""
-    for layer in net.layer:
+    for layer in param.layer:
         for _, settings in layer.ListFields():
             for name, described in getattr(getattr(settings, "DESCRIPTOR", None), "fields_by_name", {}).items():
                 if described.message_type is not None and described.message_type.name == "FillerParameter":
                     settings.ClearField(name)
-    return net
+    return param
 
 
 def _chosen(iteration: str, available: list[int], measured: Path, run: Path) -> int:

@@ -32,7 +32,7 @@ _WHOLE = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDes
           FieldDescriptor.CPPTYPE_UINT64}
 
 
-def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, solver: pb.SolverParameter | None = None,
+def admit(name: Path, net_params: Sequence[pb.NetParameter], allowed: Permissions, solver: pb.SolverParameter | None = None,
           weights: Iterable[str] = (), devices: Sequence[int] = (), rehearse: bool = True) -> None:
     """Check nets, and the solver that trains the first of them, before anything is written and before Caffe gets them.
 
@@ -55,12 +55,13 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
     ----------
     name : Path
         The folder of the setting or of the run, for error messages. Python modules are looked for in it.
-    nets : sequence of caffe_pb2.NetParameter
+    net_params : sequence of caffe_pb2.NetParameter
         Each with phase, level and stages in its ``state``.
     allowed : Permissions
         The modules that may run and the folders that may be read.
     solver : caffe_pb2.SolverParameter, optional
-        From `solver_param.for_caffe`. The nets that it builds come first in `nets`, in the order of `phases.nets_of`.
+        From `solver_param.for_caffe`. The nets that it builds come first in `net_params`, ordered as by
+        `phases.net_params_of`.
     weights : iterable of str
         The ``weights`` of the solver: caffemodel files that training starts from.
     devices : sequence of int
@@ -75,20 +76,20 @@ def admit(name: Path, nets: Sequence[pb.NetParameter], allowed: Permissions, sol
     """
     if solver is not None:
         check_solver(solver)
-    for net in nets:
-        if len(net.layer) > MOST_LAYERS:
-            raise InputError(f"{name}: a net has {len(net.layer)} layers; at most {MOST_LAYERS} are taken")
-        for layer in net.layer:
+    for param in net_params:
+        if len(param.layer) > MOST_LAYERS:
+            raise InputError(f"{name}: a net has {len(param.layer)} layers; at most {MOST_LAYERS} are taken")
+        for layer in param.layer:
             _check_harmless(layer, allowed)
-        reading = sum(layer.type in data_layers.PARAMETERS for layer in net.layer)
+        reading = sum(layer.type in data_layers.PARAMETERS for layer in param.layer)
         if reading > MOST_READING:
             raise InputError(f"{name}: a net has {reading} layers that read data; at most {MOST_READING} are taken")
-    allowed.check_paths(nets, weights)
-    for net in nets:
-        check_net(net)
-        user_layers.check(net, name)
+    allowed.check_paths(net_params, weights)
+    for param in net_params:
+        check_net(param)
+        user_layers.check(param, name)
     if rehearse:
-        rehearsal.rehearse(name, nets, solver, devices)
+        rehearsal.rehearse(name, net_params, solver, devices)
 
 
 def check_solver(solver: pb.SolverParameter) -> None:
@@ -149,7 +150,7 @@ def _check_values(message: Message, where: str) -> None:
                 raise InputError(f"{where}: {field.name} has control characters: {item!r}")
 
 
-def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
+def check_net(param: pb.NetParameter, state: pb.NetState | None = None) -> None:
     """Check the layers that a net has in `state` (default: the net's own): types, and the blobs that they read and make.
 
     Raises
@@ -158,9 +159,9 @@ def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
         If a type is unknown, a blob is read before a layer makes it, or two layers make the same blob. The message names the
         layer and suggests the right word where a similar one is known.
     """
-    check_types(net.layer)
-    available = set(net.input)
-    for layer in layers_in(net, state):
+    check_types(param.layer)
+    available = set(param.input)
+    for layer in layers_in(param, state):
         if losses.kind(layer):
             losses.check(layer)
         if len(layer.propagate_down) not in (0, len(layer.bottom)):
@@ -176,7 +177,7 @@ def check_net(net: pb.NetParameter, state: pb.NetState | None = None) -> None:
         available.update(layer.top)
         data_layers.check(layer)
     if not available:
-        raise InputError(f"the net has no layers in its phase {pb.Phase.Name((state or net.state).phase)}")
+        raise InputError(f"the net has no layers in its phase {pb.Phase.Name((state or param.state).phase)}")
 
 
 def check_types(layers: Iterable[pb.LayerParameter]) -> None:

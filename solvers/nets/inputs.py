@@ -18,7 +18,7 @@ IMAGE = (3, 32, 32)
 IMAGES_PER_CLASS = 8
 
 
-def fed_blobs(net: pb.NetParameter) -> tuple[str, ...]:
+def fed_blobs(param: pb.NetParameter) -> tuple[str, ...]:
     """The blobs that the driver fills at each step: none if the net has data layers of its own.
 
     Raises
@@ -26,7 +26,7 @@ def fed_blobs(net: pb.NetParameter) -> tuple[str, ...]:
     InputError
         If the net has an input that is neither ``data`` nor ``label``.
     """
-    names = [*net.input, *(top for layer in layers_in(net) if layer.type == "Input" for top in layer.top)]
+    names = [*param.input, *(top for layer in layers_in(param) if layer.type == "Input" for top in layer.top)]
     for name in names:
         if name not in ("data", "label"):
             raise InputError(f"the net has the input {name!r}; the driver fills only 'data' and 'label'")
@@ -127,9 +127,9 @@ def _reading(net: caffe.Net) -> list[int]:
     return [number for number, layer in enumerate(net.layers) if layer.type in data_layers.PARAMETERS]
 
 
-def check_repeatable(net: pb.NetParameter) -> None:
+def check_repeatable(param: pb.NetParameter) -> None:
     """Raise InputError if a layer may keep state between steps that no checkpoint saves: a resume would not be exact."""
-    for layer in layers_in(net):
+    for layer in layers_in(param):
         if layer.type in ("RNN", "LSTM", "MemoryData") or layer.type == "Python" and layer.python_param.module != "layers":
             raise InputError(f"layer '{layer.name}' ({layer.type}) may keep state between steps that no checkpoint saves, so "
                              "the run would not go on as if it had never stopped: --inexact-resume goes on all the same")

@@ -32,9 +32,9 @@ def is_softmax_loss(layer: pb.LayerParameter) -> bool:
     return kind(layer) in LOSSES or layer.type == "SoftmaxWithLoss"
 
 
-def losses(net: pb.NetParameter) -> Iterator[pb.LayerParameter]:
+def losses(param: pb.NetParameter) -> Iterator[pb.LayerParameter]:
     """Our loss layers in a net, C++ and Python, in the order of the file."""
-    return (layer for layer in net.layer if kind(layer) in LOSSES)
+    return (layer for layer in param.layer if kind(layer) in LOSSES)
 
 
 def parameters(layer: pb.LayerParameter) -> dict:
@@ -114,15 +114,15 @@ def takes(layer: pb.LayerParameter, name: str) -> bool:
     return of is not None and name in parameters_of(of)
 
 
-def override(net: pb.NetParameter, options: dict) -> dict:
-    """Write the options into every loss of `net` that takes them.
+def override(param: pb.NetParameter, options: dict) -> dict:
+    """Write the options into every loss of `param` that takes them.
 
     A WeightedSoftmaxWithLoss without a weighting in the file or in the options takes that of the environment variable
     CAFFE_WEIGHTING. It is written into the net, so that the net alone determines what is computed.
 
     Parameters
     ----------
-    net : caffe_pb2.NetParameter
+    param : caffe_pb2.NetParameter
         Changed in place.
     options : dict
         From `options.of_loss`: ``weighting``, ``formula``, ``emphasis`` and the parameters that have their own options, each
@@ -139,25 +139,25 @@ def override(net: pb.NetParameter, options: dict) -> dict:
         If no layer takes an option, a value does not fit, or a WeightedSoftmaxWithLoss is left without a weighting.
     """
     changed = {}
-    for layer in losses(net):  # the weighting first: it decides what else is taken
+    for layer in losses(param):  # the weighting first: it decides what else is taken
         if takes(layer, "weighting"):
             _change(layer, "weighting", options.get("weighting") or parameters(layer).get("weighting")
                     or weighting_from_environment(layer), changed)
-    if (value := options.get("weighting")) and not any(takes(layer, "weighting") for layer in losses(net)):
+    if (value := options.get("weighting")) and not any(takes(layer, "weighting") for layer in losses(param)):
         raise InputError(f"--weighting {value}: no layer of this net takes it{_which_setting(value)}")
     for name, value in options.items():
         if name not in ("weighting", "set") and value is not None:
-            of_option = [layer for layer in losses(net) if takes(layer, name)
+            of_option = [layer for layer in losses(param) if takes(layer, name)
                          and (name in OWN or OPTIONS[name] in row(layer).parameters)]
             _change_all(of_option, name, value, changed, f"--{name} {_number(value)}: no layer of this net takes it"
                         f"{_who_takes(OPTIONS.get(name))}")
     for name, value in options.get("set", {}).items():
-        takers = [layer for layer in losses(net) if takes(layer, name)]
-        taken = list(dict.fromkeys(name for layer in losses(net) if row(layer) for name in parameters_of(row(layer))))
+        takers = [layer for layer in losses(param) if takes(layer, name)]
+        taken = list(dict.fromkeys(name for layer in losses(param) if row(layer) for name in parameters_of(row(layer))))
         _change_all(takers, name, value, changed, f"--set {name}={_number(value)}: no layer of this net takes it"
                     f"{did_you_mean(name, taken)} ({'they take ' + ', '.join(taken) if taken else 'they take no parameters'})")
     if changed:
-        for layer in losses(net):
+        for layer in losses(param):
             weighting_of(layer)
     return changed
 
@@ -200,29 +200,29 @@ def weighting_from_environment(layer: pb.LayerParameter) -> str:
         raise InputError(f"CAFFE_WEIGHTING: {error}") from error
 
 
-def in_use(net: pb.NetParameter) -> dict:
+def in_use(param: pb.NetParameter) -> dict:
     """The weighting and the parameters of the net's first loss.
 
     The weighting is None if the layer's type determines it. A parameter with its own option (--beta) that the loss does not
     have is None; a parameter without one is present only if the loss has it.
     """
     nothing = dict.fromkeys(("weighting", *OPTIONS))
-    layer = next(losses(net), None)
+    layer = next(losses(param), None)
     if layer is None:
         return nothing
     weighting = weighting_of(layer)
     return nothing | ({"weighting": weighting.name} if takes(layer, "weighting") else {}) | weighting.parameters
 
 
-def to_python(net: pb.NetParameter) -> None:
-    """Replace our C++ layers in `net` by the Python layers that compute the same.
+def to_python(param: pb.NetParameter) -> None:
+    """Replace our C++ layers in `param` by the Python layers that compute the same.
 
     Raises
     ------
     InputError
         If the net has none of them.
     """
-    native = [layer for layer in net.layer if layer.type in LAYERS]
+    native = [layer for layer in param.layer if layer.type in LAYERS]
     if not native:
         raise InputError(f"--layers python: this net has none of the layers {', '.join(LAYERS)}")
     for layer in native:

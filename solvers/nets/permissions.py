@@ -102,14 +102,14 @@ class Permissions:
         if missing:
             say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
-    def check_paths(self, nets: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
+    def check_paths(self, net_params: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
         """Raise InputError if layers of any phase, or a solver's `weights`, would read outside the allowed folders.
 
         The kernel would refuse this too; the error names all files at once, with the options that allow them.
         """
         _real_folder.cache_clear()  # links may have changed
         refused: dict[str, list[str]] = {}  # the paths that each layer, or the solver, would read
-        for layer in (layer for net in nets for layer in net.layer):
+        for layer in (layer for param in net_params for layer in param.layer):
             for path in (*data_layers.paths(layer), *data_layers.listed(layer)):
                 if not self._allows(path):
                     refused.setdefault(f"layer '{layer.name}' ({layer.type})", []).append(path)
@@ -119,9 +119,9 @@ class Permissions:
         if refused:
             raise InputError(_refusal({who: _few(paths) for who, paths in refused.items()}))
 
-    def folders_read(self, nets: Iterable[pb.NetParameter]) -> list[Path]:
+    def folders_read(self, net_params: Iterable[pb.NetParameter]) -> list[Path]:
         """The `folders` that layers of these nets read from."""
-        paths = [_real_path(path) for net in nets for layer in net.layer
+        paths = [_real_path(path) for param in net_params for layer in param.layer
                  for path in (*data_layers.paths(layer), *data_layers.listed(layer))]
         return [folder for folder in self.folders if any(path.is_relative_to(folder) for path in paths)]
 

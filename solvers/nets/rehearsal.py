@@ -19,7 +19,7 @@ FLOAT = 4  # bytes
 SHARING = ("Split", "Flatten", "Reshape", "Input")  # their tops are not counted: they share memory, or are inputs
 
 
-def rehearse(name: Path, nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None = None,
+def rehearse(name: Path, net_params: Sequence[pb.NetParameter], solver: pb.SolverParameter | None = None,
              devices: Sequence[int] = ()) -> None:
     """Build nets in a separate process, the first of them with `solver`, and let their data layers read one batch.
 
@@ -32,7 +32,7 @@ def rehearse(name: Path, nets: Sequence[pb.NetParameter], solver: pb.SolverParam
         more memory than is available; if the net to train has no loss.
     """
     available = None if devices else available_memory()
-    apart(name, partial(_make, nets, solver, available, tuple(devices)[:1]), available, bool(devices))
+    apart(name, partial(_make, net_params, solver, available, tuple(devices)[:1]), available, bool(devices))
 
 
 def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | None, gpus: bool = False) -> isolation.Arrays:
@@ -54,12 +54,12 @@ def apart(name: Path | str, work: Callable[[], isolation.Arrays], memory: int | 
     return ended.found
 
 
-def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, available: int | None,
+def _make(net_params: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, available: int | None,
           devices: Sequence[int]) -> dict:
     """The work of the separate process. It raises InputError for what is wrong with the nets."""
     caffe.init_log(0, True)  # log everything: `reason` finds the failing layer in it
     try:
-        for layer in (layer for net in nets for layer in net.layer if layer.type == "HDF5Data"):
+        for layer in (layer for param in net_params for layer in param.layer if layer.type == "HDF5Data"):
             for file in data_layers.listed(layer):
                 hdf5_arrays(file, tuple(layer.top), layer.name)
         pycaffe.use_devices(list(devices))
@@ -67,13 +67,13 @@ def _make(nets: Sequence[pb.NetParameter], solver: pb.SolverParameter | None, av
         if solver is not None:
             trained = weights.make_solver(solver)
             made = [trained.net, *trained.test_nets]
-        made += [weights.build(net) for net in nets[len(made):]]
-        for net, param in zip(made, nets, strict=True):
+        made += [weights.build(param) for param in net_params[len(made):]]
+        for net, param in zip(made, net_params, strict=True):
             for number, layer in enumerate(net.layers):
                 if layer.type in data_layers.PARAMETERS:
                     net._forward(number, number)  # waits for the first batch, which another thread reads
             check_labels(BuiltNet.of(net, param))
-        needed = sum(map(least_memory, made, nets))
+        needed = sum(map(least_memory, made, net_params))
         if available is not None and needed > available:
             raise InputError(f"the net needs at least {needed >> 20} MB of memory, and {available >> 20} MB are available: "
                              "make the batch or the layers smaller")

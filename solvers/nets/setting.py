@@ -32,25 +32,25 @@ class Setting:
         The folder's name, followed by the solver file's name unless that is solver.prototxt.
     folder : Path
     solver : caffe_pb2.SolverParameter
-        Without its train net, which is in `net`. Its ``weights`` are paths of existing files; all its test nets are in
+        Without its train net, which is in `net_param`. Its ``weights`` are paths of existing files; all its test nets are in
         ``test_net_param``.
-    net : caffe_pb2.NetParameter
+    net_param : caffe_pb2.NetParameter
         The train net.
     net_file : Path
         The file that contains the net: the one that the solver names, or the solver file itself.
     shared_net : bool
-        Whether the solver's test nets are built from `net` too (the solver has ``net`` and not ``train_net``).
-    test_net : caffe_pb2.NetParameter or None
+        Whether the solver's test nets are built from it too (the solver has ``net`` and not ``train_net``).
+    test_net_param : caffe_pb2.NetParameter or None
         The net of the folder's test.prototxt, from images to probabilities; None without that file.
     """
 
     name: str
     folder: Path
     solver: pb.SolverParameter
-    net: pb.NetParameter
+    net_param: pb.NetParameter
     net_file: Path
     shared_net: bool
-    test_net: pb.NetParameter | None
+    test_net_param: pb.NetParameter | None
 
 
 def load(path: Path) -> Setting:
@@ -71,13 +71,13 @@ def load(path: Path) -> Setting:
     [field] = named
     if field.endswith("_param"):
         net_file = files.real(file)
-        net = upgraded(getattr(solver, field), file)
+        net_param = upgraded(getattr(solver, field), file)
     else:
         net_file = Path(find_file(getattr(solver, field), folder, file))
-        net = read_net(net_file)
+        net_param = read_net(net_file)
     solver.ClearField(field)
     put_test_nets_in(solver, file)
-    for own in (net, *solver.test_net_param):
+    for own in (net_param, *solver.test_net_param):
         for layer in own.layer:
             data_layers.locate(layer, folder)
     solver.weights[:] = [",".join(find_file(name.strip(), folder, file) for name in names.split(","))
@@ -85,9 +85,9 @@ def load(path: Path) -> Setting:
     name = folder.name if file.name == "solver.prototxt" else f"{folder.name}_{file.stem}"
     if shown(folder) != str(folder) or "\n" in str(folder) or shown(name) != name:
         raise InputError(f"{str(folder)!r} has characters that are not UTF-8 or control the terminal: rename it")
-    test_net = folder / "test.prototxt"
-    return Setting(name, folder, solver, net, net_file, not field.startswith("train"),
-                   read_net(test_net) if test_net.is_file() else None)
+    test_file = folder / "test.prototxt"
+    return Setting(name, folder, solver, net_param, net_file, not field.startswith("train"),
+                   read_net(test_file) if test_file.is_file() else None)
 
 
 def describe_net(setting: Setting) -> str:
@@ -153,19 +153,19 @@ def read_net(file: Path) -> pb.NetParameter:
         return upgraded(prototext.read(file, pb.NetParameter()), file)
     except InputError:
         try:
-            net = text_format.Parse(prototext.read_text(file), pb.NetParameter(), allow_unknown_field=True)
+            param = text_format.Parse(prototext.read_text(file), pb.NetParameter(), allow_unknown_field=True)
         except (ValueError, RecursionError, text_format.ParseError):
-            net = pb.NetParameter()
-        check_types(layer for layer in net.layer if layer.type)
+            param = pb.NetParameter()
+        check_types(layer for layer in param.layer if layer.type)
         raise
 
 
-def upgraded(net: pb.NetParameter, file: Path) -> pb.NetParameter:
+def upgraded(param: pb.NetParameter, file: Path) -> pb.NetParameter:
     """A net in Caffe's format before 2014 (with `layers`), converted to today's by Caffe's own code; other nets unchanged."""
-    if not net.layers:
-        return net
+    if not param.layers:
+        return param
     try:
-        [new] = isolation.arrays(lambda: {"net": np.frombuffer(caffe._caffe.upgrade_net(net.SerializeToString()), np.uint8)}
+        [new] = isolation.arrays(lambda: {"net": np.frombuffer(caffe._caffe.upgrade_net(param.SerializeToString()), np.uint8)}
                                  ).values()
         return pb.NetParameter.FromString(new.tobytes())
     except InputError as error:
@@ -176,8 +176,8 @@ def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
     """Read the test nets that a solver file names and append them to those in its test_net_param, as Caffe orders them."""
     if (number := len(solver.test_net) + len(solver.test_net_param)) > MOST_TEST_NETS:
         raise InputError(f"{file} has {number} test nets; at most {MOST_TEST_NETS} are taken")
-    nets = [upgraded(net, file) for net in solver.test_net_param]
-    nets += [read_net(Path(find_file(name, files.real(file).parent, file))) for name in solver.test_net]
+    net_params = [upgraded(param, file) for param in solver.test_net_param]
+    net_params += [read_net(Path(find_file(name, files.real(file).parent, file))) for name in solver.test_net]
     for field in "test_net", "test_net_param":
         solver.ClearField(field)
-    solver.test_net_param.extend(nets)
+    solver.test_net_param.extend(net_params)

@@ -10,7 +10,7 @@ def for_caffe(setting: Setting, solver: pb.SolverParameter, snapshot_prefix: str
     """The solver with its train net inside. Its tests and ``weights`` are switched off: our driver does both itself."""
     whole = pb.SolverParameter()
     whole.CopyFrom(solver)
-    getattr(whole, "net_param" if setting.shared_net else "train_net_param").CopyFrom(setting.net)
+    getattr(whole, "net_param" if setting.shared_net else "train_net_param").CopyFrom(setting.net_param)
     if whole.test_interval:  # see testing.py
         whole.test_interval, whole.test_initialization = 2**31 - 1, False
     whole.ClearField("weights")

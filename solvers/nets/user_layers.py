@@ -14,12 +14,12 @@ from solvers.nets.pycaffe import caffe
 pb = caffe.proto.caffe_pb2
 
 
-def check(net: pb.NetParameter, folder: Path) -> None:
+def check(param: pb.NetParameter, folder: Path) -> None:
     """Import the modules of a net's Python layers, which must be allowed, so that errors are reported in one line.
 
     Parameters
     ----------
-    net : caffe_pb2.NetParameter
+    param : caffe_pb2.NetParameter
     folder : Path
         The setting's folder. If a missing module lies there, the error suggests it for PYTHONPATH.
 
@@ -28,7 +28,7 @@ def check(net: pb.NetParameter, folder: Path) -> None:
     InputError
         If a module is not found, raises an error, or does not have the layer's class.
     """
-    for layer in net.layer:
+    for layer in param.layer:
         if layer.type == "Python":
             where = f"layer '{layer.name}' (Python)"
             name, kind = layer.python_param.module, layer.python_param.layer
@@ -52,7 +52,7 @@ def _imported(name: str, folder: Path, where: str) -> object:
 
 
 @contextmanager
-def blamed(net: pb.NetParameter | None = None) -> Iterator[None]:
+def blamed(param: pb.NetParameter | None = None) -> Iterator[None]:
     """While the context is open, an exception in a Python layer becomes an InputError with layer, method, file and line."""
     try:
         yield
@@ -63,7 +63,7 @@ def blamed(net: pb.NetParameter | None = None) -> Iterator[None]:
             raise
         layer = calls[0].f_locals["self"]
         this = type(layer).__module__, type(layer).__name__, getattr(layer, "param_str", "")
-        layers = [(other.name, other.python_param) for other in (net.layer if net else ())]
+        layers = [(other.name, other.python_param) for other in (param.layer if param else ())]
         names = [f"'{name}'" for name, python in layers if (python.module, python.layer, python.param_str) == this]
         raise InputError(f"layer {' or '.join(names)}{' ' * bool(names)}(Python, {'.'.join(this[:2])}): its "
                          f"{calls[0].f_code.co_name} raises {_what(error)}: {_line(error)}") from error

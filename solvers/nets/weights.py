@@ -21,7 +21,7 @@ MAX_BYTES = (1 << 31) - 1  # protobuf's limit for a message, so for any caffemod
 MOST_AXES = 32  # Caffe's limit for the axes of a blob
 
 
-def build(net: pb.NetParameter) -> caffe.Net:
+def build(param: pb.NetParameter) -> caffe.Net:
     """Let Caffe build the net in its TEST phase, with the level and stages of its ``state``.
 
     Raises
@@ -29,9 +29,9 @@ def build(net: pb.NetParameter) -> caffe.Net:
     InputError
         If one of its Python layers raises an error.
     """
-    with prototext.in_memory(net) as file:
+    with prototext.in_memory(param) as file:
         try:
-            return caffe.Net(file, caffe.TEST, level=net.state.level)
+            return caffe.Net(file, caffe.TEST, level=param.state.level)
         except SystemError as error:
             raise InputError("a Python layer of the net raises an error; see above") from error
 
@@ -46,9 +46,9 @@ def make_solver(param: pb.SolverParameter) -> caffe.SGDSolver:
     """
     whole = pb.SolverParameter()
     whole.CopyFrom(param)
-    for net in (whole.net_param, whole.train_net_param, *whole.test_net_param):
-        if net.ByteSize():  # Caffe upgrades nets that are files, but not these
-            net.ParseFromString(caffe._caffe.upgrade_net(net.SerializeToString()))
+    for one in (whole.net_param, whole.train_net_param, *whole.test_net_param):
+        if one.ByteSize():  # Caffe upgrades nets that are files, but not these
+            one.ParseFromString(caffe._caffe.upgrade_net(one.SerializeToString()))
     with prototext.in_memory(whole) as file:
         try:
             return caffe.get_solver(file)

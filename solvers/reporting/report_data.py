@@ -63,8 +63,8 @@ def weighting_of(result: Result) -> Weighting | None:
             return weighting_with(about.get("weighting") or "DM", given)
         if result.family == "CCE":
             return Weighting("CCE")
-        net = prototext.read(result.run / "train.prototxt", pb.NetParameter())
-        loss = next(filter(losses.is_softmax_loss, net.layer), None)
+        param = prototext.read(result.run / "train.prototxt", pb.NetParameter())
+        loss = next(filter(losses.is_softmax_loss, param.layer), None)
         return loss and losses.weighting_of(loss)
     except ValueError:  # InputError among them
         return None

@@ -43,11 +43,11 @@ class RunFolder:
         return str(self.path)
 
     @property
-    def train_net(self) -> Path:
+    def train_file(self) -> Path:
         return self.path / "train.prototxt"
 
     @property
-    def test_net(self) -> Path:
+    def test_file(self) -> Path:
         return self.path / "test.prototxt"
 
     @property

@@ -54,8 +54,8 @@ class Run:
             if then != now:
                 advice = f": give --snapshot {then}" if name == "snapshot" else ""
                 raise InputError(f"cannot resume {self.folder}: its {name} is {then}, now {now}{advice}")
-        then = prototext.read(self.folder.train_net, pb.NetParameter())
-        self._same("train.prototxt", then, self.setting.net)
+        then = prototext.read(self.folder.train_file, pb.NetParameter())
+        self._same("train.prototxt", then, self.setting.net_param)
         then = prototext.read(self.folder.solver, pb.SolverParameter())
         put_test_nets_in(then, self.folder.solver)  # older solver files name their test nets by path
         self._same("solver.prototxt", solver_param.lasting(then), solver_param.lasting(self.solver))
@@ -79,19 +79,19 @@ class Run:
         for field in "net_param", "train_net_param":
             if solver.HasField(field):
                 solver.ClearField(field)
-                setattr(solver, field.removesuffix("_param"), str(self.folder.train_net))
+                setattr(solver, field.removesuffix("_param"), str(self.folder.train_file))
         solver.weights[:] = self.solver.weights
-        net, solver = prototext.text(self.setting.net), prototext.text(solver)
+        net, solver = prototext.text(self.setting.net_param), prototext.text(solver)
         about = self.config | {
             "net_sha256": _sha256(net),
             "solver_sha256": _sha256(prototext.text(solver_param.lasting(self.solver))),
             "versions": {"python": platform.python_version(), "caffe": caffe.__version__}
             | {name: version(name) for name in ("numpy", "protobuf")},
         }
-        write_atomically(self.folder.train_net, net)
+        write_atomically(self.folder.train_file, net)
         write_atomically(self.folder.solver, solver)
-        if self.setting.test_net is not None:
-            write_atomically(self.folder.test_net, prototext.text(self.setting.test_net))
+        if self.setting.test_net_param is not None:
+            write_atomically(self.folder.test_file, prototext.text(self.setting.test_net_param))
         config.write(self.folder.path, about)
 
     def for_caffe(self) -> pb.SolverParameter:

@@ -63,11 +63,11 @@ class PlannedRun:
     @cached_property
     def shape(self) -> str:
         """A key that is equal for runs of equal cost: those whose nets differ only in our loss layers."""
-        net = pb.NetParameter()
-        net.CopyFrom(self.plan.setting.net)
-        for layer in filter(losses.is_softmax_loss, net.layer):
+        param = pb.NetParameter()
+        param.CopyFrom(self.plan.setting.net_param)
+        for layer in filter(losses.is_softmax_loss, param.layer):
             layer.Clear()
-        return hashlib.sha256(f"{prototext.text(net)} {self.plan.solver.iter_size}".encode()).hexdigest()
+        return hashlib.sha256(f"{prototext.text(param)} {self.plan.solver.iter_size}".encode()).hexdigest()
 
     def saved(self) -> int:
         """The number of steps in its newest checkpoint."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from base import confinement
 from base.errors import InputError
 from solvers.nets import rehearsal, threads
-from solvers.nets.phases import nets_of
+from solvers.nets.phases import net_params_of
 from solvers.nets.pycaffe import caffe, count_weights
 from solvers.nets.setting import Setting
 from solvers.nets.solver_param import for_caffe
@@ -74,7 +74,8 @@ def measure(setting: Setting, solver: pb.SolverParameter, threads: int | None, s
     InputError
         If the nets cannot be made, or do not fit into memory.
     """
-    rehearsal.rehearse(setting.folder, nets_of(setting.net, solver, setting.shared_net), for_caffe(setting, solver))
+    net_params = net_params_of(setting.net_param, solver, setting.shared_net)
+    rehearsal.rehearse(setting.folder, net_params, for_caffe(setting, solver))
     bare = pb.SolverParameter()
     bare.CopyFrom(solver)
     bare.ClearField("weights")  # Caffe would read them

@@ -7,7 +7,7 @@ from base.errors import InputError
 from data_toolkit.dataset import Dataset
 from solvers.nets import admission, inputs, losses, setting, solver_param
 from solvers.nets.permissions import Permissions
-from solvers.nets.phases import nets_of
+from solvers.nets.phases import net_params_of
 from solvers.nets.pycaffe import caffe
 from solvers.reporting import released_runs
 from solvers.runs.checkpoints import INTERVAL
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
         The options that differ from the setting's files.
     solver : caffe_pb2.SolverParameter
         From `solver_param.resolved`.
-    train_net : caffe_pb2.NetParameter
+    net_param : caffe_pb2.NetParameter
         The setting's net in the state in which the solver trains it.
     allowed : Permissions
         What the net may use.
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     setting: setting.Setting
     changed: dict
     solver: pb.SolverParameter
-    train_net: pb.NetParameter
+    net_param: pb.NetParameter
     allowed: Permissions
     fed_blobs: tuple[str, ...]
     folder: RunFolder
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
         """
         return Run(self.folder, self.setting, self.solver, {
             "setting": self.setting.name, **self.training_set.config, "seed": self.solver.random_seed,
-            **losses.in_use(self.setting.net), "layers": layers, "gpus": gpus, "threads": threads,
+            **losses.in_use(self.setting.net_param), "layers": layers, "gpus": gpus, "threads": threads,
             "max_iter": self.solver.max_iter, "snapshot": self.folder.interval, "data_sha256": data and data.fingerprint})
 
 
@@ -81,28 +81,28 @@ def plan_of(args: argparse.Namespace, devices: list[int], rehearse: bool = True)
     chosen = setting.load(args.setting)
     chosen.name = released_runs.setting_name(chosen.name, chosen.folder)
     overrides.apply(chosen, args)
-    changed = change_losses(chosen.net, args)
+    changed = change_losses(chosen.net_param, args)
     solver = solver_param.resolved(chosen.solver, args.seed, args.max_iter, devices)
-    nets = nets_of(chosen.net, solver, chosen.shared_net)
-    fed_blobs = inputs.fed_blobs(nets[0])
+    net_params = net_params_of(chosen.net_param, solver, chosen.shared_net)
+    fed_blobs = inputs.fed_blobs(net_params[0])
     if not fed_blobs and (training_set.rate or training_set.file):
         raise InputError(f"{training_set.name}: this net reads its own data, which the driver does not change; leave out "
                          "--noise and --train-data")
     if fed_blobs and solver.iter_size > 1:
         raise InputError(f"the solver's iter_size is {solver.iter_size}, but the driver feeds one batch a step")
     allowed = Permissions.from_options(args, chosen.folder, args.runs, args.data)
-    admission.admit(chosen.folder, [*nets, *([chosen.test_net] if chosen.test_net else ())], allowed,
+    admission.admit(chosen.folder, [*net_params, *([chosen.test_net_param] if chosen.test_net_param else ())], allowed,
                     solver_param.for_caffe(chosen, solver), solver.weights, devices, rehearse)
     folder = RunFolder(folder_of(args.runs, chosen.name, changed, training_set.name, solver.random_seed),
                        chosen.solver.snapshot or INTERVAL)
-    return Plan(training_set, chosen, changed, solver, nets[0], allowed, fed_blobs, folder)
+    return Plan(training_set, chosen, changed, solver, net_params[0], allowed, fed_blobs, folder)
 
 
-def change_losses(net: pb.NetParameter, args: argparse.Namespace) -> dict:
-    """Apply the options about losses to `net`; return those that change its losses."""
-    changed = losses.override(net, options.of_loss(args))
+def change_losses(param: pb.NetParameter, args: argparse.Namespace) -> dict:
+    """Apply the options about losses to `param`; return those that change its losses."""
+    changed = losses.override(param, options.of_loss(args))
     if args.layers == "python":
-        losses.to_python(net)
+        losses.to_python(param)
         changed["layers"] = args.layers
     return changed
 

@@ -86,6 +86,6 @@ def test_two_layers_with_weights_and_one_name(folder, capsys):
 
 def test_what_changes_with_the_batch(folder):
     given = source.of_files(folder / "deploy.prototxt", folder / "net.caffemodel")
-    shapes = admission.admit(given.net, given.model, given.name)
+    shapes = admission.admit(given.net_param, given.model, given.name)
     assert shapes["data"] == (None, 3, 32, 32)
     assert shapes["scores"] == (None, 10)

@@ -17,7 +17,7 @@ import sys
 import numpy as np
 from solvers.export import source
 from solvers.nets import weights
-net = weights.build(source.of_files(*map(__import__("pathlib").Path, sys.argv[1:])).net)
+net = weights.build(source.of_files(*map(__import__("pathlib").Path, sys.argv[1:])).net_param)
 matrix, bias = (blob.data for blob in net.params["large"])
 matrix[::1000] = np.random.default_rng(0).normal(size=({OUTPUTS // 1000}, {INPUTS}))
 bias[...] = np.arange({OUTPUTS})

@@ -29,7 +29,7 @@ def written(folder: Path, net) -> list[str]:
     """The files of a net with random weights: arguments of the command."""
     files = folder / "deploy.prototxt", folder / "net.caffemodel"
     files[0].write_text(prototext.text(net))
-    made = weights.build(source.of_files(*files).net)  # without its fillers
+    made = weights.build(source.of_files(*files).net_param)  # without its fillers
     zoo_nets.randomise(made)
     made.save(str(files[1]))
     return list(map(str, files))
@@ -38,10 +38,10 @@ def written(folder: Path, net) -> list[str]:
 def check_all_blobs(folder: Path) -> None:
     """No blob of the net, and no output, is further from Caffe's than the tolerance."""
     given = source.of_files(folder / "deploy.prototxt", folder / "net.caffemodel")
-    shapes = admission.admit(given.net, given.model, given.name)
-    for case in comparison.cases(given.net, shapes, None, None, None):
-        expected = comparison.caffe_blobs(given.net, given.model, case)
-        assert comparison.first_apart(given.net, shapes, folder / "net.onnx", case, expected) is None
+    shapes = admission.admit(given.net_param, given.model, given.name)
+    for case in comparison.cases(given.net_param, shapes, None, None, None):
+        expected = comparison.caffe_blobs(given.net_param, given.model, case)
+        assert comparison.first_apart(given.net_param, shapes, folder / "net.onnx", case, expected) is None
 
 
 def check_opencv(file: Path) -> None:

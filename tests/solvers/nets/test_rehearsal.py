@@ -14,7 +14,7 @@ from base import isolation
 from base.errors import InputError
 from solvers import train
 from solvers.nets import prototext, rehearsal, setting, solver_param
-from solvers.nets.phases import nets_of
+from solvers.nets.phases import net_params_of
 from solvers.nets.pycaffe import caffe
 from solvers.training import gpus
 
@@ -25,7 +25,8 @@ def rehearse(folder, net: str = INPUT + BODY + CCE) -> None:
 
 def rehearse_setting(chosen: setting.Setting, devices: list[int] = ()) -> None:
     solver = solver_param.resolved(chosen.solver, None, 10, devices)
-    rehearsal.rehearse(chosen.folder, nets_of(chosen.net, solver, True), solver_param.for_caffe(chosen, solver), devices)
+    net_params = net_params_of(chosen.net_param, solver, True)
+    rehearsal.rehearse(chosen.folder, net_params, solver_param.for_caffe(chosen, solver), devices)
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [

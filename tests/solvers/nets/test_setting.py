@@ -15,7 +15,7 @@ from solvers.nets.setting import SETTINGS
 def test_reads_a_folder_or_a_solver_file(setting):
     folder = setting()
     assert settings.load(folder).name == "tiny"
-    assert settings.load(folder / "solver.prototxt").net.name == "tiny"
+    assert settings.load(folder / "solver.prototxt").net_param.name == "tiny"
     (folder / "solver.prototxt").rename(folder / "solver_fast.prototxt")
     assert settings.load(folder).name == "tiny_solver_fast"
 
@@ -26,9 +26,9 @@ def test_the_net_beside_the_solver_comes_before_one_in_the_working_directory(set
     (tmp_path / "here" / "train.prototxt").write_text('name: "stray"')
     monkeypatch.chdir(tmp_path / "here")
     found = settings.load(folder)
-    assert (found.net.name, found.net_file) == ("tiny", folder / "train.prototxt")
+    assert (found.net_param.name, found.net_file) == ("tiny", folder / "train.prototxt")
     (folder / "train.prototxt").unlink()
-    assert settings.load(folder).net.name == "stray"  # where Caffe looks
+    assert settings.load(folder).net_param.name == "stray"  # where Caffe looks
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SETTINGS.glob("res44_*")))
@@ -38,12 +38,12 @@ def test_a_copy_of_a_setting_is_a_setting_of_its_own(tmp_path, name):
     net = copy / "train.prototxt"
     net.write_text(net.read_text().replace('name: "resnet44"', 'name: "edited"'))
     found = settings.load(copy)
-    assert (found.name, found.net.name, found.net_file) == ("mine", "edited", net)
+    assert (found.name, found.net_param.name, found.net_file) == ("mine", "edited", net)
 
 
 def test_net_named_through_a_sibling_folder_as_in_the_released_package(setting):
     folder = setting("Res44_USW", solver=tiny.SOLVER.replace("train.prototxt", "../Res44_USW/train.prototxt"))
-    assert settings.load(folder).net.name == "tiny"
+    assert settings.load(folder).net_param.name == "tiny"
     assert settings.describe_net(settings.load(folder)) == f"net: {folder / 'train.prototxt'}"
     copy = shutil.copytree(folder, folder.parent / "mine")
     assert settings.describe_net(settings.load(copy)) == (
@@ -58,7 +58,7 @@ def test_a_net_named_from_a_folder_above_is_found_there(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=f"; it is there as seen from {tmp_path / 'old'}: start the command there$"):
         settings.load(folder)
     monkeypatch.chdir(tmp_path / "old")
-    assert settings.load(folder).net.name == "tiny"
+    assert settings.load(folder).net_param.name == "tiny"
 
 
 LAYERS = """layer { name: "d" type: "Data" data_param { source: "db" } transform_param { mean_file: "mean.binaryproto" } }
@@ -78,7 +78,7 @@ def test_what_data_layers_read_is_found_from_the_setting_too(setting, tmp_path, 
     (folder / "list.txt").write_text("1.png 3\n")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere.txt").touch()
-    paths = [list(data_layers.paths(layer)) for layer in settings.load(folder).net.layer]
+    paths = [list(data_layers.paths(layer)) for layer in settings.load(folder).net_param.layer]
     assert paths == [[f"{folder}/mean.binaryproto", f"{folder}/db"], [f"{folder}/list.txt", f"{folder}/pictures/"],
                      [f"{folder}/list.txt", f"{folder}/"], ["elsewhere.txt"], ["/bin"]]
 
@@ -95,7 +95,7 @@ def test_a_setting_of_ours_is_suggested(tmp_path, monkeypatch):
 
 def test_net_inside_the_solver(setting):
     folder = setting(solver='base_lr: 1 net_param { name: "inside" }')
-    assert settings.load(folder).net.name == "inside"
+    assert settings.load(folder).net_param.name == "inside"
 
 
 def test_test_nets_and_weights_are_found_too(setting):

@@ -69,7 +69,7 @@ def test_a_list_of_what_a_run_may_have_several_of_is_no_grid(read):
 def test_released_runs_by_name_and_glob(read, pattern, fits):
     entries = read(f'[[runs]]\nreleased = "{pattern}"')
     told = [planned_run.plan for planned_run in planned.plan(entries, Path("runs"), Path("data"))]
-    found = [(losses.in_use(plan.setting.net), plan.setting.name, plan.training_set.rate) for plan in told]
+    found = [(losses.in_use(plan.setting.net_param), plan.setting.name, plan.training_set.rate) for plan in told]
     expected = [run for run in load_runs() if fits(run)]
     assert len(found) == len(expected)
     for run in expected:

@@ -9,7 +9,7 @@ from base.errors import InputError
 from layers.table import BY_NAME, WEIGHTINGS
 from solvers.nets import losses, setting, solver_param
 from solvers.nets.built_net import BuiltNet
-from solvers.nets.phases import nets_of
+from solvers.nets.phases import net_params_of
 from solvers.nets.pycaffe import caffe
 from solvers.runs.folder import RunFolder
 from solvers.runs.run import Run
@@ -34,7 +34,7 @@ def made(tmp_path):
         run.folder.make()
         run.write()
         solver = caffe.get_solver(str(run.folder.solver))
-        train_net = BuiltNet.of(solver.net, nets_of(chosen.net, run.solver, True)[0])
+        train_net = BuiltNet.of(solver.net, net_params_of(chosen.net_param, run.solver, True)[0])
         return solver, divergence.LossCheck(train_net, run.folder), solver.net.blobs[solver.net.bottom_names["loss"][0]]
     return make
 

@@ -31,20 +31,20 @@ def changed(*arguments: object) -> settings.Setting:
 @pytest.mark.parametrize("depth", [8, 20, 110])
 def test_another_depth_is_what_the_generator_writes(name, depth):
     found = changed(SETTINGS / name, "--depth", depth)
-    assert found.net == generate.train_net(generate.LOSSES[name], depth)
-    assert (found.name, found.test_net) == (f"{name}_depth_{depth}", None)
+    assert found.net_param == generate.train_net(generate.LOSSES[name], depth)
+    assert (found.name, found.test_net_param) == (f"{name}_depth_{depth}", None)
 
 
 def test_the_same_value_is_no_change():
     found = changed(SETTINGS / "res44_usw", "--depth", 44, "--batch", 256, "--lr", 0.1)
-    assert (found.name, found.net) == ("res44_usw", generate.train_net(generate.LOSSES["res44_usw"]))
-    assert found.test_net == read_net(SETTINGS / "res44_usw" / "test.prototxt")
+    assert (found.name, found.net_param) == ("res44_usw", generate.train_net(generate.LOSSES["res44_usw"]))
+    assert found.test_net_param == read_net(SETTINGS / "res44_usw" / "test.prototxt")
 
 
 def test_each_is_in_the_name_and_none_is_held_against_a_released_run():
     found = changed(SETTINGS / "res44_usw", "--lr", 0.05, "--batch", 128, "--depth", 20)
     assert found.name == "res44_usw_depth_20_batch_128_lr_0.05"
-    assert (found.solver.base_lr, list(found.net.input_dim)) == (pytest.approx(0.05), [128, 3, 32, 32, 128, 1, 1, 1])
+    assert (found.solver.base_lr, list(found.net_param.input_dim)) == (pytest.approx(0.05), [128, 3, 32, 32, 128, 1, 1, 1])
     about = {"noise": 0.4, "beta": 6.0, "lambda": 0.5}
     assert released_runs.match({"setting": "res44_usw", **about}) and not released_runs.match({"setting": found.name, **about})
 
