@@ -1,9 +1,10 @@
 """The error of wrong input, and how commands report errors: one line that says what is wrong and what to do; exit code 2."""
 
 import argparse
+import functools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,9 +15,6 @@ CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and below it a caret at t
 
 class InputError(ValueError):
     """Raised for an option, a file, a net or data that cannot be used. Its text says what is wrong, where, and what to do."""
-
-
-REPORTED_ERRORS = (InputError, OSError, MemoryError)  # which a command reports with `failed`
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -32,6 +30,29 @@ class CommandLine(argparse.ArgumentParser):
                 if isinstance(value, (str, Path, list)) and not "".join(text.split()).isprintable():
                     self.error(f"{text!r} has characters that are not UTF-8 or control the terminal")
         return found
+
+
+def reports_errors(interrupted: str = "") -> Callable:
+    """Decorate a command's main function: it returns 2 after an error that `failed` prints, and 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    interrupted : str
+        What to print after Ctrl-C.
+    """
+    def decorated(main: Callable[[list[str] | None], int]) -> Callable[[list[str] | None], int]:
+        @functools.wraps(main)
+        def reporting(argv: list[str] | None = None) -> int:
+            try:
+                return main(argv)
+            except (InputError, OSError, MemoryError) as error:
+                return failed(error)
+            except KeyboardInterrupt:
+                if interrupted:
+                    say(interrupted, file=sys.stderr)
+                return 130
+        return reporting
+    return decorated
 
 
 def failed(error: Exception) -> int:

@@ -25,7 +25,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from base import confinement, files
-from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
+from base.errors import CommandLine, InputError, reports_errors
 from base.files import atomic_writer
 from base.terminal import say
 from data_toolkit import archives, dataset, matfile, verify
@@ -203,6 +203,7 @@ def confine(args: argparse.Namespace) -> None:
         say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
 
+@reports_errors("interrupted: complete files are kept; the same command makes the others")
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 2 after an error, 130 after Ctrl-C."""
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,21 +220,15 @@ def main(argv: list[str] | None = None) -> int:
                         help="tell which label noise a .mat or .npz training set holds, and make nothing")
     parser.add_argument("--unconfined", action="store_true", help="run without the kernel's confinement: docs/security.md")
     args = parser.parse_args(argv)
-    try:
-        confine(args)
-        if args.verify:
-            labelled = dataset.load_file(args.verify)
-            train, _ = read(given_source(args.source) or get_source(args.output))
-            say(f"{args.verify}: {verify.describe(labelled, train)}")
-        elif args.noise_matrix:
-            prepare(LabelNoise.from_matrix(args.noise_matrix, args.seed), args.source, args.output)
-        else:
-            prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
-    except REPORTED_ERRORS as error:
-        return failed(error)
-    except KeyboardInterrupt:
-        say("interrupted: complete files are kept; the same command makes the others", file=sys.stderr)
-        return 130
+    confine(args)
+    if args.verify:
+        labelled = dataset.load_file(args.verify)
+        train, _ = read(given_source(args.source) or get_source(args.output))
+        say(f"{args.verify}: {verify.describe(labelled, train)}")
+    elif args.noise_matrix:
+        prepare(LabelNoise.from_matrix(args.noise_matrix, args.seed), args.source, args.output)
+    else:
+        prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
     return 0
 
 

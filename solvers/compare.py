@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
+from base.errors import CommandLine, InputError, reports_errors
 from base.terminal import one_line, say
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves, results, run_folders, tables
@@ -64,6 +64,7 @@ def align(rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
+@reports_errors()
 def main(arguments: list[str] | None = None) -> int:
     parser = CommandLine(prog="python -m solvers.compare", description=__doc__,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,18 +73,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves, ours and released, as PNG")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
-    try:
-        folders = run_folders.expanded(args.runs)
-        Permissions.from_options(args, *folders).confine(write=[nearest(args.plot)] if args.plot else [])
-        shown, refused = run_folders.read(run_folders.folders_below(folders))
-        if not shown:
-            raise refused[0] if refused else InputError(
-                f"no run folder in {', '.join(args.runs)}: none has a config.json, which solvers.train writes")
-        if args.plot:
-            drawn = [(str(result.run), result.curve, result.released) for result in shown]
-            curves.save(args.plot, curves.draw_together(drawn))
-    except REPORTED_ERRORS as error:
-        return failed(error)
+    folders = run_folders.expanded(args.runs)
+    Permissions.from_options(args, *folders).confine(write=[nearest(args.plot)] if args.plot else [])
+    shown, refused = run_folders.read(run_folders.folders_below(folders))
+    if not shown:
+        raise refused[0] if refused else InputError(
+            f"no run folder in {', '.join(args.runs)}: none has a config.json, which solvers.train writes")
+    if args.plot:
+        drawn = [(str(result.run), result.curve, result.released) for result in shown]
+        curves.save(args.plot, curves.draw_together(drawn))
     say(align([HEADER, *(row for result in shown for row in rows(result))]))
     if found := means(shown):
         say("", align([MEANS, *found]))

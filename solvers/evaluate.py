@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base import files
-from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
+from base.errors import CommandLine, InputError, reports_errors
 from base.files import atomic_writer
 from base.terminal import say
 from data_toolkit import class_names, dataset
@@ -42,6 +42,7 @@ from solvers.reporting.accuracy import Curve
 from solvers.runs import config
 
 
+@reports_errors("interrupted: the results so far are kept, and the same command goes on")
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
     parser = CommandLine(prog="python -m solvers.evaluate", description=__doc__,
@@ -64,24 +65,18 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     allowed = Permissions.from_options(args, args.run, args.data)
     saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
-    try:
-        is_ours = (args.run / config.FILE).exists()  # a released folder has its setting beside it
-        beside = not is_ours and files.real(args.run).parent
-        read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), beside) if path]
-        confine = partial(allowed.confine, read,
-                          [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
-        confine(processes=True)
-        confine = partial(confine, signals=True)
-        threads.use(args.threads)
-        if reason := why_slow():
-            say(f"note: {reason}", file=sys.stderr)
-        with last_words(f"{args.run} and the results so far are unchanged"), user_layers.blamed():
-            evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
-    except REPORTED_ERRORS as error:
-        return failed(error)
-    except KeyboardInterrupt:
-        say("interrupted: the results so far are kept, and the same command goes on", file=sys.stderr)
-        return 130
+    is_ours = (args.run / config.FILE).exists()  # a released folder has its setting beside it
+    beside = not is_ours and files.real(args.run).parent
+    read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), beside) if path]
+    confine = partial(allowed.confine, read,
+                      [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
+    confine(processes=True)
+    confine = partial(confine, signals=True)
+    threads.use(args.threads)
+    if reason := why_slow():
+        say(f"note: {reason}", file=sys.stderr)
+    with last_words(f"{args.run} and the results so far are unchanged"), user_layers.blamed():
+        evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
     return 0
 
 

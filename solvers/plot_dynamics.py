@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
+from base.errors import CommandLine, InputError, reports_errors
 from base.terminal import say, shown
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import curves
@@ -54,22 +54,20 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
     return figure
 
 
+@reports_errors()
 def main(arguments: list[str] | None = None) -> int:
     parser = CommandLine(prog="python -m solvers.plot_dynamics", description=__doc__.splitlines()[0])
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder with dynamics.csv")
     parser.add_argument("--output", type=Path, default=Path("dynamics.png"), metavar="FILE", help="default dynamics.png")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
-    try:
-        Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.output)])
-        rows = {str(run): read_log(run / DYNAMICS_FILE, Dynamics) for run in args.runs}
-        if empty := [run for run, values in rows.items() if not values]:
-            raise InputError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "
-                             "every --dynamics-interval, where the true labels are known")
-        with np.errstate(all="ignore"):  # values that are not finite, or too large for a figure, are not drawn
-            curves.save(args.output, draw(rows))
-    except (*REPORTED_ERRORS, ValueError, KeyError) as error:
-        return failed(error)
+    Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.output)])
+    rows = {str(run): read_log(run / DYNAMICS_FILE, Dynamics) for run in args.runs}
+    if empty := [run for run, values in rows.items() if not values]:
+        raise InputError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "
+                         "every --dynamics-interval, where the true labels are known")
+    with np.errstate(all="ignore"):  # values that are not finite, or too large for a figure, are not drawn
+        curves.save(args.output, draw(rows))
     say(args.output)
     return 0
 

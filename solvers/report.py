@@ -12,7 +12,7 @@ import math
 import sys
 from pathlib import Path
 
-from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
+from base.errors import CommandLine, InputError, reports_errors
 from base.files import write_atomically
 from base.terminal import one_line, say
 from solvers.nets.permissions import Permissions, nearest
@@ -70,6 +70,7 @@ def _csp_hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
+@reports_errors()
 def main(arguments: list[str] | None = None) -> int:
     parser = CommandLine(prog="python -m solvers.report", description=__doc__.splitlines()[0])
     parser.add_argument("folders", metavar="FOLDER", nargs="+", help="run folders, or folders with some below; globs, too")
@@ -77,18 +78,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--title", default="Example weighting under label noise", help="default %(default)r")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
-    try:
-        folders = run_folders.expanded(args.folders)
-        Permissions.from_options(args, *folders).confine(write=[nearest(args.output)])
-        found, refused = run_folders.read(run_folders.folders_below(folders))
-        shown, left = run_folders.distinct(found)
-        remarks = [f"not shown: {reason}" for reason in (*refused, *left)]
-        if not shown:
-            raise InputError(f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one; "
-                             + "; ".join(remarks[:3]))
-        write_atomically(args.output, render(shown, remarks, args.title))
-    except REPORTED_ERRORS as error:
-        return failed(error)
+    folders = run_folders.expanded(args.folders)
+    Permissions.from_options(args, *folders).confine(write=[nearest(args.output)])
+    found, refused = run_folders.read(run_folders.folders_below(folders))
+    shown, left = run_folders.distinct(found)
+    remarks = [f"not shown: {reason}" for reason in (*refused, *left)]
+    if not shown:
+        raise InputError(f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one; "
+                         + "; ".join(remarks[:3]))
+    write_atomically(args.output, render(shown, remarks, args.title))
     for remark in remarks:
         say(one_line(remark), file=sys.stderr)
     say(f"{args.output}: {len(shown)} runs")

@@ -17,7 +17,7 @@ import numpy as np
 
 from base import files
 from base.commands import command
-from base.errors import InputError, failed
+from base.errors import InputError, reports_errors
 from base.terminal import say
 from data_toolkit import dataset, prepare
 from data_toolkit.dataset import Dataset
@@ -37,21 +37,18 @@ from solvers.training.plan import from_environment, plan_of
 from solvers.training.steps import Record, steps
 
 
+@reports_errors()
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0; 2 after an error; 130, 143 or 138 after SIGINT, SIGTERM or SIGUSR1."""
     argv = sys.argv[1:] if argv is None else argv
     args = options.parse(argv, __doc__)
+    if args.list_released:
+        say(released.table())
+        return 0
     try:
-        if args.list_released:
-            say(released.table())
-            return 0
         stopped_by = train(args, argv)
-    except (InputError, MemoryError) as error:
-        return failed(error)
     except OSError as error:  # e.g. the disk is full
-        return failed(InputError(f"{error}; the run goes on with --resume from its newest checkpoint"))
-    except KeyboardInterrupt:
-        return 130
+        raise InputError(f"{error}; the run goes on with --resume from its newest checkpoint") from error
     return 128 + stopped_by if stopped_by else 0
 
 

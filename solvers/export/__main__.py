@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 
 from base import files
-from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
+from base.errors import CommandLine, InputError, failed, reports_errors
 from base.terminal import one_line, say
 from solvers.export import admission, comparison, metadata, writing
 from solvers.export import source as sources
@@ -31,6 +31,7 @@ from solvers.nets.pycaffe import last_words
 from solvers.runs import config
 
 
+@reports_errors()
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 where Caffe and ONNX Runtime differ, 2 after bad input, 130 after
     Ctrl-C."""
@@ -55,19 +56,15 @@ def main(argv: list[str] | None = None) -> int:
     Permissions.add_unconfined(parser)
     threads.add_option(parser)
     args = parser.parse_args(argv)
+    writing.check_place(args.output, args.net, *([args.weights] if args.weights else []))
+    confine(args)
+    threads.use(args.threads)
     try:
-        writing.check_place(args.output, args.net, *([args.weights] if args.weights else []))
-        confine(args)
-        threads.use(args.threads)
         with last_words(f"{args.output} is not written"):
             return export(args)
     except Parted as error:
         failed(error)
         return 1
-    except REPORTED_ERRORS as error:
-        return failed(error)
-    except KeyboardInterrupt:
-        return 130
 
 
 def confine(args: argparse.Namespace) -> None:

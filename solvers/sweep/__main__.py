@@ -22,7 +22,7 @@ from distributed import Client
 from rich.filesize import decimal
 
 from base.commands import command
-from base.errors import REPORTED_ERRORS, CommandLine, InputError, failed
+from base.errors import CommandLine, InputError, reports_errors
 from base.terminal import say
 from data_toolkit import prepare
 from solvers.evaluation.inference import MOST_PROCESSES
@@ -39,16 +39,12 @@ THREADS = 2  # threads of a run, if there are enough cores: ResNet-44 is 1.9 tim
 WORKER_MEMORY, EVALUATION, EVALUATION_PROCESS = 300 << 20, 200 << 20, 350 << 20
 
 
+@reports_errors()
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0; 1 if runs failed; 2 after an error; 130, 143 or 138 after a signal."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse(argv)
-    try:
-        return sweep(args, argv)
-    except REPORTED_ERRORS as error:
-        return failed(error)
-    except KeyboardInterrupt:
-        return 130
+    return sweep(args, argv)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
