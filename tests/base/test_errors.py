@@ -32,7 +32,8 @@ def test_others_are_not_hidden():
         main([1])
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "report", "plot_dynamics", "sweep.__main__", "export.__main__"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "report", "plot_dynamics", "sweep.__main__",
+                                  "export.__main__"])
 def test_all_commands_end_at_ctrl_c_without_a_trace(name, monkeypatch, capsys):
     command = importlib.import_module(f"solvers.{name}")
 
