@@ -295,20 +295,22 @@ def install(cache: Path, prefix: Path) -> None:
     print(f"Building Caffe into {prefix} (2 to 3 minutes on two cores the first time)", flush=True)
     start = time.monotonic()
     build = compile_caffe(cache, prefix, ["all"])
-    source = build.parent / "src"
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         staged = Path(folder) / prefix.name
-        environment = os.environ | {"CMAKE_INSTALL_MODE": "COPY"}
-        subprocess.run(["cmake", "--install", str(build), "--prefix", str(staged)],
-                       check=True, env=environment, stdout=subprocess.DEVNULL)
-        # Upstream's pycaffe tests, and the folders that they look for two levels up.
-        shutil.copytree(source / "python/caffe/test", staged / "python/caffe/test")
-        for name in ("models", "examples"):
-            shutil.copytree(source / name, staged / name)
-        about = toolchain() | {"source": os.environ.get("CAFFE_SOURCE", source_pin()[0]), "cuda": cuda_toolkit.wanted()}
-        (staged / "python/caffe/build.json").write_text(json.dumps(about, indent=2) + "\n")
+        copy_products(build, staged)
         staged.rename(prefix)
     print(f"Built Caffe in {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+
+
+def copy_products(build: Path, folder: Path) -> None:
+    """Copy what was compiled in `build` to `folder`, and pycaffe's Python code with a description of the build."""
+    subprocess.run(["cmake", "--install", str(build), "--prefix", str(folder)], check=True, stdout=subprocess.DEVNULL,
+                   env=os.environ | {"CMAKE_INSTALL_MODE": "COPY"})
+    # Upstream's pycaffe tests, and the folders that they look for two levels up.
+    for name in ("python/caffe/test", "models", "examples"):
+        shutil.copytree(build.parent / "src" / name, folder / name, dirs_exist_ok=True)
+    about = toolchain() | {"source": os.environ.get("CAFFE_SOURCE", source_pin()[0]), "cuda": cuda_toolkit.wanted()}
+    (folder / "python/caffe/build.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
 def put_on_path(prefix: Path) -> None:

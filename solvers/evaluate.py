@@ -15,9 +15,10 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,27 @@ from solvers.nets.pycaffe import last_words, why_slow
 from solvers.reporting import curves
 from solvers.reporting.accuracy import Curve
 from solvers.runs import config
+
+
+class Wanted(NamedTuple):
+    """What is measured and written besides the test accuracies.
+
+    Attributes
+    ----------
+    train_sets : bool
+        Write train_accuracy.csv; see `train_accuracies`.
+    save : dict of str to Path
+        Where to write the newest checkpoint's probabilities for the images of "test" and "train".
+    by_class : bool
+        Write the newest checkpoint's accuracy on each class and its confusion matrix; see `per_class.write`.
+    """
+
+    train_sets: bool = False
+    save: dict[str, Path] = {}
+    by_class: bool = False
+
+
+ACCURACIES = Wanted()  # nothing more
 
 
 @reports_errors("interrupted: the results so far are kept, and the same command goes on")
@@ -65,24 +87,24 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     allowed = Permissions.from_options(args, args.run, args.data)
     saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
+    wanted = Wanted(args.train_sets, {name: file for name, file in saved.items() if file}, args.per_class)
     is_ours = (args.run / config.FILE).exists()  # a released folder has its setting beside it
     beside = not is_ours and files.real(args.run).parent
     read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), beside) if path]
     confine = partial(allowed.confine, read,
-                      [args.run if is_ours else args.runs, *(file.absolute().parent for file in saved.values() if file)])
+                      [args.run if is_ours else args.runs, *(file.absolute().parent for file in wanted.save.values())])
     confine(processes=True)
     confine = partial(confine, signals=True)
     threads.use(args.threads)
     if reason := why_slow():
         say(f"note: {reason}", file=sys.stderr)
     with last_words(f"{args.run} and the results so far are unchanged"), user_layers.blamed():
-        evaluate(args.run, args.data, args.train_sets, args.runs, allowed, saved, args.per_class, confine)
+        evaluate(args.run, args.data, wanted, args.runs, allowed, confine)
     return 0
 
 
-def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path("runs"), allowed: Permissions = NO_PERMISSIONS,
-             save: dict[str, Path | None] | None = None, by_class: bool = False,
-             confine: Callable[[], None] = nothing_more) -> Curve | None:
+def evaluate(run: Path, data: Path, wanted: Wanted = ACCURACIES, runs: Path = Path("runs"),
+             allowed: Permissions = NO_PERMISSIONS, confine: Callable[[], None] = nothing_more) -> Curve | None:
     """Measure a run's checkpoints and write accuracy.txt (after each of them) and accuracy_curve.png.
 
     Parameters
@@ -91,15 +113,10 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
         A run folder.
     data : Path
         Folder of the prepared data.
-    train_sets : bool
-        Write train_accuracy.csv too; see `train_accuracies`.
+    wanted : Wanted
     runs : Path
         Where the measurements of a released run folder go.
     allowed : Permissions
-    save : dict of str to Path or None
-        Where to write the newest checkpoint's probabilities for the images of "test" and "train".
-    by_class : bool
-        Write the newest checkpoint's accuracy on each class and its confusion matrix; see `per_class.write`.
     confine : function
         Confines a process. Called in each process once all are started.
 
@@ -113,8 +130,7 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     InputError
         If the run has no checkpoint, no net to measure it with, or the data are missing.
     """
-    save = {name: file for name, file in (save or {}).items() if file}
-    for file in save.values():
+    for file in wanted.save.values():
         if not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
@@ -123,13 +139,13 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     if not iterations:
         raise InputError(f"{run} has no checkpoint yet")
     if source.is_fed:
-        with Predictor(source.nets[0].param, load_sets(source, data, train_sets, save), confine) as predict:
-            found = measure_fed(source, iterations[-1], predict, train_sets, save, by_class)
-    elif train_sets or save:
+        with Predictor(source.nets[0].param, load_sets(source, data, wanted), confine) as predict:
+            found = measure_fed(source, iterations[-1], predict, wanted)
+    elif wanted.train_sets or wanted.save:
         raise InputError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
     else:
         confine()
-        found = measure_own_data(source, iterations[-1], by_class)
+        found = measure_own_data(source, iterations[-1], wanted.by_class)
     if any("accuracy" not in results for results in found.values()):
         return None
     curve = Curve(list(found), [results["accuracy"] for results in found.values()])
@@ -137,24 +153,24 @@ def evaluate(run: Path, data: Path, train_sets: bool = False, runs: Path = Path(
     return curve
 
 
-def measure_fed(source: Source, newest: int, predict: Predictor, train_sets: bool, save: dict[str, Path],
-                by_class: bool) -> dict[int, Results]:
+def measure_fed(source: Source, newest: int, predict: Predictor, wanted: Wanted) -> dict[int, Results]:
     """Measure a net from images to probabilities; return the results on the test images, by iteration."""
     sets = predict.sets
     sizes = {name: len(images.labels) for name, images in sets.items()}
     jobs = [Job("accuracy.json", sets["test"].fingerprint, sizes["test"],
                 lambda model, done: {"accuracy": accuracy(predict(model, "test", done), sets["test"])})]
-    if train_sets:
+    if wanted.train_sets:
         jobs.append(Job("train_accuracy.json", sets["train"].fingerprint, sizes["train"],
                         lambda model, done: train_accuracies(predict(model, "train", done), sets["train"])))
-    again = {*save, *(["test"] if by_class else [])}  # sets whose probabilities of the newest checkpoint are needed
+    # The sets for which the newest checkpoint's probabilities are needed.
+    again = {*wanted.save, *(["test"] if wanted.by_class else [])}
     with source.measuring(jobs, "images", sum(sizes[name] for name in again)) as measuring:
         found = measuring.all()
         given = {name: predict(source.checkpoints.model(newest), name, measuring.progress.add) for name in again}
-        for name, file in save.items():
+        for name, file in wanted.save.items():
             with atomic_writer(file) as written:
                 np.save(written, given[name])
-        if by_class:
+        if wanted.by_class:
             rows = given["test"]
             write_classes(source, newest, sets["test"].labels, rows.argmax(axis=1), rows.shape[1], measuring.progress)
     return found
@@ -173,14 +189,14 @@ def measure_own_data(source: Source, newest: int, by_class: bool) -> dict[int, R
     return found
 
 
-def load_sets(source: Source, data: Path, train_sets: bool, save: Collection[str]) -> dict[str, Dataset]:
+def load_sets(source: Source, data: Path, wanted: Wanted) -> dict[str, Dataset]:
     """The data sets "test" and, if the options need it, "train"."""
     sets = {"test": dataset.load_test(data)}
-    if train_sets or "train" in save:
+    if wanted.train_sets or "train" in wanted.save:
         if source.training_set is None:
             raise InputError("this run's config.json does not say which training set it learned from")
         sets["train"] = source.training_set.load(data)
-    if train_sets and sets["train"].true_labels is None:
+    if wanted.train_sets and sets["train"].true_labels is None:
         raise InputError(f"--train-sets: {source.training_set.file} does not tell its images' true labels")
     return sets
 

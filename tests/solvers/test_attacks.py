@@ -116,6 +116,14 @@ def test_numbers_that_caffe_would_count_wrong_with(setting, run, capfd, layer, s
     refused(run(source, "--max-iter", 1), capfd, said)
 
 
+@pytest.mark.parametrize("shapes", ["input_dim: 16 input_dim: 3 input_dim: 32 input_dim: 32",
+                                    "input_shape { dim: 16 dim: 3 dim: 32 dim: 32 }"])
+def test_more_inputs_than_shapes(setting, run, capfd, shapes):
+    """Caffe read the second input's shape beyond the end of the first one's."""
+    assert run(setting(net=f'input: "data" input: "label" {shapes} {tiny.BODY}{tiny.CCE}'), "--max-iter", 1) == 2
+    assert "each input needs an input_shape or four input_dim" in capfd.readouterr().err
+
+
 def test_an_hdf5_file_of_more_rows_than_can_be_counted(setting, run, capfd):
     source = setting(net=tiny.hdf5_net("list.txt"))
     with h5py.File(source / "images.h5", "w") as file:

@@ -83,7 +83,7 @@ def test_a_trained_resnet_44_is_as_accurate(tmp_path, shared):
     few = ["--max-iter", "200", "--batch", "64", "--lr", "0.01"]
     assert train.main([setting, *few, "--runs", str(runs), "--data", str(data)]) == 0
     [run] = runs.glob("*/noise_0.0/seed_123")
-    expected = evaluate.evaluate(run, data, save={"test": tmp_path / "probabilities.npy"}).accuracies[-1]
+    expected = evaluate.evaluate(run, data, evaluate.Wanted(save={"test": tmp_path / "probabilities.npy"})).accuracies[-1]
     assert main([str(run), "--preprocessing", "-o", str(tmp_path / "net.onnx"), "--data", str(data)]) == 0
     test = dataset.load_test(data)
     found = np.concatenate([

@@ -158,7 +158,7 @@ def test_train_sets(setting, run, folder, tmp_path, monkeypatch, capsys):
     # the parts make up the whole
     assert expected[0] == pytest.approx((expected[2] * (~wrong).sum() + expected[3] * wrong.sum()) / len(wrong))
     monkeypatch.setattr(Predictor, "__call__", lambda *_: pytest.fail("measured again"))
-    evaluate.evaluate(folder, None, train_sets=True)
+    evaluate.evaluate(folder, None, evaluate.Wanted(train_sets=True))
 
 
 def test_train_sets_need_true_labels(setting, tmp_path, mat, monkeypatch, capsys):
