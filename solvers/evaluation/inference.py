@@ -190,6 +190,7 @@ def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.flo
     if "data" not in net.blobs or not net.outputs:
         raise InputError("the net has no blob 'data' to take images, or no output to give probabilities")
     output = "probs" if "probs" in net.blobs else net.outputs[0]
+    net.outputs_only = output in net.outputs  # halves the memory of ResNet-44
     rows = []
     for data, _ in batches.test_batches(part, batch_size=BATCH):
         net.blobs["data"].reshape(*data.shape)

@@ -59,6 +59,16 @@ def test_every_image_in_its_place_whatever_the_number_of_processes(run, net, mod
         np.testing.assert_array_equal(one, several)
 
 
+def test_probabilities_that_another_layer_reads(net, model, monkeypatch):
+    """Of outputs alone the values are kept, and here `probs` is none."""
+    monkeypatch.setattr(inference, "cores", lambda: 1)
+    with Predictor(net, {"all": DATA}) as predict:
+        before = predict(model, "all")
+    net.layer.add(name="after", type="Power", bottom=["probs"], top=["after"])
+    with Predictor(net, {"all": DATA}) as predict:
+        np.testing.assert_array_equal(predict(model, "all"), before)
+
+
 def test_a_process_that_is_killed(net, model, monkeypatch):
     monkeypatch.setattr(inference, "cores", lambda: 2)
     with Predictor(net, {"all": DATA}) as predict:
