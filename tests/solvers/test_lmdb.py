@@ -7,6 +7,10 @@ import sys
 import pytest
 import tiny
 
+from solvers.nets.pycaffe import caffe
+
+pb = caffe.proto.caffe_pb2
+
 
 def train(source, *options: object) -> tuple[int, list[str]]:
     """Exit code and the lines of stderr of a run in a separate process, which Caffe may end."""
@@ -42,6 +46,17 @@ def test_a_database_that_makes_no_net(source, records, said):
     assert code == 2 and len(lines) == 1
     assert lines[0].startswith(f"error: Caffe refuses {folder}: layer 'images': ") and said in lines[0]
     assert not list((folder.parent / "runs").iterdir())
+
+
+def test_a_mean_file_that_claims_to_be_large(source):
+    """Caffe took 6 GB of memory for it before it looked at how many values there are."""
+    folder = source([tiny.datum()])
+    net = folder / "train.prototxt"
+    net.write_text(net.read_text().replace("data_param {", 'transform_param { mean_file: "mean" } data_param {', 1))
+    mean = pb.BlobProto(shape=pb.BlobShape(dim=[1, 3, 1 << 14, 1 << 15]), data=[1.0] * 3072)
+    (folder / "mean").write_bytes(mean.SerializeToString())
+    code, lines = train(folder, "--max-iter", 1)
+    assert code == 2 and "a blob has other values than its shape says" in lines[-1]
 
 
 @pytest.mark.parametrize(("record", "loss", "said"), [
