@@ -33,7 +33,8 @@ def test_elu(shape, alpha):
 @drawn
 @given(shape=shapes, beta=number)
 def test_swish(shape, beta):
-    compare(inputs(shape) + layer("Swish", f"swish_param {{ beta: {beta} }}"))
+    """If beta is negative, large inputs give nearly 0: ONNX Runtime's sigmoid has no number below 1e-8."""
+    compare(inputs(shape) + layer("Swish", f"swish_param {{ beta: {beta} }}"), tiny=1e-6)
 
 
 @drawn
