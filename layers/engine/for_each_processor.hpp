@@ -11,4 +11,10 @@
 #define FOR_EACH_PROCESSOR
 #endif
 
+// For all that follows in a file: nobody looks at the exception flags of floating-point operations. Otherwise a loop that
+// chooses between two values would stay a loop of branches with AVX2.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-trapping-math")
+#endif
+
 #endif  // CAFFE_ENGINE_FOR_EACH_PROCESSOR_HPP_
