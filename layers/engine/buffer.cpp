@@ -17,7 +17,7 @@ namespace {
 const size_t kLargePage = 2 << 20;
 
 // Unused buffers by their size in bytes. A step takes and gives the same sizes again and again, so what is unused may be as
-// much as was in use at most, less what is in use now, plus 64 MiB: the process needs no more memory than at its peak. Beyond
+// much as was in use at most, less what is in use now, plus 128 MiB: the process needs no more memory than at its peak. Beyond
 // that the longest unused are freed. The peak sinks slowly, for nets are reshaped and deleted.
 class Pool {
  public:
@@ -62,7 +62,7 @@ class Pool {
   }
 
  private:
-  enum { kSlack = 64 << 20 };
+  enum { kSlack = 128 << 20 };
   struct Entry {
     void* memory;
     uint64_t given;  // the number of the Give
