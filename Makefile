@@ -58,7 +58,7 @@ test-upstream: setup  ## upstream's CPU C++ tests and those of our layers: 5 min
 	$(PYTHON) docker/build_caffe.py --gtests
 
 test-sanitized: setup  ## our C++ code and two training steps under the address and undefined-behaviour sanitisers
-	$(PYTHON) docker/sanitized.py
+	$(PYTHON) docker/sanitized.py $(ARGS)
 
 test-gpu: setup  ## the tests that need a GPU, ours and upstream's; CAFFE_CUDA must be set
 	$(PYTHON) -m pytest -m gpu $(ARGS)
