@@ -66,8 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     if empty := [run for run, values in rows.items() if not values]:
         raise InputError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "
                          "every --dynamics-interval, where the true labels are known")
-    with np.errstate(all="ignore"):  # values that are not finite, or too large for a figure, are not drawn
-        curves.save(args.output, draw(rows))
+    try:
+        with np.errstate(all="ignore"):  # values that are not finite, or too large for a figure, are not drawn
+            curves.save(args.output, draw(rows))
+    except (ValueError, KeyError) as error:  # Matplotlib raises them over numbers that it cannot place
+        raise InputError(str(error)) from error
     say(args.output)
     return 0
 
