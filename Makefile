@@ -57,7 +57,7 @@ test-slow: setup  ## the tests that take minutes
 test-upstream: setup  ## upstream's CPU C++ tests and those of our layers: 5 minutes to compile, 1 to run
 	$(PYTHON) docker/build_caffe.py --gtests
 
-test-sanitized: setup  ## our C++ code and two training steps under the address and undefined-behaviour sanitisers
+test-sanitized: setup  ## our C++ code, two training steps and hostile inputs under the address and undefined-behaviour sanitisers
 	$(PYTHON) docker/sanitized.py $(ARGS)
 
 test-gpu: setup  ## the tests that need a GPU, ours and upstream's; CAFFE_CUDA must be set

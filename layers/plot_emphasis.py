@@ -7,14 +7,13 @@
 """
 
 import argparse
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import matplotlib
 
 from base.did_you_mean import did_you_mean
+from base.files import write_atomically
 from layers import emphasis_html
 from layers.table import BY_NAME, CUSTOM, OWN
 from layers.weighting import Weighting, chosen, parameters_of, weighting_with
@@ -75,19 +74,6 @@ def draw(settings: list[str]) -> plt.Figure:
     return figure
 
 
-def write(file: Path, text: str) -> None:
-    """Write a file. If that fails, no part of it is left."""
-    with tempfile.NamedTemporaryFile("w", dir=file.absolute().parent, encoding="utf-8", delete=False) as new:
-        try:
-            new.write(text)
-            new.close()
-            os.chmod(new.name, 0o644)
-            os.replace(new.name, file)
-        except BaseException:
-            os.unlink(new.name)
-            raise
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", nargs="*", default=SETTINGS, metavar="NAME[:key=number,...] or FORMULA")
@@ -96,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         if args.html:
-            write(args.html, emphasis_html.page([(text, parse(text)) for text in args.settings]))
+            write_atomically(args.html, emphasis_html.page([(text, parse(text)) for text in args.settings]))
         else:
             draw(args.settings).savefig(args.output, dpi=150)
     except (ValueError, OSError) as error:

@@ -136,8 +136,8 @@ def test_many_hostile_inputs(kind, tmp_path):
 
 def test_a_case_can_fail(tmp_path, monkeypatch):
     """A command that reads the secret, and one that raises an exception, are reported."""
-    for function in (lambda arguments: print(SECRET) or 0, lambda arguments: 1 / 0, lambda arguments: os.kill(os.getpid(), 9),
-                     lambda arguments: print("\x1b[2J") or 2):
+    for function in (lambda arguments: print(SECRET) or 0, lambda arguments: 1 / 0,
+                     lambda arguments: os.kill(os.getpid(), signal.SIGKILL), lambda arguments: print("\x1b[2J") or 2):
         monkeypatch.setitem(COMMANDS, "train", function)
         assert run("net", [0], tmp_path / re.sub(r"\W", "", repr(function)))
 
