@@ -38,7 +38,7 @@ struct Runs {
 // c (R x 8 C) = a (R x k, rows lda apart) times b (k x 8 C, contiguous) + bias; rows of c are ldc apart, bias may
 // be NULL.
 template <int R, int C>
-static inline void RowProduct(const float* a, long lda, const Runs& k, const float* b, const float* bias, float* c,
+CAFFE_ENGINE_INLINE void RowProduct(const float* a, long lda, const Runs& k, const float* b, const float* bias, float* c,
     long ldc) {
   Vec sum[R][C];
 #pragma GCC unroll 8
@@ -70,7 +70,7 @@ static inline void RowProduct(const float* a, long lda, const Runs& k, const flo
 
 // c (m x 8 C) = a (m x k) times b (k x 8 C) + bias.
 template <int C>
-static inline void RowsProduct(int m, const float* a, long lda, const Runs& k, const float* b, const float* bias,
+CAFFE_ENGINE_INLINE void RowsProduct(int m, const float* a, long lda, const Runs& k, const float* b, const float* bias,
     float* c, long ldc) {
   while (m > 0) {
     const int rows = NextRows(m);
@@ -89,7 +89,7 @@ static inline void RowsProduct(int m, const float* a, long lda, const Runs& k, c
 }
 
 // c (m x n) = a (m x k) times b (k x n, in panels) + bias, n a multiple of 8.
-static inline void Product(int m, int n, const float* a, long lda, const Runs& k, const float* b, const float* bias,
+CAFFE_ENGINE_INLINE void Product(int m, int n, const float* a, long lda, const Runs& k, const float* b, const float* bias,
     float* c, long ldc) {
   const long depth = long(k.runs) * k.run;
   int j = 0;
@@ -97,7 +97,7 @@ static inline void Product(int m, int n, const float* a, long lda, const Runs& k
   if (j < n) RowsProduct<1>(m, a, lda, k, b + j * depth, bias ? bias + j : NULL, c + j, ldc);
 }
 
-static inline void Product(int m, int n, int k, const float* a, long lda, const float* b, float* c, long ldc) {
+CAFFE_ENGINE_INLINE void Product(int m, int n, int k, const float* a, long lda, const float* b, float* c, long ldc) {
   const long start = 0;
   Product(m, n, a, lda, Runs{1, k, &start}, b, NULL, c, ldc);
 }
@@ -111,7 +111,7 @@ struct Pixels {
 
 // c (R x 8 C, contiguous) += a^T b, a (pixels x R), b (pixels x 8 C).
 template <int R, int C>
-static inline void AddColumnProduct(const float* a, const float* b, const Pixels& k, float* c) {
+CAFFE_ENGINE_INLINE void AddColumnProduct(const float* a, const float* b, const Pixels& k, float* c) {
   Vec sum[R][C];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -142,7 +142,7 @@ static inline void AddColumnProduct(const float* a, const float* b, const Pixels
 
 // c (m x 8 C) += a^T b.
 template <int C>
-static inline void AddColumnsProduct(int m, const float* a, const float* b, const Pixels& k, float* c) {
+CAFFE_ENGINE_INLINE void AddColumnsProduct(int m, const float* a, const float* b, const Pixels& k, float* c) {
   while (m > 0) {
     const int rows = NextRows(m);
     switch (rows) {
@@ -160,7 +160,7 @@ static inline void AddColumnsProduct(int m, const float* a, const float* b, cons
 }
 
 // The m rows from `first` on of c (rows x n, in panels) += a^T b, n a multiple of 8.
-static inline void AddTransposedProduct(int m, int n, const float* a, const float* b, const Pixels& k, float* c,
+CAFFE_ENGINE_INLINE void AddTransposedProduct(int m, int n, const float* a, const float* b, const Pixels& k, float* c,
     int first, int rows) {
   int j = 0;
   for (; j + kPanel <= n; j += kPanel) AddColumnsProduct<2>(m, a, b + j, k, c + PanelOffset(first, j, rows, n));

@@ -12,6 +12,10 @@
 #define CAFFE_ENGINE_VECTOR_BEGIN _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
 #define CAFFE_ENGINE_VECTOR_END _Pragma("GCC pop_options")
 
+// Left alone, GCC inlines other functions after each change of the code around them, which made convolutions up to 7 % slower.
+#define CAFFE_ENGINE_INLINE __attribute__((always_inline)) static inline
+#define CAFFE_ENGINE_NO_INLINE __attribute__((noinline)) static
+
 namespace caffe {
 namespace engine {
 

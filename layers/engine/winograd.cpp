@@ -123,7 +123,13 @@ template <int IC, int OC>
 static void Convolve(const Convolved& product, const ThreadRooms& rooms) {
   const Buffers buffers(product.plan, rooms);
 #pragma omp for schedule(static) nowait
-  for (int block = 0; block < product.plan.blocks; ++block) ConvolveBlock<IC, OC>(product, block, MomentTerms(), buffers);
+  for (int block = 0; block < product.plan.blocks; ++block) {
+    if (product.sums) {
+      ConvolveBlock<IC, OC>(product, block, MomentTerms(), buffers);
+    } else {
+      ConvolveBlock<IC, OC>(product, block, NoTerms(), buffers);
+    }
+  }
 }
 
 // Calls add(block) for the blocks of a share, which adds to buffers.sums; their total goes to the share's sums.
@@ -162,10 +168,12 @@ static void BothGradients(const FilterSums& work, const Convolved& data, const T
   for (int share = 0; share < work.shares; ++share) {
     SumShare(work, share, buffers, [&](int block) {
       AddFilterGradients<IC, OC>(work, block, buffers);
-      if (data.sums) {
-        ConvolveBlock<OC, IC>(data, block, GradientTerms{work.x, ByRecipe{*work.recipe}}, turned);
+      if (data.sums && work.recipe->relu) {
+        ConvolveBlock<OC, IC>(data, block, GradientTerms<true>{work.x, ByRecipe<true>(*work.recipe)}, turned);
+      } else if (data.sums) {
+        ConvolveBlock<OC, IC>(data, block, GradientTerms<false>{work.x, ByRecipe<false>(*work.recipe)}, turned);
       } else {
-        ConvolveBlock<OC, IC>(data, block, MomentTerms(), turned);
+        ConvolveBlock<OC, IC>(data, block, NoTerms(), turned);
       }
     });
   }

@@ -76,7 +76,7 @@ struct Plan {
   // Floats of the buffers. C: the channels, or 0 for `channels`; constants are for small filters.
   template <int C>
   long PointStrideOf(int channels) const { return C ? PointStride(C) : PointStride(channels, block_tiles); }
-  size_t RowsSize() const { return size_t(kSpan) * (kTile * strip_tiles + 2) * std::max(ic, oc); }
+  size_t RowsSize() const { return size_t(kSpan) * (kTile * kStripTiles + 2) * std::max(ic, oc); }
   size_t FilterStride() const { return size_t(ic) * oc + kLine; }
   size_t FiltersSize() const { return kPoints * FilterStride(); }
   size_t SumsSize() const { return FiltersSize() + (oc / kLine + 1) * kLine; }  // filters' and biases'
@@ -106,19 +106,24 @@ struct Clipped {
   Vec operator()(const float* p, int) const { return Clip(Load(p)); }
 };
 
+template <bool kRelu>
 struct ByRecipe {
-  const InputRecipe& recipe;
-  Vec Centred(const float* p, int channel) const { return Load(p) - Load(recipe.mean + channel); }
-  Vec Scaled(Vec centred, int channel) const {
-    return Fma(centred, Load(recipe.scale + channel), Load(recipe.shift + channel));
-  }
+  const float *mean, *scale, *shift;
+  explicit ByRecipe(const InputRecipe& recipe) : mean(recipe.mean), scale(recipe.scale), shift(recipe.shift) {}
+  Vec Centred(const float* p, int channel) const { return Load(p) - Load(mean + channel); }
+  Vec Scaled(Vec centred, int channel) const { return Fma(centred, Load(scale + channel), Load(shift + channel)); }
   Vec operator()(const float* p, int channel) const {
     const Vec v = Scaled(Centred(p, channel), channel);
-    return recipe.relu ? Clip(v) : v;
+    return kRelu ? Clip(v) : v;
   }
 };
 
-// What is summed of the outputs of a convolution, without their bias, by channel: for their moments v and v^2,
+// What is summed of the outputs of a convolution, without their bias, by channel: nothing,
+struct NoTerms {
+  void operator()(Vec, long, int, Vec*, Vec*) const {}
+};
+
+// for their moments v and v^2,
 struct MomentTerms {
   void operator()(Vec v, long, int, Vec* sum, Vec* product) const {
     *sum += v;
@@ -128,62 +133,68 @@ struct MomentTerms {
 
 // and for InputGradientSums, whose x has the shape of the output, g and g (x - mean). Where the ReLU clips, v is multiplied by
 // 0, not left out: NaN stays.
+template <bool kRelu>
 struct GradientTerms {
   const float* x;
-  ByRecipe read;
+  ByRecipe<kRelu> read;
   void operator()(Vec v, long at, int channel, Vec* sum, Vec* product) const {
     const Vec centred = read.Centred(x + at, channel);
-    const Vec g = read.recipe.relu ? v * WherePositive(read.Scaled(centred, channel), Broadcast(1)) : v;
+    const Vec g = kRelu ? v * WherePositive(read.Scaled(centred, channel), Broadcast(1)) : v;
     *sum += g;
     *product = Fma(g, centred, *product);
   }
 };
 
+// Floats from one of the kSpan rows of a strip to the next, between its transforms.
+static inline long StripRow(int channels) { return long(kTile * kStripTiles + 2) * channels; }
+
 // Applies a transform of N rows to kSpan points along the columns of a strip: columns x0 .. x0 + width of the image
-// (h, w, c) at rows y0 .. y0 + N, taken as 0 outside of it, to rows (kSpan, width, c).
+// (h, w, c) at rows y0 .. y0 + N, taken as 0 outside of it, to rows (kSpan, width, c), StripRow apart.
 template <int C, int N, void (*Transform)(const Vec*, Vec*), typename Read>
-static inline void TransformColumns(const float* image, int h, int w, int channels, int y0, int x0, int width,
+CAFFE_ENGINE_NO_INLINE void TransformColumns(const float* image, int h, int w, int channels, int y0, int x0, int width,
     const Read& read, float* rows) {
   const int c = C ? C : channels;
   const int first = std::max(x0, 0), last = std::min(x0 + width, w);
-  const long size = long(width) * c, from = long(std::min(first - x0, width)) * c;
+  const long stride = StripRow(c), from = long(std::min(first - x0, width)) * c;
   const long to = std::max(from, long(last - x0) * c);
   for (int i = 0; i < kSpan; ++i) {
-    std::fill(rows + i * size, rows + i * size + from, 0.f);
-    std::fill(rows + i * size + to, rows + (i + 1) * size, 0.f);
+    std::fill(rows + i * stride, rows + i * stride + from, 0.f);
+    std::fill(rows + i * stride + to, rows + i * stride + long(width) * c, 0.f);
   }
-  const float* source[N];
-  bool inside = true;
-  for (int i = 0; i < N; ++i) {
-    const bool row_inside = y0 + i >= 0 && y0 + i < h;
-    source[i] = row_inside ? image + (long(y0 + i) * w + x0) * c : NULL;
-    inside = inside && row_inside;
-  }
-  for (long pixel = from; pixel < to; pixel += c) {
-    for (int k = 0; k < c; k += kLanes) {
-      Vec d[N], v[kSpan];
-      if (inside) {
+  // value(row, float of the row, channel)
+  const auto transform = [&](const auto& value) __attribute__((always_inline)) {
+    for (long pixel = from; pixel < to; pixel += c) {
+      for (int k = 0; k < c; k += kLanes) {
+        Vec d[N], v[kSpan];
 #pragma GCC unroll 8
-        for (int i = 0; i < N; ++i) d[i] = read(source[i] + pixel + k, k);
-      } else {
+        for (int i = 0; i < N; ++i) d[i] = value(i, pixel + k, k);
+        Transform(d, v);
 #pragma GCC unroll 8
-        for (int i = 0; i < N; ++i) d[i] = source[i] ? read(source[i] + pixel + k, k) : Broadcast(0);
+        for (int i = 0; i < kSpan; ++i) Store(rows + i * stride + pixel + k, v[i]);
       }
-      Transform(d, v);
-#pragma GCC unroll 8
-      for (int i = 0; i < kSpan; ++i) Store(rows + i * size + pixel + k, v[i]);
     }
+  };
+  const long line = long(w) * c;
+  const float* source = image + y0 * line + long(x0) * c;
+  if (y0 >= 0 && y0 + N <= h) return transform([&](int i, long at, int k) { return read(source + i * line + at, k); });
+  const float* nearest[N];  // rows of the image
+  float inside[N];
+  for (int i = 0; i < N; ++i) {
+    const int y = std::min(std::max(y0 + i, 0), h - 1);
+    nearest[i] = image + y * line + long(x0) * c;
+    inside[i] = y == y0 + i;
   }
+  transform([&](int i, long at, int k) { return WherePositive(Broadcast(inside[i]), read(nearest[i] + at, k)); });
 }
 
 // Applies a transform of N columns to kSpan points along the rows that TransformColumns left; a tile starts every
 // kTile columns. points: of the strip's first tile, (kPoints, tiles, c), point_stride apart.
 template <int C, int N, void (*Transform)(const Vec*, Vec*)>
-static inline void TransformRows(const float* rows, int width, int tiles, int channels, long point_stride, float* points) {
+static inline void TransformRows(const float* rows, int tiles, int channels, long point_stride, float* points) {
   const int c = C ? C : channels;
   for (int t = 0; t < tiles; ++t) {
     for (int i = 0; i < kSpan; ++i) {
-      const float* row = rows + (long(i) * width + t * kTile) * c;
+      const float* row = rows + i * StripRow(c) + long(t) * kTile * c;
       float* to = points + i * kSpan * point_stride + long(t) * c;
       for (int k = 0; k < c; k += kLanes) {
         Vec d[N], v[kSpan];
@@ -198,18 +209,20 @@ static inline void TransformRows(const float* rows, int width, int tiles, int ch
 }
 
 template <int IC>
-static inline void InputTransform(const Plan& p, const Strip& s, const float* x, const InputRecipe* recipe, float* rows,
+CAFFE_ENGINE_INLINE void InputTransform(const Plan& p, const Strip& s, const float* x, const InputRecipe* recipe, float* rows,
     float* points) {
   const int width = s.tiles * kTile + 2, y0 = s.y - p.pad_h, x0 = s.x - p.pad_w;
   const float* image = x + long(s.image) * p.ih * p.iw * p.ic;
   if (recipe && !recipe->mean) {
     TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, Clipped(), rows);
+  } else if (recipe && recipe->relu) {
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe<true>(*recipe), rows);
   } else if (recipe) {
-    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe{*recipe}, rows);
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe<false>(*recipe), rows);
   } else {
     TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, AsIs(), rows);
   }
-  TransformRows<IC, kSpan, InputPoints>(rows, width, s.tiles, p.ic, p.PointStrideOf<IC>(p.ic), points);
+  TransformRows<IC, kSpan, InputPoints>(rows, s.tiles, p.ic, p.PointStrideOf<IC>(p.ic), points);
 }
 
 template <int OC>
@@ -217,13 +230,13 @@ static inline void GradientTransform(const Plan& p, const Strip& s, const float*
   const int width = s.tiles * kTile;
   const float* image = dy + long(s.image) * p.oh * p.ow * p.oc;
   TransformColumns<OC, kTile, GradientPoints>(image, p.oh, p.ow, p.oc, s.y, s.x, width, AsIs(), rows);
-  TransformRows<OC, kTile, GradientPoints>(rows, width, s.tiles, p.oc, p.PointStrideOf<OC>(p.oc), points);
+  TransformRows<OC, kTile, GradientPoints>(rows, s.tiles, p.oc, p.PointStrideOf<OC>(p.oc), points);
 }
 
 // A^T m A + bias of each tile of a strip, without what lies outside of the image. sums: NULL, or (2, oc), to which the
 // terms are added.
 template <int OC, typename Terms>
-static inline void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y,
+CAFFE_ENGINE_NO_INLINE void OutputTransform(const Plan& p, const Strip& s, const float* points, const float* bias, float* y,
     const Terms& terms, float* sums) {
   const int oc = OC ? OC : p.oc;
   const long row = long(p.ow) * oc, point_stride = p.PointStrideOf<OC>(p.oc);
