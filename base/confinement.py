@@ -50,16 +50,19 @@ _REFUSED = {
     "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "settimeofday": (164, 170), "clock_settime": (227, 112),
     "adjtimex": (159, 171), "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162),
-    # Memory, queues and semaphores of other processes; how fast and where they run.
+    # Memory, queues and semaphores of other processes; how fast and where they run; what happens in folders.
     "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191),
     "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187),
     "mq_open": (240, 180), "mq_unlink": (241, 181), "setpriority": (141, 140), "ioprio_set": (251, 30),
     "migrate_pages": (256, 238), "move_pages": (279, 239), "kcmp": (312, 272),
+    "inotify_init": (253, 0), "inotify_init1": (294, 26), "fanotify_init": (300, 262),
 }
 # Refused or allowed by the lower half of one argument.
 _ALLOWED_IF, _REFUSED_IF, _REFUSED_IF_ANY_BIT = range(3)
 _NO_TYPING = (16, 29), 1, _REFUSED_IF, (0x5412, 0x541C)  # ioctl: TIOCSTI and TIOCLINUX type into the user's terminal
-_OWN_LIMITS = (302, 261), 0, _ALLOWED_IF, (0,)  # prlimit64: of this process, not of another
+# Of this thread or process, not of another: prlimit64, sched_setparam, sched_setscheduler, sched_setattr. sched_setaffinity
+# stays free, because OpenMP binds its threads by their numbers.
+_OWN = [(numbers, 0, _ALLOWED_IF, (0,)) for numbers in ((302, 261), (142, 118), (144, 119), (314, 274))]
 _NO_NAMESPACES = (56, 220), 0, _REFUSED_IF_ANY_BIT, (0x7E020000,)  # clone with any CLONE_NEW...
 _NO_SOCKETS = (41, 198), 0, _ALLOWED_IF, ()
 _INTERNET = (41, 198), 0, _ALLOWED_IF, (2, 10, 16)  # AF_INET, AF_INET6, and AF_NETLINK, by which names are looked up
@@ -161,7 +164,7 @@ def _seccomp(programs: bool, network: bool, local: bool) -> str:
         return f"connections and programs are not refused on {machine}"
     arch, column, number = _MACHINES[machine]
     refused = [numbers[column] for numbers in (_REFUSED | ({} if programs else _PROGRAMS)).values() if numbers[column]]
-    conditions = [_NO_TYPING, _OWN_LIMITS, _NO_NAMESPACES, *([] if local else [_INTERNET if network else _NO_SOCKETS])]
+    conditions = [_NO_TYPING, *_OWN, _NO_NAMESPACES, *([] if local else [_INTERNET if network else _NO_SOCKETS])]
     load, equal, at_least, any_bit, answer = 0x20, 0x15, 0x35, 0x45, 0x06
     program = [(load, 0, 0, 4), (equal, 1, 0, arch), (answer, 0, 0, _KILL), (load, 0, 0, 0)]
     for test, value, found in [(at_least, _UNKNOWN, _ENOSYS), (equal, _CLONE3, _ENOSYS), *(
