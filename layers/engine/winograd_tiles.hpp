@@ -36,6 +36,9 @@ constexpr long PointStride(int channels, int block_tiles = kBlockTiles) {
   return ((long(block_tiles) * channels / kLine) | 1) * kLine;
 }
 
+// Floats from one of the kSpan rows of a strip to the next, between its transforms.
+constexpr long StripRow(int channels) { return long(kTile * kStripTiles + 2) * channels; }
+
 // A run of floats in a tensor.
 struct Slice {
   long begin, end;
@@ -76,7 +79,7 @@ struct Plan {
   // Floats of the buffers. C: the channels, or 0 for `channels`; constants are for small filters.
   template <int C>
   long PointStrideOf(int channels) const { return C ? PointStride(C) : PointStride(channels, block_tiles); }
-  size_t RowsSize() const { return size_t(kSpan) * (kTile * kStripTiles + 2) * std::max(ic, oc); }
+  size_t RowsSize() const { return kSpan * StripRow(std::max(ic, oc)); }
   size_t FilterStride() const { return size_t(ic) * oc + kLine; }
   size_t FiltersSize() const { return kPoints * FilterStride(); }
   size_t SumsSize() const { return FiltersSize() + (oc / kLine + 1) * kLine; }  // filters' and biases'
@@ -144,9 +147,6 @@ struct GradientTerms {
     *product = Fma(g, centred, *product);
   }
 };
-
-// Floats from one of the kSpan rows of a strip to the next, between its transforms.
-static inline long StripRow(int channels) { return long(kTile * kStripTiles + 2) * channels; }
 
 // Applies a transform of N rows to kSpan points along the columns of a strip: columns x0 .. x0 + width of the image
 // (h, w, c) at rows y0 .. y0 + N, taken as 0 outside of it, to rows (kSpan, width, c), StripRow apart.
