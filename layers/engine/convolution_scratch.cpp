@@ -6,6 +6,8 @@
 #include <omp.h>
 #endif
 
+#include "caffe/engine/thread_places.hpp"
+
 namespace caffe {
 namespace engine {
 
@@ -23,6 +25,7 @@ int ThreadCount() {
 }
 
 ThreadRooms::ThreadRooms(size_t count) : stride_((count + 1023) / 1024 * 1024) {
+  PlaceThreads();
   static thread_local Scratch scratch;
   if (stride_ < count || stride_ > SIZE_MAX / ThreadCount()) throw std::bad_alloc();
   rooms_ = scratch.Get(stride_ * ThreadCount());
