@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import zoo_nets
-from turns import OURS, Worker, command_line, quartiles, row, serve, table
+from turns import OURS, RUNTIME, Worker, command_line, quartiles, row, serve, table
 
 from prototxt import generate
 from solvers.export import source
@@ -23,25 +23,40 @@ from solvers.nets import prototext, weights
 from solvers.nets.pycaffe import caffe
 
 BATCH = 4
-RUNTIME, OPENCV = "ONNX Runtime", "OpenCV"
+OPENCV = "OpenCV"
 RESNET = "resnet44"
 FILES = "deploy.prototxt", "net.caffemodel", "net.onnx"
 
 
-def write(folder: Path, name: str) -> tuple[list[Path], int]:
-    """Write a net with random weights; return its files, the ONNX file (not yet written) last, and the side of its images."""
-    files = [folder / file for file in FILES]
-    net = generate.resnet(44, 100, BATCH, RESNET) if name == RESNET else zoo_nets.NETS[name](BATCH)
-    files[0].write_text(prototext.text(net))
-    made = weights.build(source.of_files(*files[:2]).net_param)
+def save_weights(net_file: Path, model: Path) -> tuple[int, ...]:
+    """Save random weights of a net; return the shape of its images."""
+    made = weights.build(source.of_files(net_file, model).net_param)
     zoo_nets.randomise(made)
-    made.save(str(files[1]))
-    return files, made.blobs["data"].width
+    made.save(str(model))
+    return made.blobs["data"].data.shape
+
+
+def export(net_file: Path, model: Path, onnx_file: Path) -> str:
+    """Export a net; return what the command printed."""
+    done = subprocess.run([sys.executable, "-m", "solvers.export", str(net_file), str(model), "-o", str(onnx_file)],
+                          capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{net_file}: {done.stderr}")
+    return done.stdout
 
 
 def worst(output: str) -> str:
     """The largest relative difference that the export printed."""
     return max((line.rpartition("(")[2].split()[0] for line in output.splitlines() if "largest difference" in line), key=float)
+
+
+def runtime(onnx_file: Path, threads: int) -> Callable[[np.ndarray], object]:
+    """A function of images that computes the net's output by ONNX Runtime."""
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"data": images})
 
 
 def computed_by(name: str, folder: Path, threads: int) -> Callable[[np.ndarray], object]:
@@ -53,13 +68,7 @@ def computed_by(name: str, folder: Path, threads: int) -> Callable[[np.ndarray],
             net.blobs["data"].data[...] = images
             return net.forward()
     elif name == RUNTIME:
-        import onnxruntime
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(str(folder / FILES[2]), options, providers=["CPUExecutionProvider"])
-
-        def compute(images: np.ndarray) -> object:
-            return session.run(None, {"data": images})
+        return runtime(folder / FILES[2], threads)
     else:
         import cv2
         cv2.setNumThreads(threads)
@@ -89,20 +98,19 @@ def main() -> None:
         f"{name}, ms an image" for name in (OURS, RUNTIME, OPENCV))])
     for name in arguments.nets:
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            files, side = write(folder, name)
+            files = [Path(temporary, file) for file in FILES]
+            net = generate.resnet(44, 100, BATCH, RESNET) if name == RESNET else zoo_nets.NETS[name](BATCH)
+            files[0].write_text(prototext.text(net))
+            side = save_weights(*files[:2])[-1]
             start = time.perf_counter()
-            done = subprocess.run([sys.executable, "-m", "solvers.export", *map(str, files[:2]), "-o", str(files[2])],
-                                  capture_output=True, text=True)
+            said = export(*files)
             seconds = time.perf_counter() - start
-            if done.returncode:
-                raise SystemExit(f"{name}: {done.stderr}")
             workers = [Worker(who, sys.executable, __file__, threads, "--folder", temporary, "--side", str(side))
                        for who in (OURS, RUNTIME, OPENCV)]
             for number in range(arguments.rounds + 1):
                 for worker in workers:
                     worker.step(number)
-            row([name, *(f"{file.stat().st_size / 1e6:.1f}" for file in files[1:]), f"{seconds:.1f}", worst(done.stdout),
+            row([name, *(f"{file.stat().st_size / 1e6:.1f}" for file in files[1:]), f"{seconds:.1f}", worst(said),
                  *(quartiles(worker.seconds, 1e3 / BATCH, 1) for worker in workers)])
             for worker in workers:
                 worker.stop()

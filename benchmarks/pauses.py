@@ -3,8 +3,8 @@
     python benchmarks/pauses.py --nets resnet44 cifar10_full --batch 1 4
 
 A server computes a small batch now and then, and its threads sleep in between. "Placed" threads are the engine's default (see
-layers/engine/thread_places.hpp), which OMP_PROC_BIND=false turns off. The competitors, each in its own process, alternate, with
-a tenth of a second between their turns. Prints the median and the middle half of the times of a pass.
+layers/engine/thread_places.hpp), which OMP_PROC_BIND=false turns off. The competitors, each in its own process, alternate and
+rest for a tenth of a second before each turn. Prints the median and the middle half of the times of a pass.
 """
 
 import sys

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS, STOCK, TORCH = "Caffe, ours", "Caffe, stock", "PyTorch, channels_last"
+OURS, STOCK, TORCH, RUNTIME = "Caffe, ours", "Caffe, stock", "PyTorch, channels_last", "ONNX Runtime"
 
 
 class Worker:
@@ -21,7 +21,7 @@ class Worker:
     Parameters
     ----------
     name : str
-        OURS, STOCK or TORCH.
+        OURS, STOCK, TORCH or another.
     python : str
         The interpreter.
     script : str

@@ -1,22 +1,24 @@
-"""Time training steps and inference of the nets in zoo_nets.py: this Caffe, upstream's Caffe and PyTorch, alternating.
+"""Time training steps and inference of the nets in zoo_nets.py: this Caffe, upstream's, PyTorch and ONNX Runtime, alternating.
 
     python benchmarks/zoo.py --torch /path/to/python              # all nets, training and inference at their batches
     python benchmarks/zoo.py --nets vgg16 resnet50 --tasks inference --batch 1
 
 A training step is forward, backward and update (SGD with momentum and weight decay); inference is a forward pass, PyTorch's in
-eval mode under no_grad. Each competitor runs in its own process, which sleeps while the others work. Prints the median and the
-middle half of the times, images per second, peak memory of the process, and the time relative to ours (the median and the
-middle half of the ratios of neighbouring passes); then that ratio for the processor time of all threads, which depends less
-on other processes. Upstream's Caffe makes only `--stock-steps` of the passes.
+eval mode under no_grad, ONNX Runtime's of the exported net, if it is installed. Each competitor runs in its own process, which
+sleeps while the others work. Prints the median and the middle half of the times, images per second, the process's peak memory,
+and the time relative to ours (the median and the middle half of the ratios of neighbouring passes); then that ratio for the
+processor time of all threads, which depends less on others. Upstream's Caffe makes only `--stock-steps` of the passes.
 """
 
+import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from turns import OURS, STOCK, TORCH, Worker, command_line, interpreters, quartiles, row, serve, table
+from turns import OURS, RUNTIME, STOCK, TORCH, Worker, command_line, interpreters, quartiles, row, serve, table
 
 TRAINING, INFERENCE = "training", "inference"
 CLASSES = 10  # of all nets
@@ -36,7 +38,7 @@ def caffe_pass(file: str, task: str) -> Callable:
     from caffe.proto import caffe_pb2
 
     if task == INFERENCE:
-        net = caffe.Net(file, caffe.TEST)
+        net = caffe.Net(file, caffe.TEST, weights=str(Path(file).with_suffix(".caffemodel")))
         net.outputs_only = True
         scores = net.outputs[0]
 
@@ -85,31 +87,49 @@ def torch_pass(file: str, task: str, threads: int) -> Callable:
     return step if task == TRAINING else infer
 
 
-def write_net(name: str, batch: int | None, task: str, folder: str) -> tuple[dict[str, str], list[int]]:
-    """Write a net up to its scores, for Caffe (with a loss for training) and for PyTorch; return the files and image shape."""
+def runtime_pass(file: str, threads: int) -> Callable:
+    """As `caffe_pass` for inference, by ONNX Runtime."""
+    from export import runtime
+
+    compute = runtime(Path(file), threads)
+    return lambda images, labels: compute(images)[0].sum()
+
+
+def write_net(name: str, batch: int | None, task: str, folder: str, onnx: bool) -> tuple[dict[str, str], list[int]]:
+    """Write a net up to its scores, and for training a loss, for each competitor; return the files and the images' shape."""
+    from export import export, save_weights
     from google.protobuf import json_format
     from zoo_nets import NETS
 
     net = NETS[name](batch or BATCHES[name])
     net.layer.pop()  # its Softmax
-    files = {kind: f"{folder}/{name}.{kind}" for kind in ("json", "prototxt")}
-    Path(files["json"]).write_text(json_format.MessageToJson(net, preserving_proto_field_name=True))
+    # X.json beside X.caffemodel would be taken for its manifest.
+    caffe_file, torch_file, model, onnx_file = (
+        Path(folder, f"{name}.{suffix}") for suffix in ("prototxt", "torch.json", "caffemodel", "onnx"))
+    torch_file.write_text(json_format.MessageToJson(net, preserving_proto_field_name=True))
     shape = list(net.layer[0].input_param.shape[0].dim)
     if task == TRAINING:
         scores = net.layer[-1].top[0]
         net.layer.add(name="label", type="Input", top=["label"]).input_param.shape.add(dim=shape[:1])
         net.layer.add(name="loss", type="SoftmaxWithLoss", bottom=[scores, "label"], top=["loss"])
-    Path(files["prototxt"]).write_text(str(net))
-    return files, shape
+    caffe_file.write_text(str(net))
+    if task == INFERENCE:
+        save_weights(caffe_file, model)
+        if onnx:
+            export(caffe_file, model, onnx_file)
+    return {OURS: caffe_file, STOCK: caffe_file, TORCH: torch_file, RUNTIME: onnx_file}, shape
 
 
 def measure(pythons: dict[str, str], name: str, task: str, batch: int | None, threads: int, steps: int,
             stock_steps: int) -> None:
     """Print the rows of one net and task."""
+    onnx = task == INFERENCE and importlib.util.find_spec("onnxruntime") is not None
+    if onnx:
+        pythons = pythons | {RUNTIME: sys.executable}
     with tempfile.TemporaryDirectory() as folder:
-        files, shape = write_net(name, batch, task, folder)
+        files, shape = write_net(name, batch, task, folder, onnx)
         workers = [Worker(kind, python, __file__, threads, "--tasks", task, "--shape", *map(str, shape), "--file",
-                          files["json" if kind == TORCH else "prototxt"])
+                          str(files[kind]))
                    for kind, python in pythons.items() if kind != STOCK or stock_steps]
     for number in range(steps + 1):
         for worker in workers:
@@ -142,7 +162,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.worker:
         (task,), (threads,) = arguments.tasks, arguments.threads
-        one_pass = torch_pass(arguments.file, task, threads) if arguments.worker == TORCH else caffe_pass(arguments.file, task)
+        if arguments.worker == TORCH:
+            one_pass = torch_pass(arguments.file, task, threads)
+        elif arguments.worker == RUNTIME:
+            one_pass = runtime_pass(arguments.file, threads)
+        else:
+            one_pass = caffe_pass(arguments.file, task)
         return serve(lambda number: batch_of(number, arguments.shape), one_pass)
 
     if unknown := set(arguments.nets or ()) - set(BATCHES):

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "caffe/engine/convolution_vector.hpp"
 #include "caffe/engine/for_each_processor.hpp"
 
 namespace caffe {
@@ -24,16 +25,33 @@ inline __attribute__((always_inline)) void Denominators(const Normalisation& n, 
   }
 }
 
+#ifdef CAFFE_ENGINE_VECTOR
+CAFFE_ENGINE_VECTOR_BEGIN
+
+// s^(-3/4) of whole vectors; returns how many values those are. A loop over std::sqrt, which may set errno, has no vectors.
+long ThreeQuarterPowers(const float* s, long count, float* powers) {
+  long c = 0;
+  for (; c + kLanes <= count; c += kLanes) {
+    const Vec root = _mm256_sqrt_ps(Load(s + c));
+    Store(powers + c, Broadcast(1) / (root * _mm256_sqrt_ps(root)));
+  }
+  return c;
+}
+
+CAFFE_ENGINE_VECTOR_END
+#else
+long ThreeQuarterPowers(const float*, long, float*) { return 0; }
+#endif
+
 // s^-beta. That of AlexNet and GoogLeNet needs no logarithm.
-inline __attribute__((always_inline)) void Powers(const float* __restrict__ s, float beta, long count,
-    float* __restrict__ powers) {
-  if (beta == 0.75f) {
-    for (long c = 0; c < count; ++c) {
-      const float root = std::sqrt(s[c]);
-      powers[c] = 1 / (root * std::sqrt(root));
-    }
-  } else {
+void Powers(const float* s, float beta, long count, float* powers) {
+  if (beta != 0.75f) {
     for (long c = 0; c < count; ++c) powers[c] = std::pow(s[c], -beta);
+    return;
+  }
+  for (long c = HasVectors() ? ThreeQuarterPowers(s, count, powers) : 0; c < count; ++c) {
+    const float root = std::sqrt(s[c]);
+    powers[c] = 1 / (root * std::sqrt(root));
   }
 }
 

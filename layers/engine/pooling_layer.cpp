@@ -1,7 +1,6 @@
 #include "caffe/engine/engine_layers.hpp"
 
 #include <algorithm>
-#include <cfloat>
 #include <vector>
 
 #include "caffe/engine/convolution_scratch.hpp"
@@ -49,38 +48,31 @@ void PoolingLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   const TensorPtr y = NewTensor(dims);
   float* results = y->Fill();
   if (is_max) taps_.resize(dims.count());
-  const ThreadRooms rooms((reader ? kernel_h_ * line : 0) + channels);
+  const ThreadRooms rooms(reader ? kernel_h_ * line : 0);
 #pragma omp parallel for schedule(static)
   for (int row = 0; row < dims.n * dims.h; ++row) {
     const Window h(row % dims.h, stride_h_, pad_h_, kernel_h_, height_);
     const float* image = in.values + row / dims.h * height_ * line;
     const float* lines = image + h.begin * line;
-    int32_t* from = reinterpret_cast<int32_t*>(rooms.Mine());
     if (reader) {
-      reader.Read(lines, (h.end - h.begin) * line, rooms.Mine() + channels);
-      lines = rooms.Mine() + channels;
+      reader.Read(lines, (h.end - h.begin) * line, rooms.Mine());
+      lines = rooms.Mine();
     }
     for (int column = 0; column < dims.w; ++column) {
       const Window w(column, stride_w_, pad_w_, kernel_w_, width_);
       const size_t at = (size_t(row) * dims.w + column) * channels;
-      const int first_tap = (h.begin - h.start) * kernel_w_ + w.begin - w.start;
-      std::fill_n(results + at, channels, is_max ? -FLT_MAX : 0);
-      if (is_max) std::fill_n(from, channels, first_tap);
-      for (int i = h.begin; i < h.end; ++i) {
-        for (int j = w.begin; j < w.end; ++j) {
-          const float* pixel = lines + (i - h.begin) * line + long(j) * channels;
-          if (is_max) {
-            MaxTap(pixel, (i - h.start) * kernel_w_ + j - w.start, channels, results + at, from);
-          } else {
-            AddScaled(pixel, 1, channels, results + at);
-          }
-        }
-      }
+      const float* first = lines + long(w.begin) * channels;
       if (is_max) {
-        std::copy(from, from + channels, taps_.begin() + at);
-      } else {
-        for (int c = 0; c < channels; ++c) results[at + c] /= h.size * w.size;
+        const int first_tap = (h.begin - h.start) * kernel_w_ + w.begin - w.start;
+        const TapWindow window = {h.end - h.begin, w.end - w.begin, line, first_tap, kernel_w_};
+        MaxOfWindow(window, first, channels, results + at, taps_.data() + at);
+        continue;
       }
+      std::fill_n(results + at, channels, 0);
+      for (int i = 0; i < h.end - h.begin; ++i) {
+        for (int j = 0; j < w.end - w.begin; ++j) AddScaled(first + i * line + long(j) * channels, 1, channels, results + at);
+      }
+      for (int c = 0; c < channels; ++c) results[at + c] /= h.size * w.size;
     }
   }
   SetData(top[0], y);
