@@ -3,13 +3,12 @@
     python benchmarks/pauses.py --nets resnet44 cifar10_full --batch 1 4
 
 A server computes a small batch now and then, and its threads sleep in between. "Placed" threads are the engine's default (see
-layers/engine/thread_places.hpp), which OMP_PROC_BIND=false turns off. The competitors, each in its own process, alternate and
-rest for a tenth of a second before each turn. Prints the median and the middle half of the times of a pass.
+layers/engine/thread_places.hpp), which OMP_PROC_BIND=false turns off. The competitors, each in its own process, alternate.
+Prints the median and the middle half of the times of a pass.
 """
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +63,6 @@ def main() -> None:
                            for place, environment in PLACES.items() for passes in (1, IN_A_ROW)}
                 for number in range(arguments.turns + 1):
                     for worker in workers.values():
-                        time.sleep(0.1)
                         worker.step(number)
             for place in PLACES:
                 row([name, batch, threads, place, *(quartiles(workers[place, passes].seconds, 1e3 / passes, 1)

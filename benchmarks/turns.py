@@ -13,6 +13,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS, STOCK, TORCH, RUNTIME = "Caffe, ours", "Caffe, stock", "PyTorch, channels_last", "ONNX Runtime"
+REST = 0.1  # seconds before each turn: the threads of the competitor before may still spin and keep cores busy
 
 
 class Worker:
@@ -46,6 +47,7 @@ class Worker:
             raise SystemExit(f"error: the process for {name!r} did not start, see above")
 
     def step(self, number: int) -> None:
+        time.sleep(REST)
         self.process.stdin.write(f"{number}\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()

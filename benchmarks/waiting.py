@@ -12,7 +12,6 @@ of neighbouring steps).
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 from train_step import batch_of, caffe_step
@@ -33,7 +32,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256, help="images a step (default 256)")
     parser.add_argument("--turns", type=int, default=10, help="timed steps of each way (default %(default)s)")
     parser.add_argument("--stock", action="store_true", help="upstream's engine, whose convolutions are OpenBLAS's")
-    parser.add_argument("--rest", type=float, default=0, metavar="S", help="seconds of sleep after each step (default 0)")
     arguments = parser.parse_args()
     [threads] = arguments.threads
     if arguments.worker:
@@ -51,7 +49,6 @@ def main() -> None:
                 busy.send_signal(act)
                 for worker in workers.values():
                     worker.step(number)
-                    time.sleep(arguments.rest)
                 seconds[state].append([worker.answers[-1]["seconds"] for worker in workers.values()])
     finally:
         busy.kill()

@@ -91,6 +91,13 @@ Pool& pool() {
   return *pool;
 }
 
+// To a multiple of a page and of an eighth of the next power of two below, so that a buffer serves a little larger one, too.
+size_t RoundUp(size_t bytes) {
+  size_t step = 4096;
+  while (step * 16 <= bytes) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
 struct Return {
   size_t bytes;
   void operator()(float* memory) const { pool().Give(memory, bytes); }
@@ -99,7 +106,7 @@ struct Return {
 }  // namespace
 
 Buffer TakeBuffer(size_t count) {
-  Return back = {(count * sizeof(float) + 4095) / 4096 * 4096};
+  Return back = {RoundUp(count * sizeof(float))};
   float* memory = static_cast<float*>(pool().Take(&back.bytes));
   return Buffer(memory, back);
 }

@@ -26,12 +26,13 @@ RecipeReader::RecipeReader(const InputRecipe* recipe, int channels) : recipe_(re
 
 void RecipeReader::Read(const float* x, size_t count, float* out) const {
   ForBlocks(rows_, count, [&](size_t i, size_t n) {
-    const float* from = x + i;
-    if (recipe_->mean) {
-      AffineBlock(NULL, from, mean_.data(), scale_.data(), shift_.data(), rows_.row, n, out + i);
-      from = out + i;
+    if (!recipe_->mean) {
+      ReluBlock(x + i, 0, n, out + i);
+    } else if (recipe_->relu) {
+      AffineReluBlock(x + i, mean_.data(), scale_.data(), shift_.data(), rows_.row, n, out + i);
+    } else {
+      AffineBlock(NULL, x + i, mean_.data(), scale_.data(), shift_.data(), rows_.row, n, out + i);
     }
-    if (recipe_->relu) ReluBlock(from, 0, n, out + i);
   });
 }
 

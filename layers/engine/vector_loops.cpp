@@ -25,6 +25,19 @@ void AffineBlock(const float* base, const float* x, const float* mean, const flo
 }
 
 FOR_EACH_PROCESSOR
+void AffineReluBlock(const float* x, const float* __restrict__ mean, const float* __restrict__ scale,
+    const float* __restrict__ shift, size_t row, size_t count, float* out) {
+  for (size_t i = 0; i < count; i += row) {
+    const size_t n = std::min(row, count - i);
+#pragma GCC ivdep
+    for (size_t j = 0; j < n; ++j) {
+      const float v = (x[i + j] - mean[j]) * scale[j] + shift[j];
+      out[i + j] = v < 0 ? 0 : v;
+    }
+  }
+}
+
+FOR_EACH_PROCESSOR
 void AddBlock(const float* base, const float* x, size_t count, float* out) {
 #pragma GCC ivdep
   for (size_t i = 0; i < count; ++i) out[i] = base[i] + x[i];

@@ -14,6 +14,9 @@ namespace engine {
 // out = base + (x - mean) * scale + shift; base may be NULL, for none.
 void AffineBlock(const float* base, const float* x, const float* mean, const float* scale, const float* shift, size_t row,
     size_t count, float* out);
+// out = max((x - mean) * scale + shift, 0); NaN stays NaN.
+void AffineReluBlock(const float* x, const float* mean, const float* scale, const float* shift, size_t row, size_t count,
+    float* out);
 void AddBlock(const float* base, const float* x, size_t count, float* out);  // out = base + x
 void MultiplyBlock(const float* x, const float* factors, size_t count, float* out);
 void ReluBlock(const float* x, float slope, size_t count, float* out);

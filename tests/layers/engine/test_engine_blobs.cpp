@@ -32,6 +32,15 @@ TEST(EngineBlobsTest, TestCut) {
   }
 }
 
+// The activations of a DenseNet all have different sizes.
+TEST(EngineBlobsTest, TestABufferServesALittleLargerOne) {
+  TrimBuffers();
+  Buffer buffer = TakeBuffer((1 << 22) + (1 << 18));
+  const float* memory = buffer.get();
+  buffer.reset();
+  EXPECT_EQ(TakeBuffer((1 << 22) + (1 << 19)).get(), memory);
+}
+
 TEST(EngineBlobsTest, TestChainsOfSumsBecomeDense) {
   const Dims dims = {1, 2, 3, 4};
   const Buffer values = TakeBuffer(dims.count());
