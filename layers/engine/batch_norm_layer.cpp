@@ -21,9 +21,10 @@ void BatchNormLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   if (use_global_stats_) {
     const float sum_of_weights = blobs_[2]->cpu_data()[0];
     const float factor = sum_of_weights == 0 ? 0 : 1 / sum_of_weights;
+    const float *mean_sum = blobs_[0]->cpu_data(), *variance_sum = blobs_[1]->cpu_data();
     for (int c = 0; c < channels_; ++c) {
-      mean_[c] = blobs_[0]->cpu_data()[c] * factor;
-      variance[c] = blobs_[1]->cpu_data()[c] * factor;
+      mean_[c] = mean_sum[c] * factor;
+      variance[c] = variance_sum[c] * factor;
     }
   } else {
     if (in->moments_wanted) *in->moments_wanted = true;

@@ -47,8 +47,8 @@ class OneDnnButWeights : public Convolution::Kernels {
 };
 
 // The fastest first.
-Convolution::Kernels* ChooseKernels(const ConvShape& shape) {
-  if (Winograd::Supports(shape)) return new Winograd(shape);
+Convolution::Kernels* ChooseKernels(const ConvShape& shape, bool keep_filters) {
+  if (Winograd::Supports(shape, keep_filters)) return new Winograd(shape);
   if (Depthwise::Supports(shape)) return new Depthwise(shape);
   if (Pointwise::Supports(shape)) return new Pointwise(shape);
   if (OneDnnButWeights::Supports(shape)) return new OneDnnButWeights(shape);
@@ -59,11 +59,13 @@ Convolution::Kernels* ChooseKernels(const ConvShape& shape) {
 }  // namespace
 
 bool Convolution::Supports(const ConvShape& shape) {
-  return CanBeCounted(shape) && (Winograd::Supports(shape) || Depthwise::Supports(shape) || Pointwise::Supports(shape) ||
+  return CanBeCounted(shape) && (Winograd::Supports(shape, false) || Depthwise::Supports(shape) || Pointwise::Supports(shape) ||
       Direct::Supports(shape) || OneDnnSupports(shape));
 }
 
-Convolution::Convolution(const ConvShape& shape) : kernels_(ChooseKernels(shape)) {}
+Convolution::Convolution(const ConvShape& shape, bool keep_filters) : kernels_(ChooseKernels(shape, keep_filters)) {
+  if (keep_filters) kernels_->KeepFilters();
+}
 
 Convolution::~Convolution() {}
 

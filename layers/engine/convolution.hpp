@@ -38,14 +38,12 @@ class Convolution {
   // Whether there is a kernel here; if not, the caller uses upstream's im2col.
   static bool Supports(const ConvShape& shape);
 
-  explicit Convolution(const ConvShape& shape);
+  // keep_filters: forward passes keep their filters laid out until they find other weights, memory for time.
+  explicit Convolution(const ConvShape& shape, bool keep_filters = false);
   ~Convolution();
 
   // Whether recipes and moments are possible, which save passes over memory.
   bool Fuses() const { return kernels_->Fuses(); }
-
-  // From now on, forward passes keep their filters laid out until they find other weights: memory for time.
-  void KeepFilters() { kernels_->KeepFilters(); }
 
   // bias, recipe and moments may be NULL.
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe = NULL,

@@ -12,8 +12,7 @@ typedef caffe::ConvolutionLayer<float> Upstream;
 
 void ConvolutionLayer::Reshape(const Blobs& bottom, const Blobs& top) {
   Upstream::Reshape(bottom, top);
-  SetConvolution(*bottom[0], *top[0]);
-  if (convolution_ && phase_ == TEST) convolution_->KeepFilters();
+  SetConvolution(*bottom[0], *top[0], phase_ == TEST);
 }
 
 namespace {

@@ -25,7 +25,7 @@ enum {
 // that.
 struct Window {
   explicit Window(const ConvShape& s)
-      : s(s), taps(s.kh * s.kw * s.ic), rows(std::max(1, std::min(s.oh, kGroupPixels / s.ow))),
+      : s(s), taps(s.kh * s.kw * s.ic), rows(RowsOfGroup(s)),
         row_groups((s.oh + rows - 1) / rows), padded(s.pad_h > 0 || s.pad_w > 0),
         line((s.iw + 2L * s.pad_w) * s.ic) {
     const bool dense = s.dilation_w == 1;
@@ -35,6 +35,11 @@ struct Window {
     run = dense ? s.kw * s.ic : s.ic;
   }
 
+  // But of few images, so few that there is a group for every thread.
+  static int RowsOfGroup(const ConvShape& s) {
+    const int groups = (ThreadCount() + s.n - 1) / s.n;  // of an image
+    return std::max(1, std::min((s.oh + groups - 1) / groups, kGroupPixels / s.ow));
+  }
   int InputRows(int output_rows) const { return (output_rows - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1; }
   long GroupSize() const { return InputRows(rows) * line; }        // floats of a group's padded rows
   long ImageSize() const { return (s.ih + 2L * s.pad_h) * line; }  // and of an image's

@@ -49,7 +49,7 @@ class WithConvolution : public Upstream {
 
  protected:
   // The convolution with this layer's kernel from blobs as `in` to blobs as `out`, made anew if a shape has changed.
-  void SetConvolution(const Blob<float>& in, const Blob<float>& out) {
+  void SetConvolution(const Blob<float>& in, const Blob<float>& out, bool keep_filters = false) {
     ConvShape shape = ConvShape();
     const bool plane = in.num_axes() == 4 && this->channel_axis_ == 1 && !this->force_nd_im2col_ && in.count() && out.count();
     if (plane) {
@@ -62,7 +62,7 @@ class WithConvolution : public Upstream {
     }
     if (shape == shape_) return;
     shape_ = shape;
-    convolution_.reset(plane && Convolution::Supports(shape) ? new Convolution(shape) : NULL);
+    convolution_.reset(plane && Convolution::Supports(shape) ? new Convolution(shape, keep_filters) : NULL);
   }
 
   std::unique_ptr<Convolution> convolution_;  // NULL: upstream's

@@ -13,8 +13,8 @@ namespace engine {
 // Arguments are as in engine::Convolution. Each pass is one parallel region over OpenMP's threads.
 class Winograd : public Convolution::Kernels {
  public:
-  // The shape is one for these kernels, and this processor runs them.
-  static bool Supports(const ConvShape& shape);
+  // The shape is one for these kernels, and this processor runs them. keeps_filters: they are transformed once for many passes.
+  static bool Supports(const ConvShape& shape, bool keeps_filters);
 
   explicit Winograd(const ConvShape& shape) : shape_(shape) {}
   bool Fuses() const { return shape_.pad_h == 1 && shape_.pad_w == 1; }  // x and y have the same tiles
