@@ -95,7 +95,7 @@ def runtime_pass(file: str, threads: int) -> Callable:
     return lambda images, labels: compute(images)[0].sum()
 
 
-def write_net(name: str, batch: int | None, task: str, folder: str, onnx: bool) -> tuple[dict[str, str], list[int]]:
+def write_net(name: str, batch: int | None, task: str, folder: str, onnx: bool = False) -> tuple[dict[str, Path], list[int]]:
     """Write a net up to its scores, and for training a loss, for each competitor; return the files and the images' shape."""
     from export import export, save_weights
     from google.protobuf import json_format

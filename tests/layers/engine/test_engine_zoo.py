@@ -42,7 +42,7 @@ class Zoo:
 
     def __init__(self, name: str, library, folder: Path, smooth: bool):
         files, shape = zoo.write_net(name, BATCHES[name], zoo.TRAINING, str(folder))
-        file = Path(files["prototxt"])
+        file = files[zoo.OURS]
         if smooth:
             file.write_text(file.read_text().replace('type: "ReLU"', 'type: "ELU"').replace("pool: MAX", "pool: AVE"))
         self.stock, self.ours = make_net(STOCK, file), make_net(OURS, file)
