@@ -17,14 +17,12 @@ import numpy as np
 import zoo_nets
 from turns import OURS, RUNTIME, Worker, command_line, quartiles, row, serve, table
 
-from prototxt import generate
 from solvers.export import source
 from solvers.nets import prototext, weights
 from solvers.nets.pycaffe import caffe
 
 BATCH = 4
 OPENCV = "OpenCV"
-RESNET = "resnet44"
 FILES = "deploy.prototxt", "net.caffemodel", "net.onnx"
 
 
@@ -81,7 +79,7 @@ def computed_by(name: str, folder: Path, threads: int) -> Callable[[np.ndarray],
 
 
 def main() -> None:
-    names = [*zoo_nets.NETS, RESNET]
+    names = [*zoo_nets.NETS, zoo_nets.RESNET]
     parser = command_line(__doc__)
     parser.add_argument("--nets", nargs="+", choices=names, default=names)
     parser.add_argument("--rounds", type=int, default=5, help="timed passes (default %(default)s)")
@@ -99,8 +97,7 @@ def main() -> None:
     for name in arguments.nets:
         with tempfile.TemporaryDirectory() as temporary:
             files = [Path(temporary, file) for file in FILES]
-            net = generate.resnet(44, 100, BATCH, RESNET) if name == RESNET else zoo_nets.NETS[name](BATCH)
-            files[0].write_text(prototext.text(net))
+            files[0].write_text(prototext.text(zoo_nets.make(name, BATCH)))
             side = save_weights(*files[:2])[-1]
             start = time.perf_counter()
             said = export(*files)

@@ -15,11 +15,9 @@ import numpy as np
 import zoo_nets
 from turns import OURS, Worker, command_line, quartiles, row, serve, table
 
-from prototxt import generate
 from solvers.nets import prototext
 from solvers.nets.pycaffe import caffe
 
-RESNET = "resnet44"
 PLACES = {"placed": {}, "free": {"OMP_PROC_BIND": "false"}}
 IN_A_ROW = 20
 
@@ -39,9 +37,9 @@ def forward(net_file: str, passes: int):
 
 
 def main() -> None:
-    names = [RESNET, *zoo_nets.NETS]
+    names = [zoo_nets.RESNET, *zoo_nets.NETS]
     parser = command_line(__doc__)
-    parser.add_argument("--nets", nargs="+", choices=names, default=[RESNET, "cifar10_full", "mobilenet_v2", "squeezenet"])
+    parser.add_argument("--nets", nargs="+", choices=names, default=["resnet44", "cifar10_full", "mobilenet_v2", "squeezenet"])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4], help="images at once (default 1 and 4)")
     parser.add_argument("--turns", type=int, default=30, help="of each competitor (default %(default)s)")
     parser.add_argument("--file", help="of a worker's net")
@@ -55,9 +53,8 @@ def main() -> None:
     table(["net", "batch", "threads", "", "after a pause, ms", "in a row, ms"])
     for name in arguments.nets:
         for batch in arguments.batch:
-            net = generate.resnet(44, 100, batch, name) if name == RESNET else zoo_nets.NETS[name](batch)
             with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-                Path(file.name).write_text(prototext.text(net))
+                Path(file.name).write_text(prototext.text(zoo_nets.make(name, batch)))
                 workers = {(place, passes): Worker(OURS, sys.executable, __file__, threads, "--file", file.name, "--passes",
                                                    str(passes), **environment)
                            for place, environment in PLACES.items() for passes in (1, IN_A_ROW)}

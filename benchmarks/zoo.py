@@ -123,14 +123,13 @@ def write_net(name: str, batch: int | None, task: str, folder: str, onnx: bool =
 def measure(pythons: dict[str, str], name: str, task: str, batch: int | None, threads: int, steps: int,
             stock_steps: int) -> None:
     """Print the rows of one net and task."""
-    onnx = task == INFERENCE and importlib.util.find_spec("onnxruntime") is not None
-    if onnx:
-        pythons = pythons | {RUNTIME: sys.executable}
+    pythons = {kind: python for kind, python in pythons.items()
+               if (kind != STOCK or stock_steps) and (kind != RUNTIME or task == INFERENCE)}
     with tempfile.TemporaryDirectory() as folder:
-        files, shape = write_net(name, batch, task, folder, onnx)
+        files, shape = write_net(name, batch, task, folder, onnx=RUNTIME in pythons)
         workers = [Worker(kind, python, __file__, threads, "--tasks", task, "--shape", *map(str, shape), "--file",
                           str(files[kind]))
-                   for kind, python in pythons.items() if kind != STOCK or stock_steps]
+                   for kind, python in pythons.items()]
     for number in range(steps + 1):
         for worker in workers:
             if worker.name != STOCK or number <= stock_steps:
@@ -173,6 +172,10 @@ def main() -> None:
     if unknown := set(arguments.nets or ()) - set(BATCHES):
         parser.error(f"--nets {min(unknown)} is not one of {', '.join(BATCHES)}")
     pythons = interpreters(arguments.torch)
+    if importlib.util.find_spec("onnxruntime"):
+        pythons[RUNTIME] = sys.executable
+    else:
+        print("ONNX Runtime: skipped (pip install onnxruntime)")
     print(f"{vectors()}, {os.cpu_count()} processors\n")
     table(["net", "task", "batch", "threads", "", "ms", "images/s", "peak memory, GB", f"times {OURS}",
            "processor time, times ours"])

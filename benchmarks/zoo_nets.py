@@ -17,6 +17,7 @@ from solvers.nets.pycaffe import caffe
 pb = caffe.proto.caffe_pb2
 L, P, NetSpec = caffe.layers, caffe.params, caffe.NetSpec
 
+RESNET = "resnet44"
 CLASSES = 1000
 PIXELS = 60  # the approximate standard deviation of pixels
 FILLED = {"weight_filler": {"type": "msra"}}
@@ -241,6 +242,13 @@ def cifar10_full(batch: int) -> pb.NetParameter:
 NETS: dict[str, Callable[[int], pb.NetParameter]] = {
     "alexnet": alexnet, "squeezenet": squeezenet, "googlenet": googlenet, "resnet50": resnet50, "densenet121": densenet121,
     "mobilenet_v2": mobilenet_v2, "vgg16": vgg16, "cifar10_full": cifar10_full}
+
+
+def make(name: str, batch: int) -> pb.NetParameter:
+    """One of NETS, or our ResNet-44."""
+    from prototxt import generate  # loads Caffe, whose log `solvers` has silenced by then
+
+    return generate.resnet(44, 100, batch, RESNET) if name == RESNET else NETS[name](batch)
 
 
 def randomise(net: caffe.Net, seed: int = 0) -> None:

@@ -35,7 +35,7 @@ struct Window {
     run = dense ? s.kw * s.ic : s.ic;
   }
 
-  // But of few images, so few that there is a group for every thread.
+  // About kGroupPixels pixels; fewer where there are not enough images to give every thread a group.
   static int RowsOfGroup(const ConvShape& s) {
     const int groups = (ThreadCount() + s.n - 1) / s.n;  // of an image
     return std::max(1, std::min((s.oh + groups - 1) / groups, kGroupPixels / s.ow));

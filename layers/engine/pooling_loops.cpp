@@ -1,5 +1,6 @@
 #include "caffe/engine/pooling_loops.hpp"
 
+#include <algorithm>
 #include <cfloat>
 #include <cstring>
 
@@ -18,53 +19,51 @@ void MaxTap(const float* __restrict__ x, int tap, int channels, float* __restric
   }
 }
 
+namespace {
+
+// MaxOfWindow for kVectors vectors of channels, whose maxima stay in registers. A vector may be one value.
+template <typename Floats, typename Taps, int kVectors>
+inline __attribute__((always_inline)) void MaxOfVectors(const TapWindow& w, const float* x, int channels, float* best,
+    uint8_t* from) {
+  enum { kLanes = sizeof(Floats) / sizeof(float) };
+  Floats b[kVectors];
+  Taps f[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    b[v] = Floats() - FLT_MAX;
+    f[v] = Taps() + w.first_tap;
+  }
+  for (int i = 0; i < w.rows; ++i) {
+    for (int j = 0; j < w.columns; ++j) {
+      const Taps tap = Taps() + (w.first_tap + i * w.taps_a_row + j);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        Floats values;
+        memcpy(&values, x + i * w.line + long(j) * channels + v * kLanes, sizeof(values));
+        f[v] = values > b[v] ? tap : f[v];
+        b[v] = values > b[v] ? values : b[v];
+      }
+    }
+  }
+  int32_t taps[kVectors * kLanes];
+  memcpy(best, b, sizeof(b));
+  memcpy(taps, f, sizeof(f));
+  std::copy(taps, taps + kVectors * kLanes, from);
+}
+
+}  // namespace
+
 FOR_EACH_PROCESSOR
-void MaxOfWindow(const TapWindow& w, const float* __restrict__ x, int channels, float* __restrict__ best,
+void MaxOfWindow(const TapWindow& window, const float* __restrict__ x, int channels, float* __restrict__ best,
     uint8_t* __restrict__ from) {
-  // A few vectors of channels at a time, so that their maxima stay in registers.
   typedef float Floats __attribute__((vector_size(32)));
   typedef int32_t Taps __attribute__((vector_size(32)));
-  enum { kLanes = 8, kVectors = 4, kTogether = kLanes * kVectors };
+  enum { kTogether = 32 };
   int c = 0;
   for (; c + kTogether <= channels; c += kTogether) {
-    Floats b[kVectors];
-    Taps f[kVectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      b[v] = Floats() - FLT_MAX;
-      f[v] = Taps() + w.first_tap;
-    }
-    for (int i = 0; i < w.rows; ++i) {
-      for (int j = 0; j < w.columns; ++j) {
-        const Taps tap = Taps() + (w.first_tap + i * w.taps_a_row + j);
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) {
-          Floats values;
-          memcpy(&values, x + i * w.line + long(j) * channels + c + v * kLanes, sizeof(values));
-          f[v] = values > b[v] ? tap : f[v];
-          b[v] = values > b[v] ? values : b[v];
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      memcpy(best + c + v * kLanes, &b[v], sizeof(b[v]));
-      for (int k = 0; k < kLanes; ++k) from[c + v * kLanes + k] = f[v][k];
-    }
+    MaxOfVectors<Floats, Taps, 4>(window, x + c, channels, best + c, from + c);
   }
-  for (; c < channels; ++c) {
-    float b = -FLT_MAX;
-    int f = w.first_tap;
-    for (int i = 0; i < w.rows; ++i) {
-      for (int j = 0; j < w.columns; ++j) {
-        const float value = x[i * w.line + long(j) * channels + c];
-        f = value > b ? w.first_tap + i * w.taps_a_row + j : f;
-        b = value > b ? value : b;
-      }
-    }
-    best[c] = b;
-    from[c] = f;
-  }
+  for (; c < channels; ++c) MaxOfVectors<float, int32_t, 1>(window, x + c, channels, best + c, from + c);
 }
 
 FOR_EACH_PROCESSOR

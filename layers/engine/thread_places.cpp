@@ -3,7 +3,6 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#include <pthread.h>
 #include <sched.h>
 
 #include <cstdlib>
@@ -16,12 +15,12 @@ namespace engine {
 
 namespace {
 
-// If the system refuses, it places the thread as ever.
+// The calling thread. If the system refuses, it places the thread as ever.
 void Tie(int processor) {
   cpu_set_t own;
   CPU_ZERO(&own);
   CPU_SET(processor, &own);
-  pthread_setaffinity_np(pthread_self(), sizeof(own), &own);
+  sched_setaffinity(0, sizeof(own), &own);
 }
 
 // Ties all threads but the calling one. Returns the processor that is left for that, or -1 if no thread was tied.

@@ -263,7 +263,8 @@ bool Winograd::Supports(const ConvShape& s, bool keeps_filters) {
   // To transform a filter takes as long as what the transform saves in about so many tiles; small ones lie in the cache. To
   // read what was kept, four times as much as the filter, takes as long as is saved in a few.
   const double tiles = double(s.n) * ((s.oh + kTile - 1) / kTile) * ((s.ow + kTile - 1) / kTile);
-  return (tiles >= (keeps_filters ? 9 : 32) || s.ic * s.oc <= kLargeFilters) &&
+  const int worthwhile_tiles = keeps_filters ? 9 : 32;
+  return (tiles >= worthwhile_tiles || s.ic * s.oc <= kLargeFilters) &&
       HasVectors() && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
       s.dilation_w == 1 && s.groups == 1 && s.ic % kLanes == 0 && s.oc % kLanes == 0 && s.pad_h <= 2 && s.pad_w <= 2;
 }
