@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from base import machine
+
 ROOT = Path(__file__).resolve().parents[1]
 OURS, STOCK, TORCH, RUNTIME = "Caffe, ours", "Caffe, stock", "PyTorch, channels_last", "ONNX Runtime"
 REST = 0.1  # seconds before each turn: the threads of the competitor before may still spin and keep cores busy
@@ -91,7 +93,7 @@ def serve(prepare: Callable, take_step: Callable) -> None:
 def command_line(description: str) -> argparse.ArgumentParser:
     """The options of all benchmarks that work in turns. `Worker` uses ``--worker`` to start a process."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    processors = len(os.sched_getaffinity(0))
+    processors = machine.processors()
     parser.add_argument("--threads", type=int, nargs="+", default=[processors], help=f"default: all, {processors}")
     parser.add_argument("--torch", default=sys.executable, help="the interpreter that has PyTorch (default: this one)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)

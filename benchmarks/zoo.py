@@ -11,7 +11,6 @@ processor time of all threads, which depends less on others. Upstream's Caffe ma
 """
 
 import importlib.util
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from turns import OURS, RUNTIME, STOCK, TORCH, Worker, command_line, interpreters, quartiles, row, serve, table
+
+from base import machine
 
 TRAINING, INFERENCE = "training", "inference"
 CLASSES = 10  # of all nets
@@ -143,12 +144,6 @@ def measure(pythons: dict[str, str], name: str, task: str, batch: int | None, th
         worker.stop()
 
 
-def vectors() -> str:
-    """The name of this processor's widest vector instructions."""
-    flags = Path("/proc/cpuinfo").read_text().split() if os.path.exists("/proc/cpuinfo") else []
-    return next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "no AVX2")
-
-
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--nets", nargs="+", help="names of zoo_nets.py (default: all)")
@@ -176,7 +171,7 @@ def main() -> None:
         pythons[RUNTIME] = sys.executable
     else:
         print("ONNX Runtime: skipped (pip install onnxruntime)")
-    print(f"{vectors()}, {os.cpu_count()} processors\n")
+    print(f"{machine.describe()}\n")
     table(["net", "task", "batch", "threads", "", "ms", "images/s", "peak memory, GB", f"times {OURS}",
            "processor time, times ours"])
     for name in arguments.nets or BATCHES:

@@ -12,6 +12,6 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
 # OpenBLAS starts its threads when it is loaded. Threads that exist before a process is confined stay unconfined (see
 # base/confinement.py). So a command begins with one thread, and threads.use() sets the right number afterwards.
 BLAS_THREADS = os.environ.get("OPENBLAS_NUM_THREADS")
-CONFINED = ("train", "evaluate", "compare", "report", "plot_dynamics", "export", "sweep.probe")
+CONFINED = ("train", "evaluate", "compare", "report", "keep", "plot_dynamics", "export", "sweep.probe")
 if {f"solvers.{name}" for name in CONFINED} & set(sys.orig_argv[:4]):
     os.environ["OPENBLAS_NUM_THREADS"] = "1"

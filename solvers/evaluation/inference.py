@@ -15,7 +15,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from base import isolation
+from base import isolation, machine
 from base.errors import InputError
 from data_toolkit import batches
 from data_toolkit.dataset import Dataset
@@ -181,7 +181,7 @@ def at_batch(param: pb.NetParameter) -> pb.NetParameter:
 
 def cores() -> int:
     """The number of cores to use: that of Caffe's threads, but at most the cores available to this process."""
-    return min(threads.count(), len(os.sched_getaffinity(0)))
+    return min(threads.count(), machine.processors())
 
 
 def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:

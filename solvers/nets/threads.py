@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from base import machine
 from base.errors import InputError
 from base.terminal import say
 from solvers import BLAS_THREADS
@@ -104,6 +105,5 @@ def why_slow(busy: float, processors: int, threads: int) -> str:
 
 def note_if_busy() -> None:
     """Print the note of `why_slow` on stderr, if there is one."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if reason := why_slow(busy_with_others(), processors, count()):
+    if reason := why_slow(busy_with_others(), machine.processors(), count()):
         say(f"note: {reason}", file=sys.stderr)

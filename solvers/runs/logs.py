@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, get_type_hints
@@ -72,7 +72,7 @@ class CsvLog(Generic[Row]):
         if len(rows) != len(expected) or any(row.iteration != step for row, step in zip(rows, expected, strict=True)):
             every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {expected[-1]}"
             raise InputError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
-        write_atomically(file, _lines([kind._fields, *map(_text, rows)]))
+        write_atomically(file, csv_text(kind, rows))
         self.last = rows[-1] if rows else None
         self._file = open(files.open_in(file.parent, file.name, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8", newline="")
 
@@ -87,6 +87,11 @@ class CsvLog(Generic[Row]):
 
     def close(self) -> None:
         self._file.close()
+
+
+def csv_text(kind: type[Row], rows: Iterable[Row]) -> str:
+    """A whole log as text: its header, and the rows."""
+    return _lines([kind._fields, *map(_text, rows)])
 
 
 def read_log(file: Path, kind: type[Row] = Step) -> list[Row]:

@@ -7,6 +7,7 @@ import platform
 import sys
 from importlib.metadata import version
 
+from base import machine
 from base.errors import InputError
 from base.files import write_atomically
 from base.terminal import one_line, say
@@ -31,7 +32,7 @@ class Run:
     solver : caffe_pb2.SolverParameter
         From `solver_param.resolved`.
     config : dict
-        The content of config.json, except the fingerprints of net and solver and the versions of packages.
+        The content of config.json, except the fingerprints of net and solver, the versions of packages and the machine.
     """
 
     folder: RunFolder
@@ -87,6 +88,7 @@ class Run:
             "solver_sha256": _sha256(prototext.text(solver_param.lasting(self.solver))),
             "versions": {"python": platform.python_version(), "caffe": caffe.__version__}
             | {name: version(name) for name in ("numpy", "protobuf")},
+            "machine": machine.describe(),
         }
         write_atomically(self.folder.train_file, net)
         write_atomically(self.folder.solver, solver)

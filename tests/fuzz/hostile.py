@@ -586,8 +586,9 @@ def run(folder: Path, draw: random.Random) -> list[str]:
         ["train", str(folder / "tiny"), "--max-iter", "12", "--snapshot", "5", "--resume"],
         ["plot_dynamics", str(place), "--output", str(folder / "d.png")],
         ["report", str(place), "-o", str(folder / "report.html")],
+        ["keep", str(place), "--to", str(folder / "kept"), "--weights"],
     ]
-    return draw.choices(commands, [4, 4, 4, 2, 1])[0]
+    return draw.choices(commands, [4, 4, 4, 2, 1, 2])[0]
 
 
 CASES: dict[str, Callable[[Path, random.Random], list[str]]] = {

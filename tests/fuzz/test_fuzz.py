@@ -22,11 +22,11 @@ import tiny
 
 from base import confinement
 from data_toolkit import archives, dataset, prepare
-from solvers import compare, evaluate, plot_dynamics, report, train
+from solvers import compare, evaluate, keep, plot_dynamics, report, train
 from solvers.runs.training_set import TrainingSet
 
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "compare": compare.main, "plot_dynamics": plot_dynamics.main,
-            "prepare": prepare.main, "report": report.main}
+            "prepare": prepare.main, "report": report.main, "keep": keep.main}
 SECRET = "the secret that nobody may read"
 SECONDS = 60
 SANITISED = "ASAN_OPTIONS" in os.environ  # make test-sanitized

@@ -42,8 +42,8 @@ def write(runs: Path, seeds: int, last: int = 30) -> list[Path]:
     return folders
 
 
-def write_dynamics(folder: Path, noise: float, rows: int = 300) -> None:
-    at = np.arange(100, 100 * rows + 1, 100)
+def write_dynamics(folder: Path, noise: float, rows: int = 300, interval: int = 100) -> None:
+    at = interval * np.arange(1, rows + 1)
     noisy = np.full(rows, round(256 * noise))
     clean_p = 0.8 * (1 - np.exp(-at / 8000))
     noisy_p = np.where(noisy, 0.2 * (1 - np.exp(-at / 20000)), np.nan)
