@@ -9,6 +9,6 @@ mkdir "$build/caffe"
 ln -s "$PWD/layers/engine" "$build/caffe/engine"
 g++ -std=c++17 -O3 -DNDEBUG -fopenmp -DUSE_ONEDNN -w "-I$build" benchmarks/convolution.cpp \
     $(printf 'layers/engine/%s.cpp ' convolution convolution_onednn convolution_scratch depthwise direct filters fused_pixels matrix_product pointwise \
-        unrolled vector_loops winograd) \
+        thread_places unrolled vector_loops winograd) \
     -ldnnl -lopenblas -o "$build/convolution"
 "$build/convolution" "$@"

@@ -30,6 +30,7 @@ class OneDnnButWeights : public Convolution::Kernels {
   }
 
   void KeepFilters() { others_->KeepFilters(); }
+  void TellWeights(bool same) { others_->TellWeights(same); }
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
       const OutputMoments* moments) {
     others_->Forward(x, w, bias, y, recipe, moments);

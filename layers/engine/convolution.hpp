@@ -42,6 +42,10 @@ class Convolution {
   explicit Convolution(const ConvShape& shape, bool keep_filters = false);
   ~Convolution();
 
+  // Before a forward pass: whether its weights are known to be those of the pass before. Without a word, kept filters are
+  // compared with them.
+  void TellWeights(bool same) { kernels_->TellWeights(same); }
+
   // Whether recipes and moments are possible, which save passes over memory.
   bool Fuses() const { return kernels_->Fuses(); }
 
@@ -62,6 +66,7 @@ class Convolution {
     virtual ~Kernels() {}
     virtual bool Fuses() const { return false; }
     virtual void KeepFilters() { filters_.Keep(); }
+    virtual void TellWeights(bool same) { filters_.Tell(same); }
     virtual void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
         const OutputMoments* moments) = 0;
     virtual void BackwardData(const float* dy, const float* w, float* dx) = 0;

@@ -30,9 +30,11 @@ bool KeepDigits(const OutputMoments& moments, const float* bias, int channels) {
 
 void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   if (!convolution_) return Upstream::Forward_cpu(bottom, top);
+  const bool same_weights = phase_ == TEST && weights_mark_.AreSame(blobs_[0]->data().get());
   const float* weights = blobs_[0]->cpu_data();
   const float* bias = bias_term_ ? blobs_[1]->cpu_data() : NULL;
   for (size_t i = 0; i < bottom.size(); ++i) {
+    if (phase_ == TEST) convolution_->TellWeights(same_weights || i > 0);
     const TensorPtr x = Data(*bottom[i]);
     const Dims dims = DimsOf(*top[i]);
     const TensorPtr y = NewTensor(dims);

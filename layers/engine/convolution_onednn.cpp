@@ -85,6 +85,11 @@ class OneDnnConvolution : public Convolution::Kernels {
     biased_.filters.Keep();
   }
 
+  void TellWeights(bool same) {
+    plain_.filters.Tell(same);
+    biased_.filters.Tell(same);
+  }
+
   void BackwardData(const float* dy, const float* w, float* dx) {
     if (!data_) {
       data_desc_ = DescribeBackward<dnnl::convolution_backward_data>(ForwardDesc(false),

@@ -7,6 +7,7 @@
 
 #include "caffe/engine/convolution.hpp"
 #include "caffe/engine/tensor.hpp"
+#include "caffe/engine/weights_mark.hpp"
 #include "caffe/layers/batch_norm_layer.hpp"
 #include "caffe/layers/bias_layer.hpp"
 #include "caffe/layers/concat_layer.hpp"
@@ -81,6 +82,7 @@ class ConvolutionLayer : public WithConvolution<caffe::ConvolutionLayer<float> >
 
  private:
   const shared_ptr<bool> moments_wanted_;  // by the layer that read the last results
+  WeightsMark weights_mark_;
 };
 
 // A convolution with the roles of input and output exchanged.

@@ -45,8 +45,10 @@ std::vector<uint32_t> Signature(const float* values, size_t count) {
 }  // namespace
 
 float* Filters::Take(const float* w, size_t weights, size_t count, bool* laid_out) {
-  *laid_out = false;
+  *laid_out = keep_ && count == count_ && told_ && !changed_;
+  told_ = changed_ = false;
   if (!keep_) return SharedScratch().Get(count);
+  if (*laid_out) return memory_.get();
   std::vector<uint32_t> signature = Signature(w, weights);
   if (count != count_) {
     count_ = 0;

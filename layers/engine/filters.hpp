@@ -11,13 +11,21 @@ namespace caffe {
 namespace engine {
 
 // Room for the filters of a convolution as its kernel reads them. Else laid out for each pass, in memory that all convolutions
-// share, they can be kept until the weights change: a net that only tests reads its weights instead of laying them out.
+// share, they can be kept until the weights change: a net that only tests reads its weights instead of laying them out, and
+// not even that if its caller knows that they are the same.
 class Filters {
  public:
-  Filters() : keep_(false), count_(0) {}
+  Filters() : keep_(false), told_(false), changed_(false), count_(0) {}
 
   // From now on, in memory of their own.
   void Keep() { keep_ = true; }
+  bool kept() const { return keep_; }
+
+  // Before a pass: whether its weights are known to be those of the pass before.
+  void Tell(bool same) {
+    told_ = true;
+    changed_ = changed_ || !same;
+  }
 
   // `count` floats for those of `weights` weights at w. *laid_out: whether they already are there, for the same `count` and
   // values. If not, the caller lays them out.
@@ -29,6 +37,7 @@ class Filters {
   };
 
   bool keep_;
+  bool told_, changed_;  // since the filters were taken
   std::unique_ptr<float, Free> memory_;
   size_t count_;
   std::vector<uint32_t> signature_;  // of the weights

@@ -1,8 +1,10 @@
 #include "caffe/engine/pointwise.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
+#include "caffe/engine/convolution_product.hpp"
 #include "caffe/engine/convolution_scratch.hpp"
 #include "caffe/engine/convolution_vector.hpp"
 #include "caffe/engine/fused_pixels.hpp"
@@ -13,53 +15,193 @@ namespace engine {
 
 namespace {
 
-// Pixels whose inputs and outputs fit the second-level cache, but not so few that the filters, which are laid out anew for
-// each product, are as much work.
-long ChunkOf(long pixels, int ic, int oc) {
-  const long chunk = std::min(1024L, std::max(256L, (1L << 18) / (ic + oc)));
-  return pixels >= 8 * chunk ? chunk : pixels;
+// A matrix of weights as the second factor of products.
+class Weights {
+ public:
+  Weights(int rows, int columns, bool by_library) : rows_(rows), columns_(columns), by_library_(by_library) {}
+
+  // How many rows of the first factor fit the second-level cache beside a panel of this one.
+  long block() const { return std::min(192L, std::max(48L, (1L << 16) / rows_)); }
+
+  // Lays out the elements w[row * row_stride + column * column_stride]. All threads share the work.
+  void LayOut(const float* w, long row_stride, long column_stride, float* to) const;
+
+  // c (m x columns, of all in this matrix those from `first` on) = a (m x rows) times these columns + bias, which may be NULL.
+  void Multiply(long m, const float* a, const float* laid_out, int first, int columns, const float* bias, float* c) const;
+
+ private:
+  const int rows_, columns_;
+  const bool by_library_;
+};
+
+#ifdef CAFFE_ENGINE_VECTOR
+
+void Weights::LayOut(const float* w, long row_stride, long column_stride, float* to) const {
+#pragma omp for schedule(static)
+  for (int first = 0; first < columns_; first += kPanel) {
+    const int end = std::min<int>(first + kPanel, columns_);
+    for (int r = 0; r < rows_; ++r) {
+      float* row = to + (by_library_ ? long(r) * columns_ + first : PanelOffset(r, first, rows_, columns_));
+      for (int c = first; c < end; ++c) row[c - first] = w[r * row_stride + c * column_stride];
+    }
+  }
 }
+
+CAFFE_ENGINE_VECTOR_BEGIN
+
+CAFFE_ENGINE_NO_INLINE void MultiplyPanels(long m, int n, int k, const float* a, const float* panels, const float* bias,
+    float* c, long stride) {
+  const long start = 0;
+  Product(m, n, a, k, Runs{1, k, &start}, panels, bias, c, stride);
+}
+
+CAFFE_ENGINE_VECTOR_END
+
+#else
+
+enum { kPanel = 16 };
+void Weights::LayOut(const float*, long, long, float*) const { abort(); }
+void MultiplyPanels(long, int, int, const float*, const float*, const float*, float*, long) { abort(); }
+
+#endif
+
+void Weights::Multiply(long m, const float* a, const float* laid_out, int first, int columns, const float* bias,
+    float* c) const {
+  if (by_library_) {
+    const Factor weights = {laid_out + first, columns_, false};
+    MatrixProduct(m, columns, rows_, Factor{a, rows_, false}, weights, false, c + first, columns_);
+  } else {
+    for (long i = 0; i < m; i += block()) {
+      MultiplyPanels(std::min(block(), m - i), columns, rows_, a + i * rows_, laid_out + long(first) * rows_,
+          bias ? bias + first : NULL, c + i * columns_ + first, columns_);
+    }
+  }
+}
+
+// Where x's pixels are that the filters meet.
+long InputPixel(const ConvShape& s, long pixel) {
+  const long row = pixel / s.ow, image = row / s.oh;
+  return (image * s.ih + row % s.oh * s.stride_h) * s.iw + pixel % s.ow * s.stride_w;
+}
+
+void Gather(const ConvShape& s, const float* x, long first, long count, float* to) {
+  for (long p = 0; p < count; ++p) memcpy(to + p * s.ic, x + InputPixel(s, first + p) * s.ic, s.ic * sizeof(float));
+}
+
+void Scatter(const ConvShape& s, const float* from, long first, long count, float* x) {
+  for (long p = 0; p < count; ++p) memcpy(x + InputPixel(s, first + p) * s.ic, from + p * s.ic, s.ic * sizeof(float));
+}
+
+long Quotient(long a, long b) { return (a + b - 1) / b; }  // rounded up
+
+// Of fewer pixels the library makes a product at once, with all threads: laying out filters for them would be as much work. If
+// the filters are laid out for many passes, that limit is lower.
+enum { kFewPixels = 2048, kFewPixelsForPanels = 16 };
 
 }  // namespace
 
+// How the pixels are cut.
+struct Pointwise::Chunks {
+  Chunks(long pixels, long size) : pixels(pixels), size(size), number(Quotient(pixels, size)) {}
+  long first(int i) const { return i * size; }
+  long count(int i) const { return std::min(size, pixels - first(i)); }
+
+  const long pixels, size;
+  const int number;
+};
+
 bool Pointwise::Supports(const ConvShape& s) {
-  return HasVectors() && s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 &&
-      s.pad_h == 0 && s.pad_w == 0 && s.groups == 1;
+  return HasVectors() && s.kh == 1 && s.kw == 1 && s.pad_h == 0 && s.pad_w == 0 && s.groups == 1;
 }
 
-Pointwise::Pointwise(const ConvShape& s)
-    : pixels_(long(s.n) * s.oh * s.ow), ic_(s.ic), oc_(s.oc), chunk_(ChunkOf(pixels_, s.ic, s.oc)) {}
+Pointwise::Pointwise(const ConvShape& s) : Pointwise(s, HasWideVectors() || s.ic % 8 || s.oc % 8) {}
+
+Pointwise::Pointwise(const ConvShape& s, bool by_library)
+    : shape_(s), pixels_(long(s.n) * s.oh * s.ow), strided_(s.stride_h > 1 || s.stride_w > 1), by_library_(by_library) {}
+
+// The library lays its factors out anew for each product: with fewer pixels, that is as much work.
+Pointwise::Chunks Pointwise::BackwardChunks() const {
+  const long size = std::min(1024L, std::max(256L, (1L << 18) / (shape_.ic + shape_.oc)));
+  return Chunks(pixels_, std::min(size, Quotient(pixels_, ThreadCount())));
+}
+
+Pointwise::Chunks Pointwise::ForwardChunks() const {
+  if (by_library_) return BackwardChunks();
+  const long number = Quotient(pixels_, Weights(shape_.ic, shape_.oc, false).block());
+  return Chunks(pixels_, Quotient(Quotient(pixels_, number), 6) * 6);  // of equal size, in sixes: see NextRows
+}
+
+bool Pointwise::Fuses() const {
+  return pixels_ >= (by_library_ || !filters_.kept() ? kFewPixels : kFewPixelsForPanels);
+}
+
+bool Pointwise::copies_inputs(const RecipeReader& reader) const { return reader || strided_; }
+
+// The inputs of some pixels, their recipe carried out: in `room`, unless they are the values of x.
+const float* Pointwise::Inputs(const RecipeReader& reader, const float* x, long first, long count, float* room) const {
+  const float* in = x + first * shape_.ic;
+  if (strided_) {
+    Gather(shape_, x, first, count, room);
+    in = room;
+  }
+  if (reader) {
+    reader.Read(in, count * shape_.ic, room);
+    in = room;
+  }
+  return in;
+}
+
+// The same of all pixels, made by all threads, in the shared scratch.
+const float* Pointwise::AllInputs(const RecipeReader& reader, const float* x, const Chunks& chunks) const {
+  if (!copies_inputs(reader)) return x;
+  float* room = SharedScratch().Get(pixels_ * shape_.ic);
+#pragma omp parallel for schedule(static)
+  for (int i = 0; i < chunks.number; ++i) {
+    Inputs(reader, x, chunks.first(i), chunks.count(i), room + chunks.first(i) * shape_.ic);
+  }
+  return room;
+}
 
 void Pointwise::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
     const OutputMoments* moments) {
-  if (!Fuses()) MatrixProduct(pixels_, oc_, ic_, Factor{x, ic_, false}, Factor{w, ic_, true}, false, y, oc_);
-  const RecipeReader reader(recipe, ic_);
-  OutputFinisher finisher(bias, moments, oc_, chunks());
-  bool laid_out = true;
-  const size_t size = size_t(ic_) * oc_;
-  float* filters = Fuses() ? filters_.Take(w, size, size, &laid_out) : NULL;
-  const ThreadRooms rooms(recipe ? chunk_ * ic_ : 0);
+  const int ic = shape_.ic, oc = shape_.oc;
+  const Chunks chunks = ForwardChunks();
+  const RecipeReader reader(recipe, ic);
+  const bool bias_in_product = Fuses() && !by_library_ && !moments;
+  OutputFinisher finisher(bias_in_product ? NULL : bias, moments, oc, chunks.number);
+  if (!Fuses()) {
+    const Factor inputs = {AllInputs(reader, x, chunks), ic, false}, weights = {w, ic, true};
+    MatrixProduct(pixels_, oc, ic, inputs, weights, false, y, oc);
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < chunks.number; ++i) finisher.Finish(i, y + chunks.first(i) * oc, chunks.count(i) * oc);
+    return finisher.WriteMoments(pixels_);
+  }
+
+  // If there are too few chunks for all threads, a task is only a part of a chunk's output channels.
+  enum { kTasks = 4, kFewColumns = 64 };  // of a thread; of a task
+  const long wanted = by_library_ ? 1 : Quotient(kTasks * ThreadCount(), chunks.number);
+  const int tasks = std::max(1L, std::min(wanted, long(oc / kFewColumns)));
+  const int columns = Quotient(Quotient(oc, tasks), kPanel) * kPanel;  // of a task
+  const Weights weights(ic, oc, by_library_);
+  bool laid_out;
+  float* filters = filters_.Take(w, size_t(ic) * oc, size_t(ic) * oc, &laid_out);
+  const ThreadRooms rooms(copies_inputs(reader) ? chunks.size * ic : 0);
 #pragma omp parallel
   {
-    if (!laid_out) {
-#pragma omp for schedule(static)
-      for (int i = 0; i < ic_; ++i) {
-        for (int o = 0; o < oc_; ++o) filters[long(i) * oc_ + o] = w[long(o) * ic_ + i];
-      }
-    }
+    if (!laid_out) weights.LayOut(w, 1, ic, filters);
 #pragma omp for schedule(dynamic)
-    for (int c = 0; c < chunks(); ++c) {
-      const long first = c * chunk_, count = std::min(chunk_, pixels_ - first);
-      float* out = y + first * oc_;
-      if (Fuses()) {
-        const float* in = x + first * ic_;
-        if (recipe) {
-          reader.Read(in, count * ic_, rooms.Mine());
-          in = rooms.Mine();
-        }
-        MatrixProduct(count, oc_, ic_, Factor{in, ic_, false}, Factor{filters, oc_, false}, false, out, oc_);
-      }
-      finisher.Finish(c, out, count * oc_);
+    for (int task = 0; task < chunks.number * tasks; ++task) {
+      const int i = task / tasks, column = task % tasks * columns;
+      const long first = chunks.first(i), count = chunks.count(i);
+      if (column >= oc) continue;
+      const float* in = Inputs(reader, x, first, count, rooms.Mine());
+      weights.Multiply(count, in, filters, column, std::min(columns, oc - column), bias_in_product ? bias : NULL,
+          y + first * oc);
+      if (tasks == 1) finisher.Finish(i, y + first * oc, count * oc);
+    }
+#pragma omp for schedule(static)
+    for (int i = 0; i < (tasks == 1 ? 0 : chunks.number); ++i) {
+      finisher.Finish(i, y + chunks.first(i) * oc, chunks.count(i) * oc);
     }
   }
   finisher.WriteMoments(pixels_);
@@ -67,47 +209,68 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
 
 void Pointwise::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
     const InputRecipe* recipe, const InputGradientSums* sums) {
-  if (!Fuses()) {
-    if (dw) MatrixProduct(oc_, ic_, pixels_, Factor{dy, oc_, true}, Factor{x, ic_, false}, true, dw, ic_);
-    if (dx) MatrixProduct(pixels_, ic_, oc_, Factor{dy, oc_, false}, Factor{w, ic_, false}, false, dx, ic_);
+  const int ic = shape_.ic, oc = shape_.oc, shares = ThreadCount();
+  const Chunks chunks = BackwardChunks();
+  const RecipeReader reader(recipe, ic);
+  const bool at_once = pixels_ < kFewPixels;
+  float* gradients = dx;  // of the pixels that the filters meet
+  if (at_once && dw) {
+    const Factor inputs = {AllInputs(reader, x, chunks), ic, false};
+    MatrixProduct(oc, ic, pixels_, Factor{dy, oc, true}, inputs, true, dw, ic);
   }
-  const RecipeReader reader(recipe, ic_);
-  BiasSummer biases(db, oc_, chunks());
-  InputSummer inputs(recipe, sums, ic_, chunks());
-  const int shares = ThreadCount();
-  const size_t size = size_t(ic_) * oc_;
-  float* totals = SharedScratch().Get(dw && Fuses() ? shares * size : 0);
-  const ThreadRooms rooms(recipe ? chunk_ * ic_ : 0);
+  if (at_once && dx) {
+    if (strided_) gradients = SharedScratch().Get(pixels_ * ic);
+    MatrixProduct(pixels_, ic, oc, Factor{dy, oc, false}, Factor{w, ic, false}, false, gradients, ic);
+  }
+
+  BiasSummer biases(db, oc, chunks.number);
+  InputSummer inputs(recipe, sums, ic, chunks.number);
+  const Weights weights(oc, ic, by_library_);
+  const size_t size = size_t(ic) * oc;
+  const bool in_shares = dw && !at_once, laid_out = by_library_ || !dx || at_once;
+  const float* filters = w;
+  float *panels = NULL, *totals = NULL;
+  if (!at_once) {
+    panels = SharedScratch().Get(size * (shares + 1));
+    totals = panels + size;
+    if (!laid_out) filters = panels;
+  }
+  // For inputs, and for gradients that the stride puts apart.
+  const ThreadRooms rooms((copies_inputs(reader) ? 1 : 0) * chunks.size * ic + (strided_ && !at_once ? chunks.size * ic : 0));
 #pragma omp parallel num_threads(shares)
   {
+    if (!laid_out) weights.LayOut(w, ic, 1, panels);
+#pragma omp for schedule(static)
+    for (int image = 0; image < (dx && strided_ ? shape_.n : 0); ++image) {
+      const size_t image_size = size_t(shape_.ih) * shape_.iw * ic;
+      memset(dx + image * image_size, 0, image_size * sizeof(float));
+    }
 #pragma omp for schedule(static)
     for (int share = 0; share < shares; ++share) {
-      float* total = totals + share * size;
-      const int begin = long(chunks()) * share / shares, end = long(chunks()) * (share + 1) / shares;
-      if (dw && Fuses() && begin == end) memset(total, 0, size * sizeof(float));
-      for (int c = begin; c < end; ++c) {
-        const long first = c * chunk_, count = std::min(chunk_, pixels_ - first);
-        const float* out = dy + first * oc_;
-        if (dw && Fuses()) {
-          const float* in = x + first * ic_;
-          if (recipe) {
-            reader.Read(in, count * ic_, rooms.Mine());
-            in = rooms.Mine();
-          }
-          MatrixProduct(oc_, ic_, count, Factor{out, oc_, true}, Factor{in, ic_, false}, c > begin, total, ic_);
+      const int begin = long(chunks.number) * share / shares, end = long(chunks.number) * (share + 1) / shares;
+      if (in_shares && begin == end) memset(totals + share * size, 0, size * sizeof(float));
+      for (int i = begin; i < end; ++i) {
+        const long first = chunks.first(i), count = chunks.count(i);
+        const float* out = dy + first * oc;
+        float* room = rooms.Mine();
+        biases.Add(i, out, count * oc);
+        if (in_shares) {
+          const float* in = Inputs(reader, x, first, count, room);
+          MatrixProduct(oc, ic, count, Factor{out, oc, true}, Factor{in, ic, false}, i > begin, totals + share * size, ic);
         }
-        biases.Add(c, out, count * oc_);
-        if (dx && Fuses()) {
-          MatrixProduct(count, ic_, oc_, Factor{out, oc_, false}, Factor{w, ic_, false}, false, dx + first * ic_, ic_);
-          inputs.Add(c, x + first * ic_, dx + first * ic_, count * ic_);
+        if (!dx) continue;
+        float* gradient = strided_ && !at_once ? room + chunks.size * ic : gradients + first * ic;
+        if (!at_once) weights.Multiply(count, out, filters, 0, ic, NULL, gradient);
+        if (sums) {
+          const RecipeReader as_they_are(NULL, ic);
+          inputs.Add(i, Inputs(as_they_are, x, first, count, room), gradient, count * ic);
         }
+        if (strided_) Scatter(shape_, gradient, first, count, dx);
       }
     }
-    if (dw && Fuses()) {
 #pragma omp for schedule(static)
-      for (long i = 0; i < long(size); ++i) {
-        for (int share = 0; share < shares; ++share) dw[i] += totals[share * size + i];
-      }
+    for (long i = 0; i < (in_shares ? long(size) : 0); ++i) {
+      for (int share = 0; share < shares; ++share) dw[i] += totals[share * size + i];
     }
   }
   biases.Write();

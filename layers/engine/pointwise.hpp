@@ -6,15 +6,21 @@
 namespace caffe {
 namespace engine {
 
-// Convolution with 1 x 1 filters and stride 1: a product of the matrices (pixels, ic) and (ic, oc). Many pixels are taken in
-// chunks, one thread each, so that a chunk's recipe and sums are worked out in the cache. For few pixels, where laying out the
-// filters for each chunk would cost more, all threads share one product, and nothing is fused.
+class RecipeReader;
+
+// Convolution with 1 x 1 filters: a product of the matrices (pixels, ic) and (ic, oc), the pixels being those that the stride
+// meets. They are taken in chunks, one thread each, so that a chunk's recipe and sums are worked out in the cache. Of few
+// pixels the library's product with all threads is faster; recipes and sums are then passes of their own.
 class Pointwise : public Convolution::Kernels {
  public:
   static bool Supports(const ConvShape& shape);
 
   explicit Pointwise(const ConvShape& shape);
-  bool Fuses() const { return chunk_ < pixels_; }
+  // by_library: the library makes all products. Otherwise convolution_product.hpp makes those for y and dx; both numbers of
+  // channels must then be multiples of 8.
+  Pointwise(const ConvShape& shape, bool by_library);
+
+  bool Fuses() const;
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
       const OutputMoments* moments);
   void BackwardData(const float* dy, const float* w, float* dx) { Backward(NULL, dy, w, dx, NULL, NULL, NULL, NULL); }
@@ -26,11 +32,16 @@ class Pointwise : public Convolution::Kernels {
       const InputGradientSums* sums);
 
  private:
-  int chunks() const { return (pixels_ + chunk_ - 1) / chunk_; }
+  struct Chunks;
+  Chunks ForwardChunks() const;
+  Chunks BackwardChunks() const;
+  bool copies_inputs(const RecipeReader& reader) const;
+  const float* Inputs(const RecipeReader& reader, const float* x, long first, long count, float* room) const;
+  const float* AllInputs(const RecipeReader& reader, const float* x, const Chunks& chunks) const;
 
-  const long pixels_;
-  const int ic_, oc_;
-  const long chunk_;  // pixels
+  const ConvShape shape_;
+  const long pixels_;  // of y
+  const bool strided_, by_library_;
 };
 
 }  // namespace engine

@@ -10,6 +10,7 @@
 #include "caffe/engine/cut.hpp"
 #include "caffe/engine/passes.hpp"
 #include "caffe/engine/tensor.hpp"
+#include "caffe/engine/weights_mark.hpp"
 #include "caffe/net.hpp"
 
 #include "caffe/test/test_caffe_main.hpp"
@@ -54,6 +55,32 @@ TEST(EngineBlobsTest, TestChainsOfSumsBecomeDense) {
     ASSERT_LE(sum->recipe().terms.size(), 8);
   }
   for (size_t i = 0; i < dims.count(); ++i) EXPECT_EQ(sum->Dense().get()[i], 0.75f * (1 << 30));
+}
+
+// The weights are known to be the same until somebody asks for memory to write to, and never while a NumPy array may hold them.
+TEST(EngineBlobsTest, TestMarkedWeights) {
+  SyncedMemory weights(64), others(64);
+  static_cast<float*>(weights.mutable_cpu_data())[3] = 7;
+  WeightsMark first, second;
+  EXPECT_FALSE(first.AreSame(&weights));
+  EXPECT_TRUE(first.AreSame(&weights));
+  EXPECT_FALSE(second.AreSame(&weights));  // that of a net which shares them
+  EXPECT_TRUE(first.AreSame(&weights) && second.AreSame(&weights));
+  EXPECT_EQ(static_cast<const float*>(weights.cpu_data())[3], 7);
+  EXPECT_TRUE(first.AreSame(&weights));
+  weights.mutable_cpu_data();
+  EXPECT_FALSE(first.AreSame(&weights));
+  EXPECT_FALSE(second.AreSame(&weights));
+  EXPECT_TRUE(first.AreSame(&weights) && second.AreSame(&weights));
+  EXPECT_FALSE(first.AreSame(&others));
+  EXPECT_FALSE(first.AreSame(&weights));
+  std::vector<float> outside(16);
+  weights.set_cpu_data(outside.data());
+  EXPECT_FALSE(first.AreSame(&weights));
+  EXPECT_EQ(weights.cpu_data(), outside.data());
+  weights.set_looked_at();
+  EXPECT_FALSE(first.AreSame(&weights));
+  EXPECT_FALSE(first.AreSame(&weights));
 }
 
 // A large mean beside the deviation, an outlier where the sums start, and both.

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from engines import STOCK, Twins, check, convolution, engine, inputs, layer, normalised
+from engines import OURS, STOCK, Twins, check, convolution, engine, inputs, layer, make_net, normalised
 from test_engine_layers import residual_block
 
 caffe = pytest.importorskip("caffe")
@@ -206,6 +206,41 @@ def test_other_weights_in_a_net_that_tests(tmp_path, family, way):
             twins.ours.share_with(other)
         twins.stock.params["conv"][0].data[...] = twins.ours.params["conv"][0].data
         twins.stock.params["conv"][1].data[...] = twins.ours.params["conv"][1].data
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_weights_that_no_array_holds(tmp_path, family):
+    """Then a net does not even look whether they have changed: it is told. All ways to change them must tell it."""
+    channels, fields = SHAPES[family]
+    (tmp_path / "net.prototxt").write_text(
+        inputs(data=(4, channels, 40, 40)) + layer("Convolution", "conv", "data", "top", f"convolution_param {{ {fields} "
+                                                   "weight_filler { type: 'msra' } bias_filler { type: 'gaussian' } }"))
+    stock, ours, other = (make_net(name, tmp_path / "net.prototxt", "TEST") for name in (STOCK, OURS, OURS))
+    files = [str(tmp_path / name) for name in ("a.caffemodel", "b.caffemodel")]
+    for file in files:
+        make_net(STOCK, tmp_path / "net.prototxt", "TEST").save(file)
+    images = np.random.default_rng(0).normal(size=stock.blobs["data"].shape)
+
+    def compare(*nets):
+        for net in (stock, *nets):
+            net.blobs["data"].data[...] = images
+            net.forward()
+            np.testing.assert_allclose(net.blobs["top"].data, stock.blobs["top"].data, rtol=1e-3, atol=1e-4)
+
+    for file in (*files, files[0]):
+        stock.copy_from(file)
+        ours.copy_from(file)
+        compare(ours)
+        compare(ours)
+    for file in files:
+        stock.copy_from(file)
+        other.copy_from(file)
+        ours.share_with(other)
+        compare(ours, other)
+        compare(other, ours)
+    for net in (stock, other):
+        net.params["conv"][0].data[...] *= 2
+    compare(ours, other)
 
 
 def with_a_score(block: str) -> str:

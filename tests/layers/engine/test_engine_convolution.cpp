@@ -1,7 +1,7 @@
 // engine::Convolution against the direct sum in double precision. Needs nothing of Caffe's but gtest:
 //   g++ -std=c++17 -O2 -fopenmp -DUSE_ONEDNN -I<folder with caffe/engine and gtest> test_engine_convolution.cpp
-//       layers/engine/{convolution,convolution_onednn,depthwise,direct,filters,fused_pixels,matrix_product,pointwise,
-//       unrolled,vector_loops,winograd}.cpp <gtest> -ldnnl
+//       layers/engine/{convolution,convolution_onednn,convolution_scratch,depthwise,direct,filters,fused_pixels,
+//       matrix_product,pointwise,thread_places,unrolled,vector_loops,winograd}.cpp <gtest> -ldnnl
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -19,6 +19,7 @@
 
 #include "caffe/engine/convolution.hpp"
 #include "caffe/engine/convolution_scratch.hpp"
+#include "caffe/engine/pointwise.hpp"
 #include "caffe/engine/winograd.hpp"
 
 namespace caffe {
@@ -63,6 +64,7 @@ std::vector<ConvShape> Shapes() {
       Shape(2, 16, 16, 9, 9, 3, 1, 1, 1, 2), Shape(2, 6, 6, 9, 9, 3, 1, 1, 1, 6),  // groups
       Shape(2, 32, 48, 13, 12, 5, 1, 2, 1, 2), Shape(2, 32, 16, 13, 12, 3, 2, 1, 2, 2),
       Shape(3, 24, 40, 60, 61, 1, 1, 0), Shape(2, 24, 40, 6, 7, 1, 1, 0), Shape(5, 7, 5, 50, 50, 1, 1, 0),  // one pixel each
+      Shape(3, 24, 40, 61, 60, 1, 2, 0), Shape(1, 40, 200, 7, 7, 1, 1, 0), Shape(2, 16, 8, 2, 2, 1, 1, 0),
       Shape(2, 16, 16, 9, 11, 3, 1, 1, 1, 16), Shape(3, 24, 24, 20, 30, 3, 2, 1, 1, 24),  // each channel alone
       Shape(1, 8, 8, 9, 9, 5, 1, 2, 1, 8), Shape(2, 8, 8, 9, 8, 3, 1, 0, 1, 8), Shape(2, 8, 8, 9, 8, 2, 3, 1, 1, 8),
       Shape(2, 136, 128, 16, 17, 3, 1, 1), Shape(1, 136, 128, 12, 11, 3, 1, 1),  // large filters; of few tiles
@@ -78,7 +80,7 @@ std::vector<ConvShape> Shapes() {
   s.kh = 1, s.pad_h = 0, s.oh = 6;  // differing kernels
   shapes.push_back(s);
   std::mt19937 random(6);
-  while (shapes.size() < 73) {
+  while (shapes.size() < 76) {
     const int kernel = 1 + random() % 4, dilation = 1 + random() % 2, groups = 1 + random() % 2;
     s = Shape(1 + random() % 3, groups * (1 + random() % 9), groups * (1 + random() % 9), 1 + random() % 12,
         1 + random() % 12, kernel, 1 + random() % 3, random() % kernel, dilation, groups);
@@ -215,57 +217,117 @@ TEST(EngineConvolutionTest, TestBackwardWeightsAdds) {
   }
 }
 
-// The input as a recipe gives what the input itself gives, padding included; the moments are those of the output.
+namespace {
+
+// The input as a recipe gives what the input itself gives, padding included; the moments are those of the output. `kernels`: a
+// Convolution or a family of kernels.
+template <typename Kernels>
+void ExpectRecipeAndMoments(const ConvShape& s, bool relu, Kernels* kernels) {
+  Case c(s);
+  const std::vector<float> mean = Normal(s.ic, 5), scale = Normal(s.ic, 6), shift = Normal(s.ic, 7), before = c.x;
+  const InputRecipe recipe = {mean.data(), scale.data(), shift.data(), relu};
+  for (size_t i = 0; i < c.x.size(); ++i) {
+    const int channel = i % s.ic;
+    const float value = (c.x[i] - mean[channel]) * scale[channel] + shift[channel];
+    c.x[i] = relu && value < 0 ? 0 : value;
+  }
+  c = Case(s, c.x);
+  std::vector<float> y(c.y.size(), kUnset), dw(c.w.size()), y_mean(s.oc), y_variance(s.oc);
+  const OutputMoments moments = {y_mean.data(), y_variance.data()};
+  kernels->Forward(before.data(), c.w.data(), c.bias.data(), y.data(), &recipe, NULL);
+  ExpectNear(c.y, y, 1e-4, "y without moments");
+  kernels->Forward(before.data(), c.w.data(), c.bias.data(), y.data(), &recipe, &moments);
+  kernels->BackwardWeights(before.data(), c.dy.data(), dw.data(), NULL, &recipe);
+  ExpectNear(c.y, y, 1e-4, "y");
+  ExpectNear(c.dw, dw, 1e-4, "dw");
+
+  std::vector<float> dx(c.x.size(), kUnset), of_gradient(s.ic), of_product(s.ic);
+  std::fill(dw.begin(), dw.end(), 0.f);
+  const InputGradientSums sums = {of_gradient.data(), of_product.data()};
+  kernels->Backward(before.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), NULL, &recipe, &sums);
+  ExpectNear(c.dx, dx, 1e-4, "dx");
+  ExpectNear(c.dw, dw, 1e-4, "dw of Backward");
+  std::vector<double> expected_gradient(s.ic), expected_product(s.ic);
+  for (size_t i = 0; i < c.x.size(); ++i) {
+    const double g = relu && c.x[i] == 0 ? 0 : c.dx[i];
+    expected_gradient[i % s.ic] += g;
+    expected_product[i % s.ic] += g * (before[i] - mean[i % s.ic]);
+  }
+  ExpectNear(expected_gradient, of_gradient, 1e-4, "sums of the gradient");
+  ExpectNear(expected_product, of_product, 1e-4, "sums of the product");
+
+  const double pixels = double(s.n) * s.oh * s.ow;
+  std::vector<double> expected_mean(s.oc), expected_variance(s.oc);
+  for (size_t i = 0; i < c.y.size(); ++i) expected_mean[i % s.oc] += c.y[i] / pixels;
+  for (size_t i = 0; i < c.y.size(); ++i) {
+    expected_variance[i % s.oc] += std::pow(c.y[i] - expected_mean[i % s.oc], 2) / pixels;
+  }
+  if (pixels == 1) {
+    EXPECT_LT(*std::max_element(y_variance.begin(), y_variance.end()), 1e-5);
+    return;
+  }
+  ExpectNear(expected_mean, y_mean, 1e-4, "mean");
+  ExpectNear(expected_variance, y_variance, 1e-4, "variance");
+}
+
+}  // namespace
+
 TEST(EngineConvolutionTest, TestRecipeAndMoments) {
   for (const ConvShape& s : Shapes()) {
-    if (!Convolution::Supports(s) || !Convolution(s).Fuses()) continue;
-    for (int relu = 0; relu < 2; ++relu) {
-      SCOPED_TRACE(::testing::Message() << s << ", relu " << relu);
-      Case c(s);
-      const std::vector<float> mean = Normal(s.ic, 5), scale = Normal(s.ic, 6), shift = Normal(s.ic, 7), before = c.x;
-      const InputRecipe recipe = {mean.data(), scale.data(), shift.data(), relu == 1};
-      for (size_t i = 0; i < c.x.size(); ++i) {
-        const int channel = i % s.ic;
-        const float value = (c.x[i] - mean[channel]) * scale[channel] + shift[channel];
-        c.x[i] = relu && value < 0 ? 0 : value;
+    for (const bool keep_filters : {false, true}) {
+      if (!Convolution::Supports(s)) continue;
+      Convolution convolution(s, keep_filters);
+      if (!convolution.Fuses()) continue;
+      for (const bool relu : {false, true}) {
+        SCOPED_TRACE(::testing::Message() << s << ", relu " << relu << ", keep_filters " << keep_filters);
+        ExpectRecipeAndMoments(s, relu, &convolution);
       }
-      c = Case(s, c.x);
-      Convolution convolution(s);
-      std::vector<float> y(c.y.size(), kUnset), dw(c.w.size()), y_mean(s.oc), y_variance(s.oc);
-      const OutputMoments moments = {y_mean.data(), y_variance.data()};
-      convolution.Forward(before.data(), c.w.data(), c.bias.data(), y.data(), &recipe, &moments);
-      convolution.BackwardWeights(before.data(), c.dy.data(), dw.data(), NULL, &recipe);
-      ExpectNear(c.y, y, 1e-4, "y");
-      ExpectNear(c.dw, dw, 1e-4, "dw");
-
-      std::vector<float> dx(c.x.size(), kUnset), of_gradient(s.ic), of_product(s.ic);
-      std::fill(dw.begin(), dw.end(), 0.f);
-      const InputGradientSums sums = {of_gradient.data(), of_product.data()};
-      convolution.Backward(before.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), NULL, &recipe, &sums);
-      ExpectNear(c.dx, dx, 1e-4, "dx");
-      ExpectNear(c.dw, dw, 1e-4, "dw of Backward");
-      std::vector<double> expected_gradient(s.ic), expected_product(s.ic);
-      for (size_t i = 0; i < c.x.size(); ++i) {
-        const double g = relu && c.x[i] == 0 ? 0 : c.dx[i];
-        expected_gradient[i % s.ic] += g;
-        expected_product[i % s.ic] += g * (before[i] - mean[i % s.ic]);
-      }
-      ExpectNear(expected_gradient, of_gradient, 1e-4, "sums of the gradient");
-      ExpectNear(expected_product, of_product, 1e-4, "sums of the product");
-
-      const double pixels = double(s.n) * s.oh * s.ow;
-      std::vector<double> expected_mean(s.oc), expected_variance(s.oc);
-      for (size_t i = 0; i < c.y.size(); ++i) expected_mean[i % s.oc] += c.y[i] / pixels;
-      for (size_t i = 0; i < c.y.size(); ++i) {
-        expected_variance[i % s.oc] += std::pow(c.y[i] - expected_mean[i % s.oc], 2) / pixels;
-      }
-      if (pixels == 1) {
-        EXPECT_LT(*std::max_element(y_variance.begin(), y_variance.end()), 1e-5);
-        continue;
-      }
-      ExpectNear(expected_mean, y_mean, 1e-4, "mean");
-      ExpectNear(expected_variance, y_variance, 1e-4, "variance");
     }
+  }
+}
+
+// By either kind of product, whatever this processor would choose; the library's few pixels at once, too.
+TEST(EngineConvolutionTest, TestPointwise) {
+  for (const ConvShape& s : Shapes()) {
+    if (!Pointwise::Supports(s)) continue;
+    for (const bool by_library : {false, true}) {
+      if (!by_library && (s.ic % 8 || s.oc % 8)) continue;
+      for (const bool keep_filters : {false, true}) {
+        SCOPED_TRACE(::testing::Message() << s << ", by_library " << by_library << ", keep_filters " << keep_filters);
+        Pointwise pointwise(s, by_library);
+        if (keep_filters) pointwise.KeepFilters();
+        ExpectRecipeAndMoments(s, true, &pointwise);
+      }
+    }
+  }
+}
+
+// Filters are kept as long as somebody says that the weights are the same, and compared if nobody says anything.
+TEST(EngineConvolutionTest, TestToldWeights) {
+  for (const ConvShape& s : {Shape(2, 16, 16, 19, 21, 3, 1, 1), Shape(2, 3, 8, 19, 21, 3, 2, 1), Shape(2, 16, 24, 9, 9, 1, 1, 0),
+           Shape(2, 8, 8, 9, 9, 3, 1, 1, 1, 8), Shape(2, 6, 6, 9, 9, 5, 1, 2, 1, 2)}) {
+    if (!Convolution::Supports(s)) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    const std::vector<float> x = Normal(size_t(s.n) * s.ih * s.iw * s.ic, 1);
+    const size_t size = size_t(s.oc) * s.ic / s.groups * s.kh * s.kw;
+    const std::vector<float> first = Normal(size, 2), second = Normal(size, 3);
+    Convolution kept(s, true);
+    const auto pass = [&](const std::vector<float>& w) {
+      std::vector<float> y(size_t(s.n) * s.oh * s.ow * s.oc);
+      kept.Forward(x.data(), w.data(), NULL, y.data());
+      return y;
+    };
+    kept.TellWeights(true);  // of no earlier pass
+    const std::vector<float> of_first = pass(first), of_second = pass(second);
+    EXPECT_FALSE(of_first == of_second);
+    kept.TellWeights(false);
+    EXPECT_TRUE(pass(first) == of_first);
+    kept.TellWeights(true);
+    EXPECT_TRUE(pass(second) == of_first);  // it does not look
+    kept.TellWeights(false);
+    kept.TellWeights(true);
+    EXPECT_TRUE(pass(second) == of_second);
+    EXPECT_TRUE(pass(first) == of_first);
   }
 }
 

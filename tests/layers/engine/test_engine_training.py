@@ -207,6 +207,26 @@ def test_a_wrong_name_of_an_engine_stops(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [SGD, "type: 'Adam' base_lr: 0.01"])
+def test_a_net_that_tests_in_between_has_the_new_weights(tmp_path, options):
+    """It shares them, and keeps its filters laid out; no array holds them."""
+    solver = make_solver(OURS, tmp_path, small_net(), f"{options} test_interval: 1000 test_iter: 1 test_initialization: false")
+    images = np.random.default_rng(0).normal(size=(BATCH, 3, 16, 16))
+    found = []
+    for step in range(3):
+        solver.test_nets[0].share_with(solver.net)
+        solver.net.save(str(tmp_path / "now.caffemodel"))
+        with engine(OURS):
+            fresh = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST, weights=str(tmp_path / "now.caffemodel"))
+        for net in (solver.test_nets[0], fresh):
+            net.blobs["data"].data[...] = images
+            net.forward()
+            found.append(net.blobs["scores"].data.copy())
+        np.testing.assert_array_equal(found[-2], found[-1])
+        train(solver, OURS, 1, step)
+    assert not np.array_equal(found[0], found[2]) and not np.array_equal(found[2], found[4])
+
+
 def test_resnet_44_from_the_same_weights(tmp_path):
     """Twenty steps of the recipe, each from upstream's weights.
 
