@@ -10,7 +10,7 @@ import tiny
 
 from base import machine
 from base.errors import InputError
-from solvers import evaluate, keep, report
+from solvers import evaluate, keep
 from solvers.export import __main__ as export
 from solvers.reporting import report_data, results
 from solvers.runs.dynamics import DYNAMICS_FILE, Dynamics
@@ -52,7 +52,6 @@ def test_the_copy_gives_the_same_results(measured, tmp_path, capsys):
     assert str(read_log(copy / DYNAMICS_FILE, Dynamics)) == str(rows[9::10])  # as text: NaN differs from itself
     time = {name: text for name, text in report_data.particulars(kept, None) if name == "time"}
     assert time == {"time": "3:36:40 for 30,000 steps, 0.433 s each"}
-    assert report.main([str(tmp_path / "results"), "-o", str(tmp_path / "report.html")]) == 0
     assert files_of(measured) == before
 
 
