@@ -207,74 +207,102 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
   finisher.WriteMoments(pixels_);
 }
 
+// What a backward pass reads and writes.
+struct Pointwise::Gradients {
+  const float *x, *dy, *w;
+  float *dx, *dw;
+  const RecipeReader& reader;
+  const Chunks chunks;
+  BiasSummer* biases;
+  InputSummer* inputs;  // NULL: none of its sums are wanted
+};
+
 void Pointwise::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
     const InputRecipe* recipe, const InputGradientSums* sums) {
-  const int ic = shape_.ic, oc = shape_.oc, shares = ThreadCount();
   const Chunks chunks = BackwardChunks();
-  const RecipeReader reader(recipe, ic);
-  const bool at_once = pixels_ < kFewPixels;
-  float* gradients = dx;  // of the pixels that the filters meet
-  if (at_once && dw) {
-    const Factor inputs = {AllInputs(reader, x, chunks), ic, false};
-    MatrixProduct(oc, ic, pixels_, Factor{dy, oc, true}, inputs, true, dw, ic);
+  const RecipeReader reader(recipe, shape_.ic);
+  BiasSummer biases(db, shape_.oc, chunks.number);
+  InputSummer inputs(recipe, sums, shape_.ic, chunks.number);
+  const Gradients g = {x, dy, w, dx, dw, reader, chunks, &biases, sums ? &inputs : NULL};
+  if (dx && strided_) {
+    const size_t image_size = size_t(shape_.ih) * shape_.iw * shape_.ic;
+#pragma omp parallel for schedule(static)
+    for (int image = 0; image < shape_.n; ++image) memset(dx + image * image_size, 0, image_size * sizeof(float));
   }
-  if (at_once && dx) {
-    if (strided_) gradients = SharedScratch().Get(pixels_ * ic);
-    MatrixProduct(pixels_, ic, oc, Factor{dy, oc, false}, Factor{w, ic, false}, false, gradients, ic);
-  }
-
-  BiasSummer biases(db, oc, chunks.number);
-  InputSummer inputs(recipe, sums, ic, chunks.number);
-  const Weights weights(oc, ic, by_library_);
-  const size_t size = size_t(ic) * oc;
-  const bool in_shares = dw && !at_once, laid_out = by_library_ || !dx || at_once;
-  const float* filters = w;
-  float *panels = NULL, *totals = NULL;
-  if (!at_once) {
-    panels = SharedScratch().Get(size * (shares + 1));
-    totals = panels + size;
-    if (!laid_out) filters = panels;
-  }
-  // For inputs, and for gradients that the stride puts apart.
-  const ThreadRooms rooms((copies_inputs(reader) ? 1 : 0) * chunks.size * ic + (strided_ && !at_once ? chunks.size * ic : 0));
-#pragma omp parallel num_threads(shares)
-  {
-    if (!laid_out) weights.LayOut(w, ic, 1, panels);
-#pragma omp for schedule(static)
-    for (int image = 0; image < (dx && strided_ ? shape_.n : 0); ++image) {
-      const size_t image_size = size_t(shape_.ih) * shape_.iw * ic;
-      memset(dx + image * image_size, 0, image_size * sizeof(float));
-    }
-#pragma omp for schedule(static)
-    for (int share = 0; share < shares; ++share) {
-      const int begin = long(chunks.number) * share / shares, end = long(chunks.number) * (share + 1) / shares;
-      if (in_shares && begin == end) memset(totals + share * size, 0, size * sizeof(float));
-      for (int i = begin; i < end; ++i) {
-        const long first = chunks.first(i), count = chunks.count(i);
-        const float* out = dy + first * oc;
-        float* room = rooms.Mine();
-        biases.Add(i, out, count * oc);
-        if (in_shares) {
-          const float* in = Inputs(reader, x, first, count, room);
-          MatrixProduct(oc, ic, count, Factor{out, oc, true}, Factor{in, ic, false}, i > begin, totals + share * size, ic);
-        }
-        if (!dx) continue;
-        float* gradient = strided_ && !at_once ? room + chunks.size * ic : gradients + first * ic;
-        if (!at_once) weights.Multiply(count, out, filters, 0, ic, NULL, gradient);
-        if (sums) {
-          const RecipeReader as_they_are(NULL, ic);
-          inputs.Add(i, Inputs(as_they_are, x, first, count, room), gradient, count * ic);
-        }
-        if (strided_) Scatter(shape_, gradient, first, count, dx);
-      }
-    }
-#pragma omp for schedule(static)
-    for (long i = 0; i < (in_shares ? long(size) : 0); ++i) {
-      for (int share = 0; share < shares; ++share) dw[i] += totals[share * size + i];
-    }
+  if (pixels_ < kFewPixels) {
+    BackwardAtOnce(g);
+  } else {
+    BackwardInChunks(g);
   }
   biases.Write();
   inputs.Write();
+}
+
+void Pointwise::BackwardAtOnce(const Gradients& g) {
+  const int ic = shape_.ic, oc = shape_.oc;
+  if (g.dw) {
+    const Factor inputs = {AllInputs(g.reader, g.x, g.chunks), ic, false};
+    MatrixProduct(oc, ic, pixels_, Factor{g.dy, oc, true}, inputs, true, g.dw, ic);
+  }
+  float* gradients = g.dx && strided_ ? SharedScratch().Get(pixels_ * ic) : g.dx;
+  if (g.dx) MatrixProduct(pixels_, ic, oc, Factor{g.dy, oc, false}, Factor{g.w, ic, false}, false, gradients, ic);
+  const ThreadRooms rooms(strided_ ? g.chunks.size * ic : 0);
+#pragma omp parallel for schedule(static)
+  for (int i = 0; i < g.chunks.number; ++i) {
+    FinishGradients(g, i, g.dx ? gradients + g.chunks.first(i) * ic : NULL, rooms.Mine());
+  }
+}
+
+void Pointwise::BackwardInChunks(const Gradients& g) {
+  const int ic = shape_.ic, oc = shape_.oc, shares = ThreadCount();
+  const Weights weights(oc, ic, by_library_);
+  const size_t size = size_t(ic) * oc, room_size = g.chunks.size * ic;
+  const bool lays_out = g.dx && !by_library_;
+  float* panels = SharedScratch().Get(size * (shares + 1));
+  float* totals = panels + size;  // of dw, one for each share of the chunks
+  const float* filters = lays_out ? panels : g.w;
+  const ThreadRooms rooms(room_size * (strided_ ? 2 : copies_inputs(g.reader)));  // for inputs, and for gradients
+#pragma omp parallel num_threads(shares)
+  {
+    if (lays_out) weights.LayOut(g.w, ic, 1, panels);
+#pragma omp for schedule(static)
+    for (int share = 0; share < shares; ++share) {
+      float* total = totals + share * size;
+      const int begin = long(g.chunks.number) * share / shares, end = long(g.chunks.number) * (share + 1) / shares;
+      if (g.dw && begin == end) memset(total, 0, size * sizeof(float));
+      for (int i = begin; i < end; ++i) {
+        const long first = g.chunks.first(i), count = g.chunks.count(i);
+        const float* out = g.dy + first * oc;
+        float* room = rooms.Mine();
+        if (g.dw) {
+          const float* in = Inputs(g.reader, g.x, first, count, room);
+          MatrixProduct(oc, ic, count, Factor{out, oc, true}, Factor{in, ic, false}, i > begin, total, ic);
+        }
+        float* gradients = !g.dx ? NULL : strided_ ? room + room_size : g.dx + first * ic;
+        if (g.dx) weights.Multiply(count, out, filters, 0, ic, NULL, gradients);
+        FinishGradients(g, i, gradients, room);
+      }
+    }
+    if (g.dw) {
+#pragma omp for schedule(static)
+      for (long i = 0; i < long(size); ++i) {
+        for (int share = 0; share < shares; ++share) g.dw[i] += totals[share * size + i];
+      }
+    }
+  }
+}
+
+// Takes the sums of a chunk. `gradients`: those at its inputs, or NULL; `room`: for its inputs if the stride puts them apart.
+void Pointwise::FinishGradients(const Gradients& g, int chunk, const float* gradients, float* room) const {
+  const int ic = shape_.ic, oc = shape_.oc;
+  const long first = g.chunks.first(chunk), count = g.chunks.count(chunk);
+  g.biases->Add(chunk, g.dy + first * oc, count * oc);
+  if (!gradients) return;
+  if (g.inputs) {
+    const RecipeReader as_they_are(NULL, ic);
+    g.inputs->Add(chunk, Inputs(as_they_are, g.x, first, count, room), gradients, count * ic);
+  }
+  if (strided_) Scatter(shape_, gradients, first, count, g.dx);
 }
 
 }  // namespace engine

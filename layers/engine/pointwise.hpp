@@ -33,8 +33,12 @@ class Pointwise : public Convolution::Kernels {
 
  private:
   struct Chunks;
+  struct Gradients;
   Chunks ForwardChunks() const;
   Chunks BackwardChunks() const;
+  void BackwardAtOnce(const Gradients& g);
+  void BackwardInChunks(const Gradients& g);
+  void FinishGradients(const Gradients& g, int chunk, const float* gradients, float* room) const;
   bool copies_inputs(const RecipeReader& reader) const;
   const float* Inputs(const RecipeReader& reader, const float* x, long first, long count, float* room) const;
   const float* AllInputs(const RecipeReader& reader, const float* x, const Chunks& chunks) const;
