@@ -39,7 +39,8 @@ def forward(net_file: str, passes: int):
 def main() -> None:
     names = [zoo_nets.RESNET, *zoo_nets.NETS]
     parser = command_line(__doc__)
-    parser.add_argument("--nets", nargs="+", choices=names, default=["resnet44", "cifar10_full", "mobilenet_v2", "squeezenet"])
+    parser.add_argument("--nets", nargs="+", choices=names,
+                        default=[zoo_nets.RESNET, "cifar10_full", "mobilenet_v2", "squeezenet"])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4], help="images at once (default 1 and 4)")
     parser.add_argument("--turns", type=int, default=30, help="of each competitor (default %(default)s)")
     parser.add_argument("--file", help="of a worker's net")

@@ -67,7 +67,7 @@ def _content(run: Path, name: str) -> bytes:
     try:
         return files.read(run / name, files.MAX_BYTES, run)
     except OSError as error:
-        raise InputError(f"cannot read {run / name}: {error}") from error
+        raise InputError(f"cannot read {run / name}: {error.strerror or error}") from error
 
 
 def _newest(run: Path) -> tuple[str, ...]:

@@ -15,13 +15,13 @@ namespace engine {
 
 namespace {
 
+// How many rows of k columns fit the second-level cache as the first factor of a product in panels.
+long BlockRows(int k) { return std::min(192L, std::max(48L, (1L << 16) / k)); }
+
 // A matrix of weights as the second factor of products.
 class Weights {
  public:
   Weights(int rows, int columns, bool by_library) : rows_(rows), columns_(columns), by_library_(by_library) {}
-
-  // How many rows of the first factor fit the second-level cache beside a panel of this one.
-  long block() const { return std::min(192L, std::max(48L, (1L << 16) / rows_)); }
 
   // Lays out the elements w[row * row_stride + column * column_stride]. All threads share the work.
   void LayOut(const float* w, long row_stride, long column_stride, float* to) const;
@@ -71,8 +71,9 @@ void Weights::Multiply(long m, const float* a, const float* laid_out, int first,
     const Factor weights = {laid_out + first, columns_, false};
     MatrixProduct(m, columns, rows_, Factor{a, rows_, false}, weights, false, c + first, columns_);
   } else {
-    for (long i = 0; i < m; i += block()) {
-      MultiplyPanels(std::min(block(), m - i), columns, rows_, a + i * rows_, laid_out + long(first) * rows_,
+    const long block = BlockRows(rows_);
+    for (long i = 0; i < m; i += block) {
+      MultiplyPanels(std::min(block, m - i), columns, rows_, a + i * rows_, laid_out + long(first) * rows_,
           bias ? bias + first : NULL, c + i * columns_ + first, columns_);
     }
   }
@@ -127,7 +128,7 @@ Pointwise::Chunks Pointwise::BackwardChunks() const {
 
 Pointwise::Chunks Pointwise::ForwardChunks() const {
   if (by_library_) return BackwardChunks();
-  const long number = Quotient(pixels_, Weights(shape_.ic, shape_.oc, false).block());
+  const long number = Quotient(pixels_, BlockRows(shape_.ic));
   return Chunks(pixels_, Quotient(Quotient(pixels_, number), 6) * 6);  // of equal size, in sixes: see NextRows
 }
 
@@ -199,9 +200,9 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
           y + first * oc);
       if (tasks == 1) finisher.Finish(i, y + first * oc, count * oc);
     }
+    if (tasks > 1) {
 #pragma omp for schedule(static)
-    for (int i = 0; i < (tasks == 1 ? 0 : chunks.number); ++i) {
-      finisher.Finish(i, y + chunks.first(i) * oc, chunks.count(i) * oc);
+      for (int i = 0; i < chunks.number; ++i) finisher.Finish(i, y + chunks.first(i) * oc, chunks.count(i) * oc);
     }
   }
   finisher.WriteMoments(pixels_);

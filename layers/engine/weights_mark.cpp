@@ -19,7 +19,7 @@ std::mutex marking;  // nets in several threads may share weights
 bool WeightsMark::AreSame(SyncedMemory* weights) {
   const std::lock_guard<std::mutex> lock(marking);
   if (weights->looked_at()) {
-    mark_.reset();
+    mark_.reset();  // its memory may come back, shared by another net
     return false;
   }
   shared_ptr<PrivateCopy> now = weights->private_copy();

@@ -74,6 +74,9 @@ TEST(EngineBlobsTest, TestMarkedWeights) {
   EXPECT_TRUE(first.AreSame(&weights) && second.AreSame(&weights));
   EXPECT_FALSE(first.AreSame(&others));
   EXPECT_FALSE(first.AreSame(&weights));
+  others.set_looked_at();
+  EXPECT_FALSE(first.AreSame(&others));
+  EXPECT_FALSE(first.AreSame(&weights));  // marked as before, but not those of the last call
   std::vector<float> outside(16);
   weights.set_cpu_data(outside.data());
   EXPECT_FALSE(first.AreSame(&weights));

@@ -206,7 +206,6 @@ def test_a_wrong_name_of_an_engine_stops(tmp_path):
     assert done.returncode != 0 and "CAFFE_ENGINE=stok" in done.stderr and "onednn" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [SGD, "type: 'Adam' base_lr: 0.01"])
 def test_a_net_that_tests_in_between_has_the_new_weights(tmp_path, options):
     """It shares them, and keeps its filters laid out; no array holds them."""
@@ -227,6 +226,7 @@ def test_a_net_that_tests_in_between_has_the_new_weights(tmp_path, options):
     assert not np.array_equal(found[0], found[2]) and not np.array_equal(found[2], found[4])
 
 
+@pytest.mark.slow
 def test_resnet_44_from_the_same_weights(tmp_path):
     """Twenty steps of the recipe, each from upstream's weights.
 
