@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     write_atomically(args.output, render(shown, remarks, args.title))
     for remark in remarks:
         say(one_line(remark), file=sys.stderr)
-    say(f"{args.output}: {len(shown)} runs")
+    say(f"{args.output}: {len(shown)} run{'s' * (len(shown) != 1)}")
     return 0
 
 

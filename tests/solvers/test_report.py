@@ -106,7 +106,7 @@ def test_the_policy_names_the_scripts_and_forbids_all_else(tmp_path, write_run, 
 def test_of_the_same_experiment_the_one_that_went_farthest(tmp_path, write_run, capsys):
     short, long = write_run("a"), write_run("b", points=[(1000, 0.1), (3000, 0.3)])
     page, said = page_of(tmp_path, capsys)
-    assert said.out == f"{tmp_path / 'report.html'}: 1 runs\n"
+    assert said.out == f"{tmp_path / 'report.html'}: 1 run\n"
     assert said.err == (f"not shown: {short} (2,000 steps): the same loss, noise and seed as {long} (3,000 steps)\n")
     assert [run["accuracies"] for run in data_in(page)["runs"]] == [[10, 30]]
     assert "1 folder is not shown" in page
@@ -208,7 +208,7 @@ def test_as_a_command(tmp_path, write_run):
     write_run()
     done = subprocess.run([sys.executable, "-m", "solvers.report", "runs", "-o", "x.html"], cwd=tmp_path, text=True,
                           env=os.environ | {"PYTHONPATH": str(report.PAGE.parents[2])}, capture_output=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "x.html: 1 runs\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x.html: 1 run\n", "")
 
 
 @pytest.mark.parametrize("row", ["10,1,1,inf,-inf,nan,1e308", f"10,{10**400},0,0.5,0.5,0.5,0.5", "10,0,0,0.5,0.5,0.5,0.5",
