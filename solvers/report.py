@@ -31,7 +31,6 @@ def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
     """
     try:
         import jinja2
-        import vl_convert
         from markupsafe import Markup
 
         from solvers.reporting import charts
@@ -50,7 +49,7 @@ def render(shown: list[Result], remarks: list[str], title: str) -> bytes:
         "emphasis": charts.emphasis(len(rows)),
     }
     data["shown"] = SHOWN_AT_FIRST
-    scripts = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), (PAGE / "report.js").read_text()]
+    scripts = [charts.vega_script(), (PAGE / "report.js").read_text()]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, undefined=jinja2.StrictUndefined,
                                      trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

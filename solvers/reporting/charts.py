@@ -4,6 +4,8 @@ Colours are names of variables in the page's style sheet, so that the charts fol
 differ in the shape of their marks as well.
 """
 
+from functools import cache
+
 import altair as alt
 import vl_convert
 
@@ -18,6 +20,12 @@ HEIGHT = 240
 def looks(count: int) -> list[tuple[str, str]]:
     """The colour and the shape of each of `count` weightings. Up to 64, no two have the same pair."""
     return [(COLOURS[i % len(COLOURS)], SHAPES[(i + i // len(COLOURS)) % len(SHAPES)]) for i in range(count)]
+
+
+@cache
+def vega_script() -> str:
+    """What draws the charts: Vega, as window.vegaEmbed. vl-convert takes three seconds to put it together."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def curves(count: int, highest: float) -> dict:
