@@ -1,6 +1,7 @@
 """A setting: a folder with a solver file and the net that it names. Both are read and never changed."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -115,13 +116,12 @@ def find_solver(path: Path) -> Path:
 
 
 def _nearest_folder(path: Path) -> str:
-    """A suggestion for a missing folder: a similar name beside `path` or among our settings; "" if there is none."""
+    """A suggestion for a missing folder: the most similar name beside `path` or among our settings; "" if there is none."""
     folder = SETTINGS.relative_to(Path.cwd()) if SETTINGS.is_relative_to(Path.cwd()) else SETTINGS
-    ours = did_you_mean(path.name, [p.name for p in SETTINGS.glob("res*")]).replace('"', f'"{folder}/', 1)
-    if (SETTINGS / path.name).is_dir():
-        return ours
-    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    return did_you_mean(path.name, beside) or ours
+    places = {p.name: folder / p.name for p in SETTINGS.glob("res*")}
+    if path.parent.is_dir():
+        places |= {p.name: p.name for p in path.parent.iterdir()}
+    return re.sub('"(.*)"', lambda name: f'"{places[name[1]]}"', did_you_mean(path.name, places), flags=re.DOTALL)
 
 
 def find_file(name: str, folder: Path, named_in: Path) -> str:

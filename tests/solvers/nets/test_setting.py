@@ -93,6 +93,13 @@ def test_a_setting_of_ours_is_suggested(tmp_path, monkeypatch):
             settings.load(Path(meant))
 
 
+def test_a_more_similar_folder_beside_it_is_suggested_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'res44 "us\nw"').mkdir()
+    with pytest.raises(InputError, match='did you mean "res44 "us\nw""'):
+        settings.load(Path('res44 "us\nv"'))
+
+
 def test_net_inside_the_solver(setting):
     folder = setting(solver='base_lr: 1 net_param { name: "inside" }')
     assert settings.load(folder).net_param.name == "inside"
