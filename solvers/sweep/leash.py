@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -32,9 +33,11 @@ def main(parent: str, *command: str) -> int:
     follow(int(parent))  # until there is a handler, SIGTERM ends this process
     child = subprocess.Popen(command, preexec_fn=lambda: follow(here))
 
+    first = threading.Lock()  # the second signal may interrupt the handler of the first: only one of them gets the lock
+
     def pass_on(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # pass on only the first one
-        os.kill(child.pid, number)
+        if first.acquire(blocking=False):
+            os.kill(child.pid, number)
 
     signal.signal(signal.SIGTERM, pass_on)
     code = child.wait()

@@ -52,6 +52,20 @@ def test_a_killed_parent_is_told_once(tmp_path, attempt):
     assert file.read_text() == "told 1 times"
 
 
+def test_signals_close_together_are_one(tmp_path):
+    """Each leash is sent many at a time, so that in some of them the second interrupts the handler of the first."""
+    command = [sys.executable, "-m", "solvers.sweep.leash", str(os.getpid()), sys.executable, "-c", CHILD]
+    files = [tmp_path / str(number) for number in range(12)]
+    leashes = [subprocess.Popen([*command, file], cwd=ROOT) for file in files]
+    for leash, file in zip(leashes, files, strict=True):
+        wait_for(file, "ready")
+        time.sleep(0.05)
+        for _ in range(1000):
+            leash.send_signal(signal.SIGTERM)
+    assert [leash.wait(timeout=30) for leash in leashes] == [0] * 12
+    assert {file.read_text() for file in files} == {"told 1 times"}
+
+
 @pytest.mark.parametrize(("code", "ends"), [
     ("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", -9), ("import os; os.abort()", -signal.SIGABRT)])
 def test_it_ends_as_its_command(code, ends):
