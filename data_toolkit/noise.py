@@ -94,10 +94,10 @@ def superclasses(labels: Labels, coarse_labels: Labels) -> list[Labels]:
     InputError
         If a class is in two superclasses, or alone in one.
     """
-    pairs = np.unique(np.column_stack([coarse_labels, labels]), axis=0)
-    if len(np.unique(pairs[:, 1])) != len(pairs):
+    coarse, classes = np.divmod(np.unique(coarse_labels * NUM_CLASSES + labels), NUM_CLASSES)
+    if len(np.unique(classes)) != len(classes):
         raise InputError("a class has images in two superclasses, so these labels do not tell its siblings")
-    groups = np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1)
+    groups = np.split(classes, np.flatnonzero(np.diff(coarse)) + 1)
     if alone := [int(group[0]) for group in groups if len(group) < 2]:
         raise InputError(f"class {alone[0]} is alone in its superclass: asymmetric noise has no other label for it")
     return groups

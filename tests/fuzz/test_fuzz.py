@@ -32,7 +32,7 @@ SECONDS = 60
 SANITISED = "ASAN_OPTIONS" in os.environ  # make test-sanitized
 PROCESSES = len(os.sched_getaffinity(0))
 LONG = int(os.environ.get("FUZZ_CASES", "20000")) // len(hostile.CASES)
-SHORT = 500 // len(hostile.CASES)
+SHORT = 300 // len(hostile.CASES)
 SLOW = ("run", "database", "mat", "archive", "npz")  # of these, a case takes a tenth of a second and more
 # What once got through, by kind and seed.
 KEPT = [("net", 66), ("solver", 84), ("solver", 105), ("hdf5", 153), ("database", 137), ("database", 254), ("mat", 163)]
