@@ -172,6 +172,7 @@ def test_both_ways_to_call_it(command, tmp_path):
     assert (done.returncode, done.stderr) == (2, "error: noise 2.0 is not a rate: it must be from 0 to 1\n")
 
 
+@pytest.mark.slow
 def test_cifar_100_itself(shared, tmp_path):
     """The whole command on all 60,000 images."""
     done = subprocess.run([sys.executable, "data_toolkit/prepare.py", "--noise", "0.4", "--output", str(tmp_path)],
