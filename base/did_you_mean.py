@@ -6,8 +6,14 @@ from collections.abc import Iterable
 MOST = 100  # characters: the time of the search grows with the square, and a name in a net may have millions of them
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``'; did you mean "beta"?'``, or ``''`` if no known word is similar. Case is ignored."""
+def most_similar(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most similar to `word`; None if none is similar. Case is ignored."""
     names = {name.lower(): name for name in known if len(word) <= MOST >= len(name)}
     near = difflib.get_close_matches(word.lower(), names, n=1) if names else []
-    return f'; did you mean "{names[near[0]]}"?' if near else ""
+    return names[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``'; did you mean "beta"?'``, or ``''`` if no known word is similar. Case is ignored."""
+    near = most_similar(word, known)
+    return "" if near is None else f'; did you mean "{near}"?'

@@ -1,14 +1,13 @@
 """A setting: a folder with a solver file and the net that it names. Both are read and never changed."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 import numpy as np
 from google.protobuf import text_format
 
 from base import files, isolation
-from base.did_you_mean import did_you_mean
+from base.did_you_mean import most_similar
 from base.errors import InputError
 from base.terminal import shown
 from solvers.nets import data_layers, prototext
@@ -121,7 +120,8 @@ def _nearest_folder(path: Path) -> str:
     places = {p.name: folder / p.name for p in SETTINGS.glob("res*")}
     if path.parent.is_dir():
         places |= {p.name: p.name for p in path.parent.iterdir()}
-    return re.sub('"(.*)"', lambda name: f'"{places[name[1]]}"', did_you_mean(path.name, places), flags=re.DOTALL)
+    near = most_similar(path.name, places)
+    return "" if near is None else f'; did you mean "{places[near]}"?'
 
 
 def find_file(name: str, folder: Path, named_in: Path) -> str:

@@ -1,16 +1,16 @@
 """What the documents say about the runs in results/ is what the runs say."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
+from report_pages import data_in
 
 from solvers.reporting import report_data, results, tables
 from solvers.reporting.results import percent, points
 from solvers.runs.checkpoints import Checkpoints
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 RUNS = sorted(file.parent for file in ROOT.glob("results/*/*/*/accuracy.txt"))
 
 
@@ -30,7 +30,7 @@ def test_the_page_shows_all_runs():
     noises, rows = tables.tabulate(shown)
     expected = report_data.data_of(noises, rows, {result.run: report_data.read_dynamics(result) for result in shown})
     page = (ROOT / "docs/results.html").read_text(encoding="utf-8")
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    data = data_in(page)
     assert len(expected["runs"]) == len(RUNS)
     for part in "runs", "released":
         assert data[part] == json.loads(json.dumps(expected[part]))

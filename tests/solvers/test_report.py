@@ -11,6 +11,7 @@ import sys
 import measured_runs
 import numpy as np
 import pytest
+from report_pages import data_in
 
 from layers.weighting import Weighting
 from solvers import report
@@ -35,10 +36,6 @@ def write_run(tmp_path):
 def page_of(tmp_path, capsys, *options):
     assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "report.html"), *options]) == 0
     return (tmp_path / "report.html").read_text(encoding="utf-8"), capsys.readouterr()
-
-
-def data_in(page):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
 def test_tables_have_a_row_a_family_unless_two_betas_meet(tmp_path):
