@@ -1,4 +1,4 @@
-"""Run something in a process that may die of it: what a damaged file makes SciPy, HDF5 or Caffe do stays there.
+"""Run a function in a process of its own: if a damaged file crashes SciPy, HDF5 or Caffe, only that process ends.
 
 Mutations of a file have been seen to crash SciPy's reader, the HDF5 2.0 of h5py 3.16 has known errors over crafted files, and
 Caffe's checks end the process. The process is a fork of this one, or a new one where CUDA is used. It is confined (see

@@ -17,7 +17,7 @@ from base import files
 from base.did_you_mean import did_you_mean
 from base.errors import InputError
 
-Labels = NDArray[np.int64]
+Labels = NDArray[np.int64]  # (N,): classes from 0 to 99; coarse labels: superclasses from 0 to 19
 NUM_CLASSES = 100
 
 
@@ -75,7 +75,7 @@ def pair_flip(labels: Labels, rate: float, random: np.random.RandomState) -> Lab
 
 
 def by_matrix(labels: Labels, matrix: NDArray[np.float64], random: np.random.RandomState) -> Labels:
-    """Each label is drawn from the row of its true class in the transition matrix, with one number per image in file order."""
+    """Each label is drawn from the row of its true class in `matrix`, (100, 100), with one number per image in file order."""
     cumulated = np.cumsum(matrix, axis=1)
     cumulated /= cumulated[:, -1:]
     return (random.random_sample(len(labels))[:, np.newaxis] >= cumulated[labels]).sum(axis=1)

@@ -224,7 +224,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.verify:
         labelled = dataset.load_file(args.verify)
         train, _ = read(given_source(args.source) or get_source(args.output))
-        say(f"{args.verify}: {verify.describe(labelled, train)}")
+        try:
+            say(f"{args.verify}: {verify.describe(labelled, train)}")
+        except InputError as error:
+            raise InputError(f"{args.verify}: {error}") from error
     elif args.noise_matrix:
         prepare(LabelNoise.from_matrix(args.noise_matrix, args.seed), args.source, args.output)
     else:

@@ -25,8 +25,11 @@ def describe(labelled: Dataset, clean: Dataset) -> str:
     Raises
     ------
     InputError
-        If `labelled` contains an image that `clean` does not.
+        If `labelled` contains an image that `clean` does not, or a label that is no class of CIFAR-100.
     """
+    if len(outside := labelled.labels[labelled.labels >= NUM_CLASSES]):
+        raise InputError(f"{len(outside)} labels are outside 0 to {NUM_CLASSES - 1}, the first of them {outside[0]}"
+                         + ("; count classes from 0" if outside[0] == NUM_CLASSES else ""))
     positions, sure = positions_in(labelled, clean)
     true, coarse = clean.true_labels[positions], clean.coarse_labels[positions]
     wrong = labelled.labels != true

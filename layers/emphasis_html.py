@@ -36,7 +36,7 @@ def page(settings: Iterable[tuple[str, Weighting]]) -> str:
         "rows": [_row(row) for row in ROWS],
         "settings": [{"name": name, "row": weighting.row.name, "given": weighting.parameters} for name, weighting in settings],
         "functions": formula.FUNCTIONS, "meant": formula.MEANT, "most": formula.MOST_CHARACTERS,
-        "nesting": formula.MOST_NESTING, "custom": CUSTOM,
+        "nesting": formula.MOST_NESTING, "stack": formula.MOST_STACK, "checked": formula.CHECKED.tolist(), "custom": CUSTOM,
         "charts": {"density": _chart("density", "normalised weight", names), "c": _chart("c", "c(p)", names)},
     }
     scripts = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), (PAGE / "page.js").read_text()]

@@ -26,7 +26,7 @@ MEANT = {"**": "pow(a, b)", "^": "pow(a, b)", "--": "- -", "=": "==", "ln": "log
 
 TOKEN = re.compile(r" *(?:"
                    r"(?P<number>(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<name>[A-Za-z_][A-Za-z_0-9]*)"
-                   r"|(?P<sign>\*\*|--|&&|\|\||<=|>=|==|!=|[-+*/(),?:<>^=])|(?P<end>$))", re.ASCII)
+                   r"|(?P<sign>\*\*|--|&&|\|\||<=|>=|==|!=|[-+*/(),?:<>^=])|(?P<end>\Z))", re.ASCII)
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 # The range of p for a user's formula: the normal float32 numbers between 0 and 1. It is never evaluated at exactly 0 or 1.

@@ -74,14 +74,18 @@ def _switch(cases: str, otherwise: str) -> str:
     return f"    switch (name) {{\n{cases}    }}\n    return {otherwise};\n"
 
 
-def _parameter(index: int, parameter: Parameter) -> str:
-    """The C++ statement that reads a parameter and appends an error message if it is wrong."""
+def _parameter(row: Row, index: int, parameter: Parameter) -> str:
+    """The C++ statements that read a parameter and append an error message if it is wrong."""
     field = parameter.field or parameter.name
+    other = "" if field == parameter.name or parameter.name not in fields() else (
+        f"        if (given.has_{parameter.name}() && !given.has_{field}()) {{\n"
+        f'          wrong += "{row.name} reads its {parameter.name} from the field {field}, not {parameter.name}";\n'
+        "        }\n")
     least, most = (f"{end!r}" if end is not None else f"{sign}HUGE_VAL"
                    for end, sign in ((parameter.least, "-"), (parameter.most, "")))
     values = (f'"{parameter.name}"', f"given.has_{field}() ? given.{field}() : {parameter.default!r}", least, most,
               str(parameter.ends).lower(), str(parameter.whole).lower(), f'"{parameter.range}"', f"&parameter[{index}]")
-    return f"        wrong += TakeParameter({', '.join(values)});\n"
+    return other + f"        wrong += TakeParameter({', '.join(values)});\n"
 
 
 def header() -> str:
@@ -104,7 +108,7 @@ def header() -> str:
                   + "\n        return false;\n")
     released = (_cases(tuple(name for name, row in BY_NAME.items() if row.released)) + "\n        return true;\n"
                 + _cases(tuple(name for name, row in BY_NAME.items() if not row.released)) + "\n        return false;\n")
-    reading = "".join(_cases(row.names) + "\n" + "".join(_parameter(*place) for place in enumerate(row.parameters))
+    reading = "".join(_cases(row.names) + "\n" + "".join(_parameter(row, *place) for place in enumerate(row.parameters))
                       + "        break;\n" for row in ROWS)
     return HEADER.format(count=len(BY_NAME), most=max(len(row.parameters) for row in ROWS),
                          multipliers=_switch(multipliers, "NAN"), emphases=_switch(emphases, "NAN"),

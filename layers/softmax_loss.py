@@ -108,8 +108,8 @@ class SoftmaxLoss:
     def gradient(self, loss_weight: float = 1.0) -> np.ndarray:
         """The gradient of the scores, in their shape and dtype: loss_weight / S * c(p) * (P - onehot(label))."""
         scale = float(loss_weight) / self.normaliser * self.weighting.multiplier(self._p)
-        scale[~self._valid] = 0
         gradient = self._rows * scale
         # Subtract 1 before scaling: for p near 1, the difference of two scaled numbers would lose its digits.
         np.put_along_axis(gradient, self._indices, (self._p - 1) * scale, axis=1)
+        np.copyto(gradient, 0, where=~self._valid)  # where a label is ignored, even if scores there are not finite
         return gradient.reshape(self.probabilities.shape)

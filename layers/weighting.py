@@ -52,7 +52,7 @@ class Weighting:
     ------
     ValueError
         If the name or a parameter is unknown, a number is out of range, or a formula has a mistake or is negative or not
-        finite somewhere on (0, 1).
+        finite somewhere on (0, 1), or 0 everywhere, in single precision too.
 
     Examples
     --------
@@ -97,21 +97,23 @@ class Weighting:
         self._distance, self._mode, self._peak = formula.parse(self.row.distance), None, None
 
     def _check(self) -> None:
-        """Raise a ValueError if c(p), or the emphasis, is negative, infinite or NaN somewhere on (0, 1), or 0 everywhere."""
-        function, what = (self.emphasis, "the emphasis") if self._emphasis else (self.multiplier, "c(p)")
-        values = function(formula.CHECKED)
-        largest = values[np.isfinite(values)].max(initial=0)
-        with np.errstate(over="ignore"):
-            wrong = ~((values >= -1e-9 * largest) & np.isfinite(function(formula.CHECKED.astype(np.float32))))
-        if wrong.any():
-            at = int(wrong.argmax())
-            value = values[at]
-            is_what = ("not a number" if np.isnan(value) else f"negative, {value:g}," if -np.inf < value < 0
-                       else "too large for single precision")
-            raise ValueError(f"{self}: {what} is {is_what} at p = {formula.CHECKED[at]:g}; it must be finite and at least 0 "
-                             "on (0, 1)")
-        if largest <= 0:
-            raise ValueError(f"{self}: {what} is 0 on all of (0, 1), so that no example counts")
+        """Raise a ValueError if c(p) or the emphasis is negative, infinite or NaN somewhere on (0, 1), or 0 everywhere."""
+        functions = [(self.multiplier, "c(p)"), (self.emphasis, "the emphasis")]
+        for function, what in reversed(functions) if self._emphasis else functions:  # the given one first
+            values = function(formula.CHECKED)
+            with np.errstate(all="ignore"):
+                narrow = function(formula.CHECKED.astype(np.float32))
+            largest = float(narrow[np.isfinite(narrow)].max(initial=0))
+            wrong = ~((values >= -1e-9 * largest) & np.isfinite(narrow))
+            if wrong.any():
+                at = int(wrong.argmax())
+                value = values[at]
+                is_what = ("not a number" if np.isnan(value) else f"negative, {value:g}," if -np.inf < value < 0
+                           else "too large for single precision")
+                raise ValueError(f"{self}: {what} is {is_what} at p = {formula.CHECKED[at]:g}; it must be finite and at "
+                                 "least 0 on (0, 1)")
+            if largest <= 0:
+                raise ValueError(f"{self}: {what} is 0 on all of (0, 1), so that no example counts")
 
     def __repr__(self) -> str:
         return self.name + "".join(f"{sign} {key} {value if isinstance(value, str) else f'{value:g}'}" for sign, (key, value)
@@ -149,7 +151,7 @@ class Weighting:
         return 2 * self.multiplier(p) * (1 - p)
 
     def weight(self, p: np.ndarray) -> np.ndarray:
-        """The share of an example in S: its emphasis if S is derivative normalised, else 1, so that S counts the examples."""
+        """The term of an example in S: its emphasis if S is derivative normalised, else 1, so that S counts the examples."""
         return self.emphasis(p) if self.derivative_normalised else np.ones_like(p)
 
     def distance(self, p: np.ndarray) -> np.ndarray:

@@ -16,8 +16,8 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from base.commands import command
-from layers.table import ROWS, WEIGHTINGS
-from layers.weighting import chosen, row_of
+from layers.table import CUSTOM, ROWS
+from layers.weighting import Weighting, chosen, row_of
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,7 +32,7 @@ LOSSES = {
     "res44_uniform": ("UnifiedWeightLoss", {"lamda_p": 1, "scale": 0}),
 }
 
-
+NAMES = [name for row in ROWS if row.name != CUSTOM for name in row.names]  # of weightings that need no formula
 DEPTHS = "a CIFAR ResNet has 6n + 2 layers: 8, 14, 20, 26, 32, ..."
 
 
@@ -47,13 +47,24 @@ def setting_with(weighting: str) -> str | None:
     return setting if setting in LOSSES else None
 
 
-def loss_of(weighting: str) -> tuple[str, dict]:
-    """The loss layer's type and its loss_param for a weighting or a formula of p, with all parameters written out."""
+def loss_of(weighting: str, classes: int = 100) -> tuple[str, dict]:
+    """The loss layer's type and its loss_param for a weighting or a formula of p, with all parameters written out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such weighting, it is CUSTOM without a formula, or the formula has a mistake.
+    """
     given = chosen(weighting)
     if setting := setting_with(given["weighting"]):
         return LOSSES[setting]
-    return "WeightedSoftmaxWithLoss", given | {
-        parameter.field or parameter.name: parameter.default for parameter in row_of(given["weighting"]).parameters}
+    name = given.pop("weighting")
+    numbers = {parameter.name: parameter.default for parameter in row_of(name).parameters}
+    if "classes" in numbers:
+        numbers["classes"] = classes
+    Weighting(name, **given, **numbers)
+    return "WeightedSoftmaxWithLoss", {"weighting": name} | given | {
+        parameter.field or parameter.name: numbers[parameter.name] for parameter in row_of(name).parameters}
 
 
 def resnet(depth: int, outputs: int, batch: int, name: str) -> pb.NetParameter:
@@ -220,7 +231,7 @@ def write_setting(folder: Path, weighting: str, depth: int, classes: int, batch:
         If there is no such weighting, or its formula has a mistake.
     """
     messages = {
-        "train.prototxt": train_net(loss_of(weighting), depth, classes, batch),
+        "train.prototxt": train_net(loss_of(weighting, classes), depth, classes, batch),
         "solver.prototxt": solver(),
         "test.prototxt": resnet(depth, classes, batch=1, name=f"resnet{depth}"),
     }
@@ -240,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     own.add_argument("--depth", type=int, metavar="D", help="layers of the ResNet, 6n + 2: 20, 32, 44, 56, 110 (default 44)")
     own.add_argument("--classes", type=int, metavar="C", help="outputs (default 100)")
     own.add_argument("--batch", type=int, metavar="N", help="images per step, 8 of each class (default 256)")
-    own.add_argument("--weighting", metavar="W", help=f"{', '.join(WEIGHTINGS)}, or a formula of p (default DM)")
+    own.add_argument("--weighting", metavar="W", help=f"{', '.join(NAMES)}, or a formula of p (default DM)")
     args = parser.parse_args(arguments)
     given = {name: value for name in ("depth", "classes", "batch", "weighting") if (value := getattr(args, name)) is not None}
     if args.output:

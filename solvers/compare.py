@@ -66,6 +66,7 @@ def align(rows: list[list[str]]) -> str:
 
 @reports_errors()
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
     parser = CommandLine(prog="python -m solvers.compare", description=__doc__,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", metavar="RUN", nargs="+",

@@ -84,6 +84,7 @@ def _newest(run: Path) -> tuple[str, ...]:
 
 @reports_errors()
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
     parser = CommandLine(prog="python -m solvers.keep", description=__doc__,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder, measured by solvers.evaluate")

@@ -56,6 +56,7 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
 
 @reports_errors()
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
     parser = CommandLine(prog="python -m solvers.plot_dynamics", description=__doc__.splitlines()[0])
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder with dynamics.csv")
     parser.add_argument("--output", type=Path, default=Path("dynamics.png"), metavar="FILE", help="default dynamics.png")

@@ -71,6 +71,7 @@ def _csp_hash(script: str) -> str:
 
 @reports_errors()
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
     parser = CommandLine(prog="python -m solvers.report", description=__doc__.splitlines()[0])
     parser.add_argument("folders", metavar="FOLDER", nargs="+", help="run folders, or folders with some below; globs, too")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default %(default)s")

@@ -15,9 +15,10 @@ const COMPARISONS = ["<=", ">=", "==", "!=", "<", ">"];
 const TOKEN = / *(?:(?<number>(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?<name>[A-Za-z_][A-Za-z_0-9]*)|(?<sign>\*\*|--|&&|\|\||<=|>=|==|!=|[-+*\/(),?:<>^=])|(?<end>$))/y;
 const ALONE = "a comparison needs a choice: write it as in p > 0.5 ? 1 : 0";
 
-// Returns a function of { p, parameters } that computes a formula. Each rule returns [such a function, whether it is a comparison].
+// Returns a function of { p, parameters, round } that computes a formula, and rounds each step's result. Each rule returns [such a
+// function, whether it is a comparison].
 function compile(text, names) {
-  let kind, token, position, next = 0, nesting = 0;
+  let kind, token, position, next = 0, nesting = 0, stack = 0;
   const fail = (message, index = position) => {
     throw new Error(`formula, character ${index + 1}: ${message}\n    ${text.slice(0, data.most)}\n    ${" ".repeat(index)}^`);
   };
@@ -47,6 +48,9 @@ function compile(text, names) {
     --nesting;
     return result;
   }
+  function push(values, index) {  // what a step of formula.py's program adds to its stack
+    if ((stack += values) > data.stack) fail("nested too deeply", index);
+  }
   function choice() {
     const start = position, [value, isComparison] = comparison(), index = position;
     if (!accept("?")) return [value, isComparison];
@@ -54,6 +58,7 @@ function compile(text, names) {
     const yes = deeper(() => number(choice), index);
     expect(":");
     const no = deeper(() => number(choice), index);
+    push(-2, index);
     return [(scope) => (value(scope) ? yes(scope) : no(scope)), false];
   }
   function comparison() {
@@ -63,6 +68,7 @@ function compile(text, names) {
     const operation = OPERATIONS[token];
     advance();
     const right = number(sum);
+    push(-1, start);
     return [(scope) => operation(left(scope), right(scope)), true];
   }
   function chain(signs, rule) {
@@ -73,7 +79,8 @@ function compile(text, names) {
       const operation = OPERATIONS[token], before = left;
       advance();
       const right = number(rule);
-      left = (scope) => operation(before(scope), right(scope));
+      push(-1, start);
+      left = (scope) => scope.round(operation(before(scope), right(scope)));
     }
     return [left, isComparison];
   }
@@ -91,7 +98,8 @@ function compile(text, names) {
       const value = Number(what);
       if (value > 3.4028234663852886e38) fail("too large a number", index);
       advance();
-      return [() => value, false];
+      push(1, index);
+      return [(scope) => scope.round(value), false];
     }
     if (kind === "name") return [named(what, index), false];
     if (accept("(")) {
@@ -111,10 +119,14 @@ function compile(text, names) {
         operands.push(deeper(() => number(choice), index));
       }
       expect(")");
-      return (scope) => Math[name](...operands.map((operand) => operand(scope)));
+      push(1 - operands.length, index);
+      return (scope) => scope.round(Math[name](...operands.map((operand) => operand(scope))));
     }
     const known = ["p", ...names];
-    if (known.includes(name)) return (scope) => scope[name];
+    if (known.includes(name)) {
+      push(1, index);
+      return (scope) => scope.round(scope[name]);
+    }
     const meant = Object.hasOwn(data.meant, name) ? `; write ${data.meant[name]}` : "";
     return fail(`unknown name "${name}" (there are ${[...known, ...Object.keys(data.functions)].join(", ")})${meant}`, index);
   }
@@ -125,20 +137,32 @@ function compile(text, names) {
   return value;
 }
 
+// Throws an error unless c(p) and the emphasis, which `both` computes, are finite and at least 0 on (0, 1), and not 0 everywhere.
+function check(both, kind) {
+  const names = { c: "c(p)", emphasis: "the emphasis" }, shown = (value) => String(Number(value.toPrecision(6)));
+  const values = data.checked.map((p) => both(p)), narrow = data.checked.map((p) => both(p, Math.fround));
+  for (const name of kind === "emphasis" ? ["emphasis", "c"] : ["c", "emphasis"]) {
+    const largest = Math.max(0, ...narrow.map((point) => point[name]).filter(Number.isFinite));
+    values.forEach((point, i) => {
+      const value = point[name];
+      if (value >= -1e-9 * largest && Number.isFinite(narrow[i][name])) return;
+      const what = Number.isNaN(value) ? "not a number" : value < 0 && value > -Infinity ? `negative, ${shown(value)},` : "too large for single precision";
+      throw new Error(`${names[name]} is ${what} at p = ${shown(point.p)}; it must be finite and at least 0 on (0, 1)`);
+    });
+    if (!largest) throw new Error(`${names[name]} is 0 on all of (0, 1), so that no example counts`);
+  }
+}
+
 // The emphasis density, c(p) and psi of a formula for c(p) or for the emphasis.
 function curve(text, kind, given) {
   const value = compile(text, Object.keys(given)), points = [];
-  const both = (p) => {
-    const found = value({ ...given, p });
-    if (!(found >= 0) || found > 3.4e38) {
-      const what = Number.isNaN(found) ? "not a number" : found < 0 ? `negative, ${found.toPrecision(3)},` : "infinite";
-      throw new Error(`${kind === "emphasis" ? "the emphasis" : "c(p)"} is ${what} at p = ${p.toPrecision(3)}; it must be finite and at least 0`);
-    }
-    return kind === "emphasis" ? { p, c: found / (2 - 2 * p + 1e-6), emphasis: found } : { p, c: found, emphasis: 2 * found * (1 - p) };
+  const both = (p, round = (x) => x) => {
+    const found = value({ ...given, p, round });
+    return kind === "emphasis" ? { p, c: round(found / (2 - 2 * p + 1e-6)), emphasis: found } : { p, c: found, emphasis: round(2 * found * (1 - p)) };
   };
+  check(both, kind);
   for (let i = 0; i < POINTS; ++i) points.push(both((i + 0.5) / POINTS));
   const mean = points.reduce((sum, point) => sum + point.emphasis, 0) / POINTS;
-  if (!(mean > 0)) throw new Error("it is 0 everywhere, so that no example counts");
   points.forEach((point) => { point.density = point.emphasis / mean; });
   const top = points.reduce((best, point) => (point.emphasis > best.emphasis ? point : best));
   const edge = both(1e-9);

@@ -10,14 +10,14 @@
 namespace caffe {
 namespace engine {
 
-// Room for the filters of a convolution as its kernel reads them. Else laid out for each pass, in memory that all convolutions
-// share, they can be kept until the weights change: a net that only tests reads its weights instead of laying them out, and
-// not even that if its caller knows that they are the same.
+// The filters of a convolution in the order in which its kernel reads them. By default, each pass lays them out in memory that
+// all convolutions share. After Keep() they stay there until the weights change: a pass then only compares the weights, and
+// not even that if its caller has told that they are the same.
 class Filters {
  public:
   Filters() : keep_(false), told_(false), changed_(false), count_(0) {}
 
-  // From now on, in memory of their own.
+  // From now on, in memory of their own, from pass to pass.
   void Keep() { keep_ = true; }
   bool kept() const { return keep_; }
 

@@ -6,8 +6,8 @@
 namespace caffe {
 namespace engine {
 
-// A blob whose axes are the first, the second or both of an activation's, or none, beside that activation: a factor or a
-// summand of each image and channel.
+// A factor or a summand for each image and channel of an activation, from a blob that has the activation's first axis, its
+// second, both, or neither.
 class ImageValues {
  public:
   // Whether `values`, whose axes begin at `axis` of `whole`, are of this kind.

@@ -8,8 +8,8 @@ namespace caffe {
 namespace engine {
 
 // Finds out whether weights may have been written to. SyncedMemory drops its private copy when somebody asks for memory to
-// write to. So a mark in that place is there for as long as nobody has. A NumPy array can be written to at any time: of memory
-// that pycaffe has handed out nothing is known.
+// write to, so a mark that is kept as the private copy is gone once somebody has asked. A NumPy array can be written to at any
+// time: weights that pycaffe has handed out always count as changed.
 class WeightsMark {
  public:
   // Whether the weights are known to be those of the last call.

@@ -7,7 +7,7 @@ namespace caffe {
 namespace engine {
 
 // Convolution with 3 x 3 filters, stride 1, by Winograd's F(4 x 4, 3 x 3): 36 multiplications for 4 x 4 outputs
-// where the direct sum needs 144 (Lavin & Gray 2015, arXiv:1509.09308). Rounding errors are some times those of the
+// where the direct sum needs 144 (Lavin & Gray 2015, arXiv:1509.09308). Rounding errors are several times those of the
 // direct sum; tests/layers/engine/test_engine_convolution.cpp bounds them.
 //
 // Arguments are as in engine::Convolution. Each pass is one parallel region over OpenMP's threads.

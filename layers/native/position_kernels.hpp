@@ -107,19 +107,20 @@ CAFFE_HOST_DEVICE void ForwardPosition(const Group& group,
   }
 }
 
-/// The gradient of a position's scores; scale is loss_weight / S.
+/// The gradient of a position's scores; scale is loss_weight / S. It is 0 where the
+/// label is ignored, even if scores there are not finite.
 template <typename Dtype, typename Group>
 CAFFE_HOST_DEVICE void BackwardPosition(const Group& group,
     const ScoreShape& shape, const int position, const Dtype* prob,
     const Labels<Dtype>& labels, const Weighting<Dtype>& weighting,
-    const Dtype scale, Dtype* diff) {
+    const double scale, Dtype* diff) {
   const int first = shape.first(position);
   const int k = labels.at(position);
   const Dtype factor =
       k < 0 ? 0 : scale * weighting.multiplier(prob[first + k * shape.inner]);
   for (int c = group.rank(); c < shape.classes; c += group.size()) {
     const int at = first + c * shape.inner;
-    diff[at] = factor * (c == k ? prob[at] - 1 : prob[at]);
+    diff[at] = k < 0 ? 0 : factor * (c == k ? prob[at] - 1 : prob[at]);
   }
 }
 

@@ -21,27 +21,30 @@ inline std::vector<double> CheckedProbabilities() {
   return p;
 }
 
-/// An error message if c(p) or the emphasis is negative or not finite somewhere on (0, 1), or 0 everywhere; else "".
-inline std::string CheckWeighting(const Weighting<double>& in_double,
-    const Weighting<float>& in_float) {
+/// The emphasis of an example, or c(p).
+template <typename Dtype>
+Dtype EmphasisOrMultiplier(const Weighting<Dtype>& weighting,
+    const bool emphasis, const Dtype p) {
+  return emphasis ? weighting.emphasis(p) : weighting.multiplier(p);
+}
+
+/// An error message if c(p), or the emphasis, is negative or not finite somewhere on (0, 1), or 0 everywhere; else "".
+inline std::string CheckFunction(const bool emphasis,
+    const Weighting<double>& in_double, const Weighting<float>& in_float) {
   const std::vector<double> p = CheckedProbabilities();
-  const bool is_emphasis = in_double.is_emphasis;
-  const std::string what = is_emphasis ? "the emphasis" : "c(p)";
-  std::vector<double> values;
-  double largest = 0;
+  const std::string what = emphasis ? "the emphasis" : "c(p)";
+  std::vector<float> narrow;
+  float largest = 0;
   for (const double at : p) {
-    values.push_back(
-        is_emphasis ? in_double.emphasis(at) : in_double.multiplier(at));
-    if (std::isfinite(values.back()) && values.back() > largest) {
-      largest = values.back();
+    narrow.push_back(EmphasisOrMultiplier<float>(in_float, emphasis, at));
+    if (std::isfinite(narrow.back()) && narrow.back() > largest) {
+      largest = narrow.back();
     }
   }
   std::ostringstream wrong;
   for (size_t i = 0; i < p.size(); ++i) {
-    const double value = values[i];
-    const float narrow =
-        is_emphasis ? in_float.emphasis(p[i]) : in_float.multiplier(p[i]);
-    if (value >= -1e-9 * largest && std::isfinite(narrow)) { continue; }
+    const double value = EmphasisOrMultiplier(in_double, emphasis, p[i]);
+    if (value >= -1e-9 * largest && std::isfinite(narrow[i])) { continue; }
     wrong << what << " is ";
     if (value != value) {
       wrong << "not a number";
@@ -56,6 +59,14 @@ inline std::string CheckWeighting(const Weighting<double>& in_double,
   }
   return largest > 0 ? ""
       : what + " is 0 on all of (0, 1), so that no example counts";
+}
+
+/// An error message if CheckFunction has one for c(p) or the emphasis; else "".
+inline std::string CheckWeighting(const Weighting<double>& in_double,
+    const Weighting<float>& in_float) {
+  const bool given = in_double.is_emphasis;  // the given one first
+  const std::string wrong = CheckFunction(given, in_double, in_float);
+  return wrong.empty() ? CheckFunction(!given, in_double, in_float) : wrong;
 }
 
 /// Reads the user's formula for CUSTOM; returns an error message, or "".

@@ -22,6 +22,13 @@ class UnifiedWeightLossLayer : public WeightedSoftmaxWithLossLayer<Dtype> {
 
  protected:
   virtual LossParameter_Weighting weighting_name() const {
+    const LossParameter& param = this->layer_param_.loss_param();
+    CHECK(!param.has_weighting()
+        || param.weighting() == LossParameter_Weighting_DM)
+        << "Layer '" << this->layer_param_.name() << "' (" << this->type()
+        << "): its weighting is DM, not "
+        << LossParameter_Weighting_Name(param.weighting())
+        << "; a WeightedSoftmaxWithLoss takes any weighting.";
     return LossParameter_Weighting_DM;
   }
 };

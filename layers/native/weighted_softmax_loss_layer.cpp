@@ -102,7 +102,7 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Forward_cpu(
     weight_sum += weight;
     value += weight * weighting_.distance(p);
   }
-  const Dtype normaliser = weighting_.normaliser(weight_sum);
+  const double normaliser = weighting_.normaliser(weight_sum);
   normaliser_.mutable_cpu_data()[0] = normaliser;
   top[0]->mutable_cpu_data()[0] = value / normaliser;
   if (top.size() == 2) {
@@ -120,7 +120,7 @@ void WeightedSoftmaxWithLossLayer<Dtype>::Backward_cpu(
   const Labels<Dtype> labels = labels_of(bottom[1]->cpu_data());
   const ScoreShape shape = score_shape();
   Dtype* diff = bottom[0]->mutable_cpu_diff();
-  const Dtype scale = top[0]->cpu_diff()[0] / normaliser_.cpu_data()[0];
+  const double scale = top[0]->cpu_diff()[0] / normaliser_.cpu_data()[0];
   for (int position = 0; position < shape.positions(); ++position) {
     label_at(labels, position);
     BackwardPosition(OneLane(), shape, position, prob, labels, weighting_,

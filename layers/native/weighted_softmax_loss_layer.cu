@@ -25,9 +25,9 @@ template <typename Dtype, int Size>
 __global__ void WeightedSoftmaxBackward(const ScoreShape shape,
     const Dtype* prob, const Labels<Dtype> labels,
     const Weighting<Dtype> weighting, const Dtype* loss_weight,
-    const Dtype* normaliser, Dtype* diff) {
+    const double* normaliser, Dtype* diff) {
   const Lanes<Size> lanes;
-  const Dtype scale = *loss_weight / *normaliser;
+  const double scale = *loss_weight / *normaliser;
   for (int position = FirstPosition<Size>(); position < shape.positions();
        position += PositionStep<Size>()) {
     BackwardPosition(lanes, shape, position, prob, labels, weighting, scale,
@@ -54,8 +54,8 @@ __global__ void SumParts(const int count, const int parts,
 /// Computes S and the reported value from the terms, with one warp.
 template <typename Dtype>
 __global__ void SumAll(const int count, const double* weight,
-    const double* value, const Weighting<Dtype> weighting, Dtype* normaliser,
-    Dtype* loss) {
+    const double* value, const Weighting<Dtype> weighting,
+    double* normaliser, Dtype* loss) {
   const Lanes<32> lanes;
   const double w = SumOfPart(lanes, 0, 1, count, weight);
   const double v = SumOfPart(lanes, 0, 1, count, value);

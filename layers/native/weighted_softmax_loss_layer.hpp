@@ -68,7 +68,7 @@ class WeightedSoftmaxWithLossLayer : public SoftmaxWithLossLayer<Dtype> {
 
   Weighting<Dtype> weighting_;
   /// S of the last forward pass: one value, on the CPU or GPU that computed it.
-  Blob<Dtype> normaliser_;
+  Blob<double> normaliser_;
   /// On the GPU, the positions' terms of S and V, and partial sums of them.
   Blob<double> terms_;
 };

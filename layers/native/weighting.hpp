@@ -26,8 +26,9 @@ struct Weighting : WeightingRows<Dtype> {
     return this->derivative_normalised() ? this->emphasis(p) : 1;
   }
 
-  /// S from the sum of weights; positive even when every label is ignored.
-  CAFFE_HOST_DEVICE Dtype normaliser(const double weight_sum) const {
+  /// S from the sum of weights; positive even when every label is ignored. The
+  /// sum of a batch may be too large for single precision.
+  CAFFE_HOST_DEVICE double normaliser(const double weight_sum) const {
     return this->name == LossParameter_Weighting_CCE
         ? (weight_sum > 1 ? weight_sum : 1) : weight_sum + 1e-8;
   }

@@ -40,7 +40,7 @@ class Predictor:
 
     Parameters
     ----------
-    net : caffe_pb2.NetParameter
+    param : caffe_pb2.NetParameter
         From the blob ``data`` to the blob ``probs``, or to its first output.
     sets : dict of str to Dataset
         The images, under names of the caller's choice.

@@ -29,7 +29,9 @@ def confusion_matrix(true: NDArray, predicted: NDArray, classes: int) -> NDArray
     Parameters
     ----------
     true, predicted : (N,) int
-        Classes from 0 to `classes` - 1.
+        Classes from 0 to C - 1.
+    classes : int
+        C, the number of classes.
 
     Returns
     -------

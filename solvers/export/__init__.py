@@ -1,1 +1,1 @@
-"""Nets of Caffe as ONNX files, compared with Caffe before they are left: ``python -m solvers.export``."""
+"""Nets of Caffe as ONNX files, kept only if they agree with Caffe: ``python -m solvers.export``."""

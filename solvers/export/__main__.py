@@ -1,10 +1,11 @@
-"""Write a net of Caffe's as an ONNX file, and compare both on the same inputs before the file is left.
+"""Write a net of Caffe's as an ONNX file, which is kept only if both give the same outputs.
 
     python -m solvers.export runs/res44_usw/noise_0.4/seed_123 -o net.onnx                   # the last checkpoint
     python -m solvers.export runs/res44_usw/noise_0.4/seed_123 --iteration best --preprocessing -o net.onnx
     python -m solvers.export deploy.prototxt weights.caffemodel -o net.onnx                  # anybody's net
 
-The batch may be any size, blobs keep their names. Above 1e-4 relative the file is not left, and the exit code is 1.
+The batch may be any size, blobs keep their names. If the outputs differ by more than 1e-4 relative,
+no file is kept, and the exit code is 1.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--mean", type=_mean, metavar="B,G,R", help="what the net's input is centred by, of a net of your own")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="the names of the classes, one a line")
     parser.add_argument("--fold", action="store_true", help="fold BatchNorm and Scale into the convolutions before them")
-    parser.add_argument("--keep", action="store_true", help="leave the file though it differs from Caffe")
+    parser.add_argument("--keep", action="store_true", help="keep the file even if it differs from Caffe")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
                         help="where the measurements of a released folder are (default runs)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
@@ -98,7 +99,7 @@ def export(args: argparse.Namespace) -> int:
     with writing.written(model, args.output, sha256) as file:
         parted = compare(source, shapes, file, cases, expected)
         if parted and not args.keep:
-            raise Parted(f"{parted}; {args.output} is not written (--keep leaves it)")
+            raise Parted(f"{parted}; {args.output} is not written (--keep writes it)")
     weights_file = args.output.with_name(writing.weights_name(args.output, sha256))
     beside = f" and {weights_file.stat().st_size / 1e6:.1f} MB in {weights_file}" if writing.needs_two_files(model) else ""
     say(one_line(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB{beside}, ONNX opset {OPSET}, "

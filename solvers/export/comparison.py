@@ -1,4 +1,4 @@
-"""Caffe and ONNX Runtime on the same inputs, and where they part."""
+"""Compare Caffe and ONNX Runtime on the same inputs, and find the first blob that differs."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -100,10 +100,24 @@ def weighting_of(layer: pb.LayerParameter) -> Weighting:
     if layer.type == "SoftmaxWithLoss":
         return Weighting("CCE")
     given = parameters(layer)
+    where = f"layer '{layer.name}' ({kind(layer)})"
+    name = given.get("weighting", "DM")
+    if kind(layer) == "UnifiedWeightLoss" and name != "DM":
+        raise InputError(f"{where}: its weighting is DM, not {name}; a WeightedSoftmaxWithLoss takes any weighting")
+    if layer.type in LOSSES and (meant := _other_field(layer)):
+        raise InputError(f"{where}: {meant}")
     try:
-        return weighting_with(given.get("weighting", "DM"), given)
+        return weighting_with(name, given)
     except ValueError as error:
-        raise InputError(f"layer '{layer.name}' ({kind(layer)}): {error}") from error
+        raise InputError(f"{where}: {error}") from error
+
+
+def _other_field(layer: pb.LayerParameter) -> str:
+    """An error message if loss_param has the field `beta`, which is SCE's, where DM reads the field `scale`; else ""."""
+    given = {field.name for field, _ in layer.loss_param.ListFields()}
+    return next((f"{row(layer).name} reads its {parameter.name} from the field {parameter.field}, not {parameter.name}"
+                 for parameter in (row(layer) or BY_NAME["CCE"]).parameters
+                 if parameter.name in given and parameter.field and parameter.field not in given), "")
 
 
 def takes(layer: pb.LayerParameter, name: str) -> bool:
@@ -181,6 +195,8 @@ def _change(layer: pb.LayerParameter, name: str, value: float | str, changed: di
         return
     _set(layer, name, value)
     changed[name] = value
+    if name == "weighting" and before and value == "DM" and layer.type in LOSSES:
+        layer.loss_param.ClearField("beta")  # it was SCE's
     for other in OWN:  # formula or emphasis, never both, and only with CUSTOM
         if name == "weighting" and BY_NAME[value].name != CUSTOM or name in OWN and other != name:
             _clear(layer, other)

@@ -56,6 +56,15 @@ def test_noise_of_no_type(clean):
     assert "type: none of symmetric" in verify.describe(Dataset(clean.images, labels), clean)
 
 
+@pytest.mark.parametrize(("label", "advice"), [(100, "; count classes from 0"), (10**12, "")])
+def test_a_label_that_is_no_class(clean, label, advice):
+    labels = clean.labels.copy()
+    labels[3] = label
+    with pytest.raises(InputError) as error:
+        verify.describe(Dataset(clean.images, labels), clean)
+    assert str(error.value) == f"1 labels are outside 0 to 99, the first of them {label}{advice}"
+
+
 def test_a_foreign_image(clean):
     images = clean.images.copy()
     images[7] = 1

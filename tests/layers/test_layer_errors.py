@@ -73,6 +73,17 @@ def test_fatal(face, net, tmp_path, prototxt, label, messages):
     expect(face, net, tmp_path, prototxt(face), label, messages[face])
 
 
+@pytest.mark.parametrize(("kind", "fields", "message"), [
+    (LOSS, "weighting: MAE", "(UnifiedWeightLoss): its weighting is DM, not MAE; a WeightedSoftmaxWithLoss takes any"),
+    (LOSS, "lamda_p: 0.5 beta: 6", "(UnifiedWeightLoss, DM): DM reads its beta from the field scale, not beta"),
+    (CHOICE, "weighting: DM beta: 6", "(WeightedSoftmaxWithLoss, DM): DM reads its beta from the field scale, not beta"),
+])
+def test_fields_that_would_be_ignored_though_they_are_meant(tmp_path, kind, fields, message):
+    layer = faces.loss("native", kind, {}).replace("loss_param {", f"loss_param {{ {fields} ")
+    prototxt = faces.scores_and_labels() + layer
+    expect("native", None, tmp_path, prototxt, 0, message)
+
+
 def test_no_weighting(face, net, tmp_path):
     expect(face, net, tmp_path, faces.scores_and_labels() + faces.loss(face, CHOICE, {}), 0,
            {"native": "set loss_param { weighting: ... } in the prototxt, or the environment variable CAFFE_WEIGHTING",

@@ -96,6 +96,28 @@ def test_ignore_label(face, loss_net, ignore_label):
     assert (gradient[::2] == 0).all() and (gradient[1::2] != 0).any()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")  # infinity minus infinity
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("shape", [(2, 3), (1, 3, 2)], ids=["examples", "positions"])
+def test_scores_that_are_no_numbers_where_the_label_is_ignored(face, loss_net, shape, wrong):
+    scores, labels = batch(*shape)
+    labels.flat[0] = 255
+    np.moveaxis(scores, 1, -1)[0, 0, ...].flat[0] = wrong
+    net = loss_net(faces.loss(face, "UnifiedWeightLoss", {**DM, "ignore_label": 255}))
+    value, gradient = faces.run(net, scores, labels)
+    ignored, counted = np.moveaxis(gradient, 1, -1).reshape(2, 3)
+    assert (ignored == 0).all() and np.abs(counted).sum() == pytest.approx(1, rel=1e-4) and np.isfinite(value)
+
+
+def test_a_sum_of_emphasis_that_is_too_large_for_single_precision(face, loss_net):
+    """Each of 1,000 examples has the emphasis 1.7e38, the sum's half is that of float32's largest number."""
+    scores, labels = np.tile(np.array([0, 200], "f"), (1000, 1)), np.zeros(1000)
+    net = loss_net(faces.loss(face, "WeightedSoftmaxWithLoss", {"weighting": "CUSTOM_DN", "formula": "1 / p"}))
+    value, gradient = faces.run(net, scores, labels)
+    assert value == pytest.approx(1)
+    np.testing.assert_allclose(gradient, np.tile([-5e-4, 5e-4], (1000, 1)), rtol=1e-2)
+
+
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_all_labels_ignored(face, loss_net, name):
     scores, labels = batch(6, 4)

@@ -342,6 +342,9 @@ def test_the_emphasis_that_an_untrained_net_gets(name, emphasis):
     ({"name": "CUSTOM_DN", "emphasis": "1 / abs(p - 0.5)"}, "the emphasis is too large for single precision at p = 0.5"),
     ({"name": "CUSTOM", "formula": "exp(100 * p)"}, "c(p) is too large for single precision at p = 0.888"),
     ({"name": "CUSTOM", "formula": "log(p - 0.2)"}, "c(p) is not a number at p = 0.001"),
+    ({"name": "CUSTOM_DN", "formula": "3 / p"}, "the emphasis is too large for single precision at p = 1.17549e-38"),
+    ({"name": "CUSTOM", "emphasis": "pow(1 - p, -5)"}, "c(p) is too large for single precision at p = 1"),
+    ({"name": "CUSTOM", "formula": "1e9 * log(1 + 1e-9 * p)"}, "c(p) is 0 on all of (0, 1)"),
     ({"name": "CUSTOM", "formula": "0 * p"}, "c(p) is 0 on all of (0, 1), so that no example counts"),
 ])
 def test_errors(arguments, message):

@@ -11,8 +11,10 @@ from caffe.proto import caffe_pb2 as pb  # noqa: E402
 from google.protobuf import text_format  # noqa: E402
 
 from base.commands import command  # noqa: E402
-from layers.weighting import WEIGHTINGS  # noqa: E402
+from layers.table import BY_NAME, CUSTOM  # noqa: E402
+from layers.weighting import WEIGHTINGS, Weighting  # noqa: E402
 from prototxt import generate  # noqa: E402
+from solvers.nets import losses  # noqa: E402
 
 
 def test_committed_files_are_what_the_generator_writes(capsys):
@@ -51,7 +53,7 @@ def test_other_depths_are_refused(depth):
         generate.resnet(depth, 10, 1, "net")
 
 
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("weighting", [*(name for name in WEIGHTINGS if BY_NAME[name].name != CUSTOM), "pow(p, 0.3)"])
 def test_a_setting_of_ones_own(tmp_path, capsys, weighting):
     """Our net but for depth, classes and batch, with the released solver. Existing files are not overwritten."""
     arguments = ["--depth", "20", "--classes", "10", "--batch", "64", "--weighting", weighting, "-o", str(tmp_path / "mine")]
@@ -59,8 +61,14 @@ def test_a_setting_of_ones_own(tmp_path, capsys, weighting):
     assert capsys.readouterr().out == f"wrote {tmp_path}/mine; train it: {command('solvers.train', [tmp_path / 'mine'])}\n"
     net, test, solver = (text_format.Parse((tmp_path / "mine" / f"{name}.prototxt").read_text(), kind()) for name, kind in (
         ("train", pb.NetParameter), ("test", pb.NetParameter), ("solver", pb.SolverParameter)))
-    ours = generate.train_net(generate.loss_of(weighting))
-    assert net.layer[-1] == ours.layer[-1] and net.layer[-2] == ours.layer[-2]
+    loss = net.layer[-1]
+    if loss.type == "SoftmaxWithLoss":
+        assert weighting == "CCE"
+    else:
+        losses.check(loss)
+        wanted = Weighting("CUSTOM", formula=weighting) if weighting not in WEIGHTINGS else Weighting(
+            weighting, **{"DM": {"lam": 0.5, "beta": 6}, "FORWARD": {"classes": 10}}.get(weighting.removesuffix("_DN"), {}))
+        assert losses.weighting_of(loss) == wanted
     assert sum(layer.type == "Convolution" for layer in net.layer) == 21
     assert list(net.input_dim) == [64, 3, 32, 32, 64, 1, 1, 1] and solver == generate.solver()
     assert test.layer == net.layer[:-2] and list(test.input_dim) == [1, 3, 32, 32]
@@ -73,6 +81,8 @@ def test_a_setting_of_ones_own(tmp_path, capsys, weighting):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--depth", "21", "-o", "{folder}"], "error: depth 21: a CIFAR ResNet has 6n + 2 layers"),
+    (["--weighting", "CUSTOM_DN", "-o", "{folder}"], "error: CUSTOM_DN needs a formula of p or an emphasis"),
+    (["--weighting", "FORWARD", "--classes", "1", "-o", "{folder}"], "error: classes is 1; it must be a whole number >= 2"),
     (["--classes", "0", "-o", "{folder}"], "error: --classes 0: at least 1 is needed"),
     (["--depth", "20"], "error: --depth is for a setting of your own: name its folder with -o"),
 ])

@@ -136,6 +136,15 @@ def test_parameters_that_two_weightings_call_alike(face):
         assert (layer.layer[-1].loss_param.scale, layer.layer[-1].loss_param.beta) == (3, 1)
 
 
+def test_a_beta_that_is_not_dms():
+    """If it was SCE's, an option that chooses DM leaves it behind; if it may be meant for DM, it is refused."""
+    layer = weighted("weighting: SCE beta: 0.2")
+    assert losses.override(layer, NO_OPTIONS | {"weighting": "DM"}) == {"weighting": "DM"}
+    assert losses.weighting_of(layer.layer[-1]) == Weighting("DM")
+    with pytest.raises(InputError, match="DM reads its beta from the field scale, not beta"):
+        losses.override(weighted("beta: 6"), NO_OPTIONS | {"weighting": "DM"})
+
+
 def test_only_what_differs_from_a_rows_default_counts_as_changed():
     assert losses.override(weighted("weighting: SCE"), NO_OPTIONS | {"set": {"alpha": 6.0, "beta": 0.2}}) == {"beta": 0.2}
     assert losses.override(net(tiny.USW), NO_OPTIONS | {"set": {"beta": 8.0}}) == {"beta": 8.0}
@@ -176,6 +185,8 @@ def test_to_python_of_a_net_without_our_layers():
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
+    ("lamda_p: 0.5", "weighting: MAE", r"\(UnifiedWeightLoss\): its weighting is DM, not MAE"),
+    ("scale: 6", "beta: 6", "DM reads its beta from the field scale, not beta"),
     ("lamda_p: 0.5", "lamda_p: -1", "lambda is -1.0; it must be a finite number >= 0"),
     ('bottom: "prob_groundtruth"', "", "needs 3 bottoms.*it has 2"),
     ('"UnifiedWeightLoss"', '"Python" python_param { module: "layers" layer: "UnifiedWeightLos" }',

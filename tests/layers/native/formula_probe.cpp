@@ -1,4 +1,4 @@
-// Parses formulas of CUSTOM, one a line of the standard input, as the layer does.
+// Parses formulas of CUSTOM, one a line of the standard input with \x1e for its line ends, as the layer does.
 //   formula_probe P... <formulas
 // Prints a line for each: "error " and the message, with \x1f for its line ends; or "value " and the formula's values at each
 // P, followed by that at the first P in single precision.
@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) { p.push_back(atof(argv[i])); }
   std::string line;
   while (std::getline(std::cin, line)) {
+    for (char& c : line) { if (c == '\x1e') { c = '\n'; } }
     caffe::LossParameter given;
     given.set_formula(line);
     caffe::Weighting<double> weighting;

@@ -183,7 +183,7 @@ TEST_P(PositionKernelsTest, TestWeightedSoftmaxEqualsTheCpuPasses) {
         const double v = SumOfPart(lanes, 0, 1, parts, values.data());
         if (lanes.rank() == 0) { weight_sum = w, value_sum = v; }
       });
-      const float normaliser = weighting.normaliser(weight_sum);
+      const double normaliser = weighting.normaliser(weight_sum);
       RunWarp(shape_.lanes(), [&](const HostLanes& lanes) {
         for (int position = 0; position < positions; ++position) {
           BackwardPosition(lanes, shape_, position, prob.data(), labels, weighting, 2 / normaliser, diff.data());

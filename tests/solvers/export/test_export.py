@@ -112,7 +112,7 @@ def test_a_file_that_differs_is_not_left(files, tmp_path, capsys, monkeypatch):
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert re.fullmatch(r"error: Caffe and ONNX Runtime differ by more than 0.0001 on random inputs: 'probs' by .*; the first "
-                        r"blob is 'positive', by .*; .*net.onnx is not written \(--keep leaves it\)\n", captured.err)
+                        r"blob is 'positive', by .*; .*net.onnx is not written \(--keep writes it\)\n", captured.err)
     assert (tmp_path / "net.onnx").read_text() == "of before"
     assert len(list(tmp_path.iterdir())) == 3
 
