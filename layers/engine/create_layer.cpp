@@ -6,6 +6,7 @@
 
 #include "caffe/engine/convolution_vector.hpp"
 #include "caffe/engine/engine_layers.hpp"
+#include "caffe/engine/shape_checked.hpp"
 #include "caffe/layer.hpp"
 #include "caffe/proto/caffe.pb.h"
 
@@ -43,7 +44,7 @@ struct Kind {
 };
 
 template <typename Made>
-Layer<float>* Make(const LayerParameter& param) { return new Made(param); }
+Layer<float>* Make(const LayerParameter& param) { return new ShapeChecked<Made>(param); }
 
 bool Always(const LayerParameter&) { return true; }
 

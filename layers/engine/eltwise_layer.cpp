@@ -17,7 +17,7 @@ bool EltwiseLayer::Takes(const Blobs& bottom, const Blobs& top) const {
   bool any = false;
   for (size_t i = 0; i < bottom.size(); ++i) {
     any = any || IsPrivateData(*bottom[i]);
-    if (op_ != EltwiseParameter_EltwiseOp_SUM && bottom[i] == top[0]) return false;
+    if (bottom[i] == top[0]) return false;
   }
   if (op_ == EltwiseParameter_EltwiseOp_PROD && !stable_prod_grad_) return false;
   return any && (op_ != EltwiseParameter_EltwiseOp_MAX || bottom.size() <= 256);  // the number of a blob fits a byte

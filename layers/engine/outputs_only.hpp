@@ -22,6 +22,18 @@ class OutputsOnly {
   const bool before_;
 };
 
+// While one of these lives, only the outputs of a net are wanted.
+template <typename Net>
+class WithOutputsOnly {
+ public:
+  explicit WithOutputsOnly(Net* net) : net_(net), before_(net->outputs_only()) { net->set_outputs_only(true); }
+  ~WithOutputsOnly() { net_->set_outputs_only(before_); }
+
+ private:
+  Net* const net_;
+  const bool before_;
+};
+
 // Frees what `layer` was the last to read, where that lies in the engine's layout. bottoms: of all layers.
 template <typename Dtype>
 void ReleaseRead(const std::vector<std::vector<Blob<Dtype>*> >& bottoms, const std::vector<Blob<Dtype>*>& outputs,

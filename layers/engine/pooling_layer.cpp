@@ -15,14 +15,14 @@ typedef caffe::PoolingLayer<float> Upstream;
 
 namespace {
 
-// What a row or a column of results reads along one axis: inputs begin .. end, of a window that starts at `start`; `size` is
-// what upstream divides a sum by, padding included.
+// What a row or a column of results reads along one axis: inputs begin .. end, of a window that starts at `start`, none if that is
+// beyond the image; `size` is what upstream divides a sum by, padding included.
 struct Window {
   int start, begin, end, size;
 
   Window(int index, int stride, int pad, int kernel, int length) : start(index * stride - pad) {
     begin = std::max(start, 0);
-    end = std::min(start + kernel, length);
+    end = std::max(begin, std::min(start + kernel, length));
     size = std::min(start + kernel, length + pad) - start;
   }
 };

@@ -31,6 +31,7 @@ inline __attribute__((always_inline)) void MaxOfVectors(const TapWindow& w, cons
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
     b[v] = Floats() - FLT_MAX;
+    if (w.rows > 0 && w.columns > 0) memcpy(&b[v], x + v * kLanes, sizeof(Floats));
     f[v] = Taps() + w.first_tap;
   }
   for (int i = 0; i < w.rows; ++i) {
@@ -40,8 +41,9 @@ inline __attribute__((always_inline)) void MaxOfVectors(const TapWindow& w, cons
       for (int v = 0; v < kVectors; ++v) {
         Floats values;
         memcpy(&values, x + i * w.line + long(j) * channels + v * kLanes, sizeof(values));
-        f[v] = values > b[v] ? tap : f[v];
-        b[v] = values > b[v] ? values : b[v];
+        const auto taken = (values > b[v]) | (values != values);  // as upstream's, with docker/patches/0014-odd-values.patch
+        f[v] = taken ? tap : f[v];
+        b[v] = taken ? values : b[v];
       }
     }
   }

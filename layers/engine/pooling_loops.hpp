@@ -17,8 +17,8 @@ struct TapWindow {
   long line;
   int first_tap, taps_a_row;
 };
-// The largest value of each channel, and the first tap that has it; -FLT_MAX and the first tap where no value is larger. x: the
-// window's first pixel.
+// The largest value of each channel, and the first tap that has it, or the last NaN; -FLT_MAX of an empty window. x: the window's
+// first pixel.
 void MaxOfWindow(const TapWindow& window, const float* x, int channels, float* best, uint8_t* from);
 // dx += g where `from` is the tap.
 void MaxTapGradient(const float* g, const uint8_t* from, int tap, int channels, float* dx);

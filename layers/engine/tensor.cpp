@@ -171,7 +171,7 @@ void SetData(Blob<float>* blob, const TensorPtr& tensor) { blob->data()->set_pri
 void SetDiff(Blob<float>* blob, const TensorPtr& tensor) { blob->diff()->set_private_copy(tensor); }
 
 static void Release(SyncedMemory* memory, size_t count) {
-  if (memory->looked_at() || !memory->private_copy()) return;
+  if (memory->looked_at() || !TensorOf(*memory)) return;
   memory->set_private_copy(shared_ptr<PrivateCopy>(new Released(count)));
 }
 

@@ -3,6 +3,7 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#include <pthread.h>
 #include <sched.h>
 
 #include <cstdlib>
@@ -14,6 +15,17 @@ namespace engine {
 #ifdef _OPENMP
 
 namespace {
+
+thread_local int placed = 1, own = -1;  // for how many threads places were sought; the calling thread's processor, or -1
+
+#if __GNUC__ >= 9
+void EndThreads() {
+  omp_pause_resource_all(omp_pause_hard);
+  placed = 1;
+}
+
+const int registered = pthread_atfork(EndThreads, NULL, NULL);
+#endif
 
 // The calling thread. If the system refuses, it places the thread as ever.
 void Tie(int processor) {
@@ -41,9 +53,8 @@ int TieOthers() {
 }  // namespace
 
 void PlaceThreads() {
-  static thread_local int threads = 1, own = -1;
-  if (omp_get_max_threads() != threads) {
-    threads = omp_get_max_threads();
+  if (omp_get_max_threads() != placed) {
+    placed = omp_get_max_threads();
     own = TieOthers();
   }
   if (own < 0 || sched_getcpu() == own) return;

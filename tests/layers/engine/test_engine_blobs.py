@@ -1,6 +1,7 @@
 """What pycaffe shows of blobs is upstream's at any time, and what it writes is heard."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -131,6 +132,28 @@ assert net.blobs["top"].data.any()
 net.blobs["top"].reshape(4, 8, 9, 7)
 assert not net.blobs["top"].data[1:].any(), net.blobs["top"].data[1:]
 """
+
+
+RESHAPED = """
+import sys, caffe
+net = caffe.Net(sys.argv[1], caffe.TRAIN)
+net.forward()
+net.blobs["data"].reshape(int(sys.argv[2]), 3, 16, 16)
+if sys.argv[3] == "net": net.reshape()
+net.backward()
+"""
+
+
+@pytest.mark.parametrize("images", [1, 64])
+@pytest.mark.parametrize("what", ["blob", "net"])
+@pytest.mark.parametrize("behind", ["", normalised("conv", "x"), layer("Pooling", "pool", "x", "y", "pooling_param { kernel_size: 2 }"),
+                                    layer("Dropout", "drop", "x", "y")], ids=["convolution", "normalised", "pooling", "dropout"])
+def test_no_backward_pass_of_other_shapes(tmp_path, images, what, behind):
+    (tmp_path / "net.prototxt").write_text(inputs(data=(8, 3, 16, 16)) + convolution("conv", "data", "x", 8) + behind)
+    done = subprocess.run([sys.executable, "-c", RESHAPED, str(tmp_path / "net.prototxt"), str(images), what],
+                          capture_output=True, text=True)
+    assert done.returncode == -signal.SIGABRT
+    assert "its blobs were reshaped after the last forward pass; make a forward pass before the backward pass" in done.stderr
 
 
 def test_memory_that_grows_again_is_zero(tmp_path):
@@ -267,6 +290,20 @@ def test_a_net_of_which_only_the_outputs_are_wanted(tmp_path):
     for net in both(twins):
         net.forward()
     check(twins.ours.blobs["sum"].data, twins.stock.blobs["sum"].data, 1e-3, "sum")
+
+
+def test_weights_that_a_layer_reads_as_a_blob_are_no_activation(tmp_path):
+    """A Parameter's top is the memory of the weights, here those of a convolution, too."""
+    shared = "param { name: 'w' }"
+    text = inputs(data=(2, 3, 8, 8)) + layer("Convolution", "conv", "data", "x", shared + (
+        " convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: 'msra' } }"))
+    text += layer("Parameter", "same", "", "w", shared + " parameter_param { shape { dim: 8 dim: 3 dim: 3 dim: 3 } }")
+    (tmp_path / "net.prototxt").write_text(text + layer("Reduction", "squares", "w", "squares",
+                                                        "reduction_param { operation: SUMSQ }"))
+    net = make_net(OURS, tmp_path / "net.prototxt", "TEST")
+    net.outputs_only = True
+    first, second = (float(net.forward()["squares"]) for _ in range(2))
+    assert first == second > 0
 
 
 def test_outputs_only_is_for_nets_that_test(tmp_path):

@@ -197,6 +197,17 @@ def test_pooling(tmp_path, pooling, images, channels, before, phase):
     twins.check(1e-3)
 
 
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize(("kernel", "stride", "side"), [(1, 3, 5), (1, 4, 6), (2, 5, 8), (2, 6, 9)])
+def test_pooling_whose_last_window_is_beyond_the_image(tmp_path, pool, kernel, stride, side):
+    """Upstream's rounding up makes such windows: their maximum is -FLT_MAX, their sum 0."""
+    for before in "", layer("ReLU", "relu", "x", "x"), normalised("conv", "x"):
+        twins = Twins(inputs(data=(4, 3, side, side)) + convolution("conv", "data", "x", 5) + before + layer(
+            "Pooling", "pool", "x", "top", f"pooling_param {{ pool: {pool} kernel_size: {kernel} stride: {stride} }}"), tmp_path)
+        twins.pass_both_ways()
+        twins.check(1e-3)
+
+
 def test_pooling_with_a_window_of_many_taps(tmp_path):
     """A tap's number takes a byte: upstream's layer takes windows of more than 256."""
     for parameters in "kernel_size: 16", "kernel_size: 17", "global_pooling: true":

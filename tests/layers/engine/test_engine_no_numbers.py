@@ -100,13 +100,24 @@ def test_statistics(tmp_path, value):
             check_no_numbers(twins, "top")
 
 
-@pytest.mark.parametrize("pool", ["pool: AVE global_pooling: true", "pool: MAX kernel_size: 2 stride: 2"])
-def test_pooling(tmp_path, pool):
-    twins = Twins(inputs(data=(2, 8, 6, 6)) + convolution("first", "data", "x", 8)
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("pool", ["pool: AVE global_pooling: true", "pool: MAX kernel_size: 2 stride: 2",
+                                  "pool: MAX kernel_size: 3 stride: 1 pad: 1"])
+@pytest.mark.parametrize("channels", [3, 40], ids=["few channels", "vectors of channels"])
+def test_pooling(tmp_path, pool, value, channels):
+    """A convolution of one value a pixel, with weights of 1, passes it on to all channels."""
+    one_by_one = (f"convolution_param {{ num_output: {channels} kernel_size: 1 bias_term: false "
+                  "weight_filler { type: 'constant' value: 1 } }")
+    twins = Twins(inputs(data=(2, 1, 6, 6)) + layer("Convolution", "first", "data", "x", one_by_one)
                   + layer("Pooling", "pool", "x", "top", f"pooling_param {{ {pool} }}"), tmp_path)
     for net in both(twins):
+        net.blobs["data"].data[0, 0, 3:5, 2] = value
+        net.blobs["data"].data[1, 0] = value
         net.forward()
-        net.blobs["x"].data[0, 2, 3, 3] = np.nan
-        net.forward(start="pool")
-    stock, ours = (np.isnan(net.blobs["top"].data) for net in both(twins))
-    assert (stock == ours).all()
+    stock, ours = (net.blobs["top"].data for net in both(twins))
+    np.testing.assert_allclose(ours, stock, rtol=1e-5)
+    assert not np.isfinite(stock).all()
+    twins.fill("top", diff=True)
+    for net in both(twins):
+        net.backward()
+    np.testing.assert_allclose(twins.ours.blobs["x"].diff, twins.stock.blobs["x"].diff, rtol=1e-5)

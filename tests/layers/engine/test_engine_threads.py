@@ -9,18 +9,24 @@ import pytest
 from engines import convolution, inputs
 
 PROCESSORS = sorted(os.sched_getaffinity(0))
-# Runs a net, and prints the processors that each thread may use: the first thread, those that OpenMP has started, and one that
-# the first thread starts afterwards; and the processor that the first thread is on.
+# Runs a net, and prints the processors that each thread may use: the first thread, those that OpenMP has started, those that it
+# starts after a fork, and one that the first thread starts afterwards; and the processor that the first thread is on.
 CODE = """
 import json, os, sys, threading
-net_file, *on = sys.argv[1:]
+net_file, *then = sys.argv[1:]
 import caffe
 allowed = lambda thread=0: sorted(os.sched_getaffinity(thread))
 before = set(os.listdir("/proc/self/task"))
 net = caffe.Net(net_file, caffe.TEST)
 net.forward()
-started = [allowed(int(thread)) for thread in set(os.listdir("/proc/self/task")) - before]
-if on:
+places = lambda: [allowed(int(thread)) for thread in set(os.listdir("/proc/self/task")) - before]
+started = again = places()
+if "fork" in then:
+    os.waitpid(os.fork() or os._exit(0), 0)
+    assert not places()
+    net.forward()
+    again = places()
+if "elsewhere" in then:
     everywhere = allowed()
     [(elsewhere,)] = started[:1]
     os.sched_setaffinity(0, {elsewhere})
@@ -30,7 +36,7 @@ here = int(open("/proc/self/stat").read().rpartition(")")[2].split()[36])
 later = []
 thread = threading.Thread(target=lambda: later.append(allowed()))
 thread.start(), thread.join()
-print(json.dumps({"first": allowed(), "here": here, "started": started, "later": later[0]}))
+print(json.dumps({"first": allowed(), "here": here, "started": started, "again": again, "later": later[0]}))
 """
 
 pytestmark = pytest.mark.skipif(len(PROCESSORS) == 1, reason="this process may use one processor only")
@@ -73,3 +79,28 @@ def test_the_first_thread_comes_back_from_the_processor_of_another(places):
 def test_threads_stay_free(places, environment):
     found = places(**environment)
     assert found["started"] and all(allowed == PROCESSORS for allowed in found["started"])
+
+
+FORKING = """
+import os, sys, caffe
+net = caffe.Net(sys.argv[1], caffe.TEST)
+before = net.forward()["conv"].copy()
+child = os.fork()
+if not child:
+    os._exit(0 if (net.forward()["conv"] == before).all() else 1)
+assert (net.forward()["conv"] == before).all()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("threads", [2, len(PROCESSORS), len(PROCESSORS) + 2])
+def test_a_forked_child_computes_too(tmp_path, threads):
+    (tmp_path / "net.prototxt").write_text(inputs(data=(8, 16, 32, 32)) + convolution("conv", "data", "conv", 16))
+    done = subprocess.run([sys.executable, "-c", FORKING, str(tmp_path / "net.prototxt")], capture_output=True, text=True,
+                          check=True, timeout=60, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+    assert done.stdout == "0\n"
+
+
+def test_threads_have_their_places_again_after_a_fork(places):
+    found = places("fork")
+    assert sorted(found["again"]) == sorted(found["started"])

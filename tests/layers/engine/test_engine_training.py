@@ -79,6 +79,37 @@ def test_other_solvers(tmp_path, options):
     np.testing.assert_allclose(train(solvers[OURS], OURS, 4), train(solvers[STOCK], STOCK, 4), rtol=1e-2)
 
 
+def test_a_sum_in_place(tmp_path):
+    compare_training(tmp_path, small_net(layer("Eltwise", "in_place", "sum stem", "sum")))
+
+
+def test_a_loss_weight_on_an_activation_in_place(tmp_path):
+    """Caffe writes the loss weights into the top's gradient once, when the net is made."""
+    more = convolution("branch", "stem", "branch", 4) + layer("ReLU", "branch_relu", "branch", "branch", "loss_weight: 0.001")
+    compare_training(tmp_path, small_net(more))
+
+
+RAISES = """
+import caffe
+class Raises(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top):
+        if self.phase == caffe.TEST: raise ValueError("no test today")
+    def backward(self, top, propagate_down, bottom): pass
+"""
+
+
+def test_a_test_net_after_an_exception_in_it(tmp_path, monkeypatch):
+    (tmp_path / "raises.py").write_text(RAISES)
+    monkeypatch.syspath_prepend(tmp_path)
+    net = small_net(layer("Python", "raises", "stem", "raised", "python_param { module: 'raises' layer: 'Raises' }"))
+    solver = make_solver(OURS, tmp_path, net, f"{SGD} test_interval: 1 test_iter: 1")
+    with pytest.raises(ValueError, match="no test today"):
+        solver.step(1)
+    assert not solver.test_nets[0].outputs_only
+
+
 def test_frozen_parameters(tmp_path):
     net = small_net()
     frozen = net.replace("name: 'first' type: 'Convolution'", "name: 'first' type: 'Convolution' param { lr_mult: 0 }")
