@@ -1,23 +1,17 @@
-"""Write files so that they are never seen half written, and open files without following symbolic links.
+"""Open files without following symbolic links, read them whole, and put finished ones in their place.
 
 A folder that somebody else made may contain links with the names of our files. Such a link is followed neither to read nor
 to write. To rule out changes in between, a folder is opened once, and its files are opened relative to that handle.
 """
 
 import errno
-import fcntl
 import os
-import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from base.errors import InputError
-
-UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names of the files that `atomic_writer` has not finished
 MAX_BYTES = 4 << 30  # the largest file that is read as a whole
 MAX_TEXT = 64 << 20  # the largest text file, unless its reader sets another limit: a sparse file may have any size
 
@@ -93,61 +87,14 @@ def publish(new: Path, path: Path) -> None:
     Both paths must be on one file system.
     """
     with opened(new.parent) as source, opened(path.parent) as folder, open(open_in(new.parent, new.name), "rb") as file:
-        _publish(source, folder, file, new.name, path.name)
+        publish_in(source, folder, file, new.name, path.name)
 
 
-def _publish(source: int, folder: int, file: BinaryIO, new: str, name: str) -> None:
+def publish_in(source: int, folder: int, file: BinaryIO, new: str, name: str) -> None:
+    """As `publish`, for the open file `new` in the folder `source`, which becomes `name` in `folder`; both are handles."""
     with suppress(FileNotFoundError):
         if stat.S_IFMT(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) not in (stat.S_IFREG, stat.S_IFLNK):
             raise OSError("it is there, and is not a regular file")  # root could replace /dev/null
     os.fsync(file.fileno())
     os.replace(new, name, src_dir_fd=source, dst_dir_fd=folder)
     os.fsync(folder)
-
-
-@contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """A file open for writing bytes. It replaces `path` when the block ends; if the block raises, it is deleted.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written; `path` is then unchanged.
-    """
-    path = Path(path)
-    new = f".{path.name}.{secrets.token_hex(4)}.part"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with opened(path.parent) as folder:
-            handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
-            try:
-                with open(handle, "w+b") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX)  # `remove_unfinished` leaves locked files alone
-                    yield file
-                    file.flush()
-                    _publish(folder, folder, file, new, path.name)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(new, dir_fd=folder)
-                raise
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file (text as UTF-8) that is never seen half written; see `atomic_writer` for errors."""
-    with atomic_writer(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove the unfinished files of killed processes: those with names like UNFINISHED that no process has locked."""
-    with opened(folder) as place:
-        for name in filter(UNFINISHED.fullmatch, os.listdir(place)):
-            with suppress(OSError):  # it is a link, or another process is writing it
-                handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(name, dir_fd=place)
-                finally:
-                    os.close(handle)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from base import isolation
 from base.commands import command
 from base.errors import InputError
-from base.files import atomic_writer
+from base.writing import atomic_writer
 from data_toolkit import matfile
 from data_toolkit.noise import NOISE_TYPES, LabelNoise
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from base import hdf5, isolation
 from base.errors import InputError
-from base.files import atomic_writer
+from base.writing import atomic_writer
 from data_toolkit import matlab5
 
 USERBLOCK = 512

@@ -6,6 +6,7 @@ number into a class is unknown, so our noisy labels equal the released ones in d
 """
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,10 +201,11 @@ def name_of(type: str, rate: float) -> str:
 def read_matrix(file: Path) -> NDArray[np.float64]:
     """A transition matrix; see `LabelNoise.from_matrix`."""
     try:
+        content = files.read(files.real(file))
         if Path(file).suffix == ".npy":
-            matrix = np.load(file, allow_pickle=False)
+            matrix = np.load(io.BytesIO(content), allow_pickle=False)
         else:
-            text = files.read(files.real(file)).decode().replace(",", " ")
+            text = content.decode().replace(",", " ")
             matrix = np.array([line.split() for line in text.splitlines() if line.strip()], dtype=np.float64)
         matrix = np.asarray(matrix, dtype=np.float64)
     except FileNotFoundError:

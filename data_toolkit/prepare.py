@@ -24,10 +24,10 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from base import confinement, files
+from base import confinement, writing
 from base.errors import CommandLine, InputError, reports_errors
-from base.files import atomic_writer
 from base.terminal import say
+from base.writing import atomic_writer
 from data_toolkit import archives, dataset, matfile, verify
 from data_toolkit.dataset import Dataset
 from data_toolkit.noise import NOISE_TYPES, LabelNoise, confusion
@@ -176,7 +176,7 @@ def prepare_and_load(noise: LabelNoise, source: str | Path | None = None,
         return prepared, noisy
 
     check_writable(output)
-    files.remove_unfinished(output)
+    writing.remove_unfinished(output)
     found = found or get_source(output)
     train, test = read(found)
     if not noisy:
@@ -196,9 +196,11 @@ def confine(args: argparse.Namespace) -> None:
         return
     source = args.source or os.environ.get("CIFAR100_SOURCE")
     read = [Path(path) for path in (source, args.verify, args.noise_matrix) if path]
-    check_writable(args.output)
-    missing = confinement.confine([*read, *confinement.installation()], [args.output],
-                                  network=not source and not (args.output / ARCHIVE).is_file())
+    download = not source and not (args.output / ARCHIVE).is_file()
+    write = [args.output] if download or not args.verify else []
+    for folder in write:
+        check_writable(folder)
+    missing = confinement.confine([*read, args.output, *confinement.installation()], write, network=download)
     if missing:
         say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
@@ -208,8 +210,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 2 after an error, 130 after Ctrl-C."""
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     noise = parser.add_argument_group("label noise")
-    noise.add_argument("--noise", type=float, default=0.0, metavar="R", help="its rate (0.0)")
-    noise.add_argument("--noise-type", default="symmetric", metavar="TYPE", help=f"{', '.join(NOISE_TYPES)} (symmetric)")
+    noise.add_argument("--noise", type=float, metavar="R", help="its rate (0.0)")
+    noise.add_argument("--noise-type", metavar="TYPE", help=f"{', '.join(NOISE_TYPES)} (symmetric)")
     noise.add_argument("--noise-matrix", type=Path, metavar="FILE",
                        help="100 x 100 transition probabilities instead, true class by label: text or .npy")
     noise.add_argument("--seed", type=int, default=123, help="(123)")
@@ -220,6 +222,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="tell which label noise a .mat or .npz training set holds, and make nothing")
     parser.add_argument("--unconfined", action="store_true", help="run without the kernel's confinement: docs/security.md")
     args = parser.parse_args(argv)
+    if args.noise_matrix and not (args.noise is None and args.noise_type is None):
+        parser.error("--noise-matrix says all about the noise: leave out --noise and --noise-type")
     confine(args)
     if args.verify:
         labelled = dataset.load_file(args.verify)
@@ -231,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     elif args.noise_matrix:
         prepare(LabelNoise.from_matrix(args.noise_matrix, args.seed), args.source, args.output)
     else:
-        prepare(LabelNoise(args.noise_type, args.noise, args.seed), args.source, args.output)
+        prepare(LabelNoise(args.noise_type or "symmetric", args.noise or 0.0, args.seed), args.source, args.output)
     return 0
 
 

@@ -74,10 +74,10 @@ def kind_of(labels: NDArray[np.int64], true: NDArray[np.int64], coarse: NDArray[
     wrong = labels != true
     if (labels[wrong] == (true[wrong] + 1) % NUM_CLASSES).all():
         return "pair_flip"
-    groups = superclasses(true, coarse)
-    superclass_of = {int(c): number for number, group in enumerate(groups) for c in group}
-    superclass = np.array([superclass_of.get(c, -1) for c in range(NUM_CLASSES)])
-    if (superclass[labels] == superclass[true]).all():
+    superclass = np.full(NUM_CLASSES, -1)
+    superclass[true] = coarse
+    if (superclass[labels] == coarse).all():
+        groups = superclasses(true, coarse)
         taking_part = [np.isin(group, true[wrong]).sum() for group in groups]
         return "asymmetric_sl" if max(taking_part) <= 2 else "asymmetric"
     # Symmetric noise chooses all other classes equally often: a chi-squared test with 98 degrees of freedom.

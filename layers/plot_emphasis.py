@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 
 from base.did_you_mean import did_you_mean
-from base.files import write_atomically
+from base.writing import write_atomically
 from layers import emphasis_html
 from layers.table import BY_NAME, CUSTOM, OWN
 from layers.weighting import Weighting, chosen, parameters_of, weighting_with

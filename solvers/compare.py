@@ -14,7 +14,7 @@ from pathlib import Path
 
 from base.errors import CommandLine, InputError, reports_errors
 from base.terminal import one_line, say
-from solvers.nets.permissions import Permissions, nearest
+from solvers.nets.permissions import Permissions
 from solvers.reporting import curves, results, run_folders, tables
 from solvers.reporting.results import Result, percent, points
 
@@ -71,11 +71,12 @@ def main(arguments: list[str] | None = None) -> int:
                          formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", metavar="RUN", nargs="+",
                         help="a run folder, measured by solvers.evaluate; a folder with some below; or a glob of these")
-    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves, ours and released, as PNG")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves, ours and released: .png, .pdf or .svg")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     folders = run_folders.expanded(args.runs)
-    Permissions.from_options(args, *folders).confine(write=[nearest(args.plot)] if args.plot else [])
+    allowed = Permissions.from_options(args, *folders)
+    allowed.confine(write=allowed.deliver(args.plot))
     shown, refused = run_folders.read(run_folders.folders_below(folders))
     if not shown:
         raise refused[0] if refused else InputError(

@@ -14,6 +14,7 @@ deleted checkpoints are kept. Results of a released run folder are written to ru
 import argparse
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,8 +26,8 @@ from numpy.typing import NDArray
 
 from base import files
 from base.errors import CommandLine, InputError, reports_errors
-from base.files import atomic_writer
 from base.terminal import say
+from base.writing import atomic_writer
 from data_toolkit import class_names, dataset
 from data_toolkit.dataset import Dataset
 from solvers.evaluation import per_class, test_nets
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     beside = not is_ours and files.real(args.run).parent
     read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), beside) if path]
     confine = partial(allowed.confine, read,
-                      [args.run if is_ours else args.runs, *(file.absolute().parent for file in wanted.save.values())])
+                      [args.run if is_ours else args.runs, *allowed.deliver(*wanted.save.values())])
     confine(processes=True)
     confine = partial(confine, signals=True)
     threads.use(args.threads)
@@ -139,7 +140,7 @@ def evaluate(run: Path, data: Path, wanted: Wanted = ACCURACIES, runs: Path = Pa
     if not iterations:
         raise InputError(f"{run} has no checkpoint yet")
     if source.is_fed:
-        with Predictor(source.nets[0].param, load_sets(source, data, wanted), confine) as predict:
+        with Predictor(source.nets[0].param, load_sets(source, data, wanted, allowed), confine) as predict:
             found = measure_fed(source, iterations[-1], predict, wanted)
     elif wanted.train_sets or wanted.save:
         raise InputError(f"{run}: its net reads its own data; --train-sets and probabilities are for nets that are fed")
@@ -189,12 +190,16 @@ def measure_own_data(source: Source, newest: int, by_class: bool) -> dict[int, R
     return found
 
 
-def load_sets(source: Source, data: Path, wanted: Wanted) -> dict[str, Dataset]:
+def load_sets(source: Source, data: Path, wanted: Wanted, allowed: Permissions) -> dict[str, Dataset]:
     """The data sets "test" and, if the options need it, "train"."""
     sets = {"test": dataset.load_test(data)}
     if wanted.train_sets or "train" in wanted.save:
         if source.training_set is None:
             raise InputError("this run's config.json does not say which training set it learned from")
+        file = source.training_set.file
+        if file and not (allowed.unconfined or allowed.allows(file)):
+            raise InputError(f"the run was trained on {file}, which is neither in its folder nor in that of the data: give "
+                             f"--allow-path {shlex.quote(str(file))} if you trust the run")
         sets["train"] = source.training_set.load(data)
     if wanted.train_sets and sets["train"].true_labels is None:
         raise InputError(f"--train-sets: {source.training_set.file} does not tell its images' true labels")

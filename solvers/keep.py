@@ -12,8 +12,8 @@ from pathlib import Path
 
 from base import files
 from base.errors import CommandLine, InputError, reports_errors
-from base.files import write_atomically
 from base.terminal import say
+from base.writing import write_atomically
 from solvers.nets.permissions import Permissions, nearest
 from solvers.reporting import results
 from solvers.runs import config
@@ -27,7 +27,7 @@ NET = ("accuracy.json", "solver.prototxt", "test.prototxt", "train.prototxt")  #
 
 
 def keep(run: Path, folder: Path, weights: bool = False) -> int:
-    """Copy the results of a run. Files of an earlier copy are replaced, after all files of the run have been read.
+    """Copy the results of a run. They replace an earlier copy, after all files of the run have been read.
 
     Parameters
     ----------
@@ -60,7 +60,32 @@ def keep(run: Path, folder: Path, weights: bool = False) -> int:
     for name, content in contents.items():
         write_atomically(folder / name, content)
     config.write(folder, about)
+    for name in {*RESULTS, *NET, DYNAMICS_FILE} - contents.keys():  # of an earlier copy
+        (folder / name).unlink(missing_ok=True)
+    for file in (folder / FOLDER).glob("*"):
+        if f"{FOLDER}/{file.name}" not in contents:
+            file.unlink()
     return result.steps
+
+
+def copy_of(run: Path, to: Path) -> Path:
+    """The folder of a run's copy: SETTING/NOISE/SEED in `to`, where a setting of the released package has two folders.
+
+    Raises
+    ------
+    InputError
+        If the run is in no such folders, or a run was trained in the folder of the copy.
+    """
+    parts = files.real(run).parts[1:]
+    count = 3 + config.read(run)["setting"].count("/")
+    if len(parts) < count:
+        raise InputError(f"{run}: its folders are not runs/SETTING/NOISE/SEED, by which copies are named")
+    copy = to.joinpath(*parts[-count:])
+    if files.real(copy) == files.real(run):
+        raise InputError(f"{run} is in {to} already")
+    if (copy / "log.csv").exists():
+        raise InputError(f"{copy} is a run itself: name another folder with --to")
+    return copy
 
 
 def _content(run: Path, name: str) -> bytes:
@@ -94,10 +119,12 @@ def main(arguments: list[str] | None = None) -> int:
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[args.to])
+    copies: dict[Path, Path] = {}
     for run in args.runs:
-        copy = args.to.joinpath(*files.real(run).parts[-3:])
-        if files.real(copy) == files.real(run):
-            raise InputError(f"{run} is in {args.to} already")
+        copy = copy_of(run, args.to)
+        if (other := copies.setdefault(copy, run)) != run:
+            raise InputError(f"{other} and {run} would both be copied to {copy}: copy one of them to another folder")
+    for copy, run in copies.items():
         steps = keep(run, copy, args.weights)
         say(f"{copy}: the results of {steps:,} steps")
     return 0

@@ -62,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("dynamics.png"), metavar="FILE", help="default dynamics.png")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
-    Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[nearest(args.output)])
+    allowed = Permissions.from_options(args, *map(nearest, args.runs))
+    allowed.confine(write=allowed.deliver(args.output))
     rows = {str(run): read_log(run / DYNAMICS_FILE, Dynamics) for run in args.runs}
     if empty := [run for run, values in rows.items() if not values]:
         raise InputError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "

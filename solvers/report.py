@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from base.errors import CommandLine, InputError, reports_errors
-from base.files import write_atomically
 from base.terminal import one_line, say
-from solvers.nets.permissions import Permissions, nearest
+from base.writing import write_atomically
+from solvers.nets.permissions import Permissions
 from solvers.reporting import report_data, results, run_folders, tables
 from solvers.reporting.results import Result, percent, points
 
@@ -79,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
     folders = run_folders.expanded(args.folders)
-    Permissions.from_options(args, *folders).confine(write=[nearest(args.output)])
+    allowed = Permissions.from_options(args, *folders)
+    allowed.confine(write=allowed.deliver(args.output))
     found, refused = run_folders.read(run_folders.folders_below(folders))
     shown, left = run_folders.distinct(found)
     remarks = [f"not shown: {reason}" for reason in (*refused, *left)]

@@ -75,6 +75,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
     with folder.lock(args.wait), last_words(advice), user_layers.blamed(plan.setting.net_param):
         start = folder.starting_point(args.resume)
         if start >= stop:
+            plan.run(args.layers, ranks, computing, None).check_same()
             folder.checkpoints.prune(start)  # the process may have been killed before it did so
             say(f"{folder}: at iteration {start} of {stop}: nothing to do")
             return None
@@ -99,7 +100,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
                 folder.checkpoints.restore(solver, start)
             tester = testing.tester_of(solver, folder.path, args.data, args.test_interval, plan.setting.solver)
             if start and not plan.fed_blobs:
-                tests = [(net, count * (start // tester.interval)) for net, count in tester.reading] if tester else []
+                done = start // tester.interval - testing.is_due(tester, folder.path, start) if tester else 0
+                tests = [(net, count * done) for net, count in tester.reading] if tester else []
                 inputs.fast_forward(solver.net, tests, seed, start, plan.solver.iter_size)
             batches = inputs.fill(solver.net, plan.fed_blobs, data, seed, start, ranks=ranks)
         where = f"from iteration {start}" if start else "nothing to resume, a new run" if args.resume else "a new run"
@@ -114,6 +116,8 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         with gpus.OtherRanks(devices, gpus.Task(run, plan.fed_blobs, plan.training_set, args.data, start)) as others:
             others.join(solver)
             with Record(run, solver, observer, tester, ranks) as record:
+                if testing.is_due(tester, folder.path, start):
+                    record.test(start)
                 stopped_by = steps(run, solver, batches, check_loss, record, others)
                 if stopped_by:
                     resume = [*argv, *from_environment(args, plan.changed), *([] if args.resume else ["--resume"])]

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from base import files
-from base.files import write_atomically
+from base.writing import write_atomically
 
 Results = dict[str, float | list[float]]
 
@@ -85,8 +85,9 @@ def _results(found: Results) -> Results:
 
 
 def line(iteration: int, results: Results) -> str:
-    """A line of accuracy.txt: the results that are a single number."""
-    numbers = [f"{name}: {value:.4f}" for name, value in results.items() if not isinstance(value, list)]
+    """A line of accuracy.txt: the results that are a single number, the one named "accuracy" first."""
+    ordered = sorted(results.items(), key=lambda result: result[0] != "accuracy")
+    numbers = [f"{name}: {value:.4f}" for name, value in ordered if not isinstance(value, list)]
     return ", ".join([f"iter: {iteration}", *numbers])
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from base import terminal
-from base.files import write_atomically
+from base.writing import write_atomically
 from solvers.reporting import curves
 
 FILES = ("per_class.csv", "confusion.csv", "confusion.png")

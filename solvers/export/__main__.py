@@ -19,6 +19,7 @@ import onnx
 from base import files
 from base.errors import CommandLine, InputError, failed, reports_errors
 from base.terminal import one_line, say
+from base.writing import scratch_folder
 from solvers.export import admission, comparison, metadata, writing
 from solvers.export import source as sources
 from solvers.export.build import build
@@ -73,7 +74,8 @@ def confine(args: argparse.Namespace) -> None:
     around = () if (args.net / config.FILE).exists() or args.weights else (files.real(args.net).parent, args.runs)
     model = [args.weights, args.weights.with_suffix(".json")] if args.weights else []  # with its manifest, if it is a run's
     named = [args.net, *around, args.data, *model, *filter(None, [args.classes])]
-    Permissions.from_options(args, *named).confine(write=[args.output.absolute().parent])
+    allowed = Permissions.from_options(args, *named)
+    allowed.confine(write=allowed.deliver(args.output, beside=writing.BESIDE))
 
 
 def export(args: argparse.Namespace) -> int:
@@ -86,10 +88,11 @@ def export(args: argparse.Namespace) -> int:
         source = sources.of_files(args.net, args.weights)
     mean, classes = metadata.mean_of(source, args.mean), metadata.read_classes(args.classes)
     preprocessing = _preprocessing(source, mean) if args.preprocessing else None
-    with admission.upgraded(source.model, args.output.absolute().parent) as model_file:
+    with admission.upgraded(source.model, scratch_folder(args.output)) as model_file:
         shapes = admission.admit(source.net_param, model_file, source.name)
         net = weights.build(source.net_param)
         weights.load(net, model_file)
+        metadata.check_classes(classes, [shapes[blob] for blob in net.outputs])
         model = build(source.net_param, net, shapes, args.fold, preprocessing)
         metadata.describe(model, source, mean, classes, args.preprocessing)
         cases = comparison.cases(source.net_param, shapes, mean, preprocessing, args.data if source.is_run else None) \

@@ -44,6 +44,7 @@ def admit(param: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
         If a layer cannot be written as ONNX, would read a file or run code, the net is wrong, the weights are not its own,
         or Caffe refuses them.
     """
+    layer_types.check_reading(layers_in(param))
     admission.admit(Path(given), [param], NO_PERMISSIONS, rehearse=False)
     layer_types.check(layers_in(param))
     own = _shapes(param, model, given)

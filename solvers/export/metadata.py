@@ -10,6 +10,7 @@ import onnx
 from base import files
 from base.errors import InputError
 from data_toolkit import images
+from solvers.export.graph import Shape
 from solvers.export.source import Source
 from solvers.nets.pycaffe import caffe
 
@@ -55,6 +56,13 @@ def mean_of(source: Source, given: Sequence[float] | None) -> Sequence[float] | 
     if source.is_run and given:
         raise InputError("--mean: a run's mean is the recipe's")
     return images.MEANS if source.is_run else given
+
+
+def check_classes(classes: list[str], outputs: list[Shape]) -> None:
+    """Raise InputError if classes are named, but no output has a score for each of them."""
+    if classes and not any(len(classes) in shape[1:] for shape in outputs):
+        raise InputError(f"--classes: it has {len(classes)} lines, but the net's outputs have "
+                         f"{' and '.join(' x '.join(map(str, shape[1:])) for shape in outputs)} numbers an image")
 
 
 def read_classes(file: Path | None) -> list[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import onnx
 
-from base import files
+from base import files, writing
 from base.errors import InputError
-from base.files import publish
 
+BESIDE = r"\.[0-9a-f]{16}\.data"  # what follows the name of the ONNX file in that of its weights
 LIMIT = (2 << 30) - (64 << 20)  # protobuf reads no message of 2 GiB; nodes need some room, too
 
 
@@ -20,8 +20,10 @@ def check_place(path: Path, *inputs: Path) -> None:
     """Raise InputError unless a file can be written there that is none of the inputs."""
     if path.is_dir() or not path.name:
         raise InputError(f"-o {path}: give the name of a file, such as {path / 'net.onnx'}")
+    if path.suffix != ".onnx":  # it might be a file of the run that is exported
+        raise InputError(f"-o {path}: give a name that ends in .onnx, such as {path.with_suffix('.onnx')}")
     if files.real(path) in [files.real(given) for given in inputs]:
-        raise InputError(f"-o {path} is what is to be exported: give another name, such as {path.with_suffix('.onnx')}")
+        raise InputError(f"-o {path} is what is to be exported: give another name")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InputError(f"cannot write {path}: there is no folder {path.parent}")
@@ -32,7 +34,7 @@ def check_place(path: Path, *inputs: Path) -> None:
 def weights_name(path: Path, weights_sha256: str) -> str:
     """The name of the file beside `path` with the weights. Other weights get another name, or replacing both files would
     leave, in between, weights that belong to another graph."""
-    return f"{path.name}.{weights_sha256[:16]}.data"
+    return f"{path.name}.{weights_sha256[:16]}.data"  # matches BESIDE
 
 
 def needs_two_files(model: onnx.ModelProto) -> bool:
@@ -51,7 +53,7 @@ def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator
         If it cannot be written, or is no valid ONNX: a file that was there stays as it was.
     """
     try:
-        folder = Path(tempfile.mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
+        folder = Path(tempfile.mkdtemp(dir=writing.scratch_folder(path), prefix=f".{path.name}."))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     try:
@@ -63,8 +65,8 @@ def written(model: onnx.ModelProto, path: Path, weights_sha256: str) -> Iterator
         _check(new)
         yield new
         if external:
-            publish(folder / beside, path.absolute().parent / beside)
-        publish(new, path.absolute())
+            writing.put(folder / beside, path.with_name(beside))
+        writing.put(new, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

@@ -6,12 +6,13 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from base import confinement, files
+from base import confinement, delivery, files
 from base.errors import InputError
 from base.terminal import say
 from solvers.nets import data_layers
@@ -102,6 +103,10 @@ class Permissions:
         if missing:
             say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
+    def deliver(self, *paths: Path | None, beside: str = "") -> list[Path]:
+        """The folders for `confine` to let this process write the files `paths`, and no others; see base/delivery.py."""
+        return [] if self.unconfined else delivery.start(filter(None, paths), beside)
+
     def check_paths(self, net_params: Iterable[pb.NetParameter], weights: Iterable[str] = ()) -> None:
         """Raise InputError if layers of any phase, or a solver's `weights`, would read outside the allowed folders.
 
@@ -110,11 +115,13 @@ class Permissions:
         _real_folder.cache_clear()  # links may have changed
         refused: dict[str, list[str]] = {}  # the paths that each layer, or the solver, would read
         for layer in (layer for param in net_params for layer in param.layer):
-            for path in (*data_layers.paths(layer), *data_layers.listed(layer)):
-                if not self._allows(path):
-                    refused.setdefault(f"layer '{layer.name}' ({layer.type})", []).append(path)
+            paths = [path for path in data_layers.paths(layer) if not self.allows(path)]
+            with suppress(InputError) if paths else nullcontext():  # the kernel may already refuse to read a list
+                paths += [path for path in data_layers.listed(layer) if not self.allows(path)]
+            if paths:
+                refused.setdefault(f"layer '{layer.name}' ({layer.type})", []).extend(paths)
         for path in (path for names in weights for path in names.split(",")):
-            if not self._allows(path):
+            if not self.allows(path):
                 refused.setdefault("the solver", []).append(path)
         if refused:
             raise InputError(_refusal({who: _few(paths) for who, paths in refused.items()}))
@@ -125,8 +132,9 @@ class Permissions:
                  for path in (*data_layers.paths(layer), *data_layers.listed(layer))]
         return [folder for folder in self.folders if any(path.is_relative_to(folder) for path in paths)]
 
-    def _allows(self, path: str) -> bool:
-        real = _real_path(path)
+    def allows(self, path: str | Path) -> bool:
+        """Whether layers may read a file or folder."""
+        real = _real_path(str(path))
         return any(real.is_relative_to(folder) for folder in self.folders)
 
 

@@ -50,6 +50,14 @@ class Curve:
         return Curve([iteration for iteration, _ in kept], [accuracy for _, accuracy in kept])
 
 
+def measured(path: Path) -> set[int]:
+    """The iterations in an accuracy.txt; none if it cannot be read. Its net may have no accuracy, but losses."""
+    try:
+        return {int(number) for number in re.findall(rb"^iter: (\d{1,12}), .*\n", files.read(path), re.MULTILINE)}
+    except OSError:
+        return set()
+
+
 def read_accuracy(path: Path, run: Path | None = None) -> Curve:
     """The curve in an accuracy.txt of solvers.evaluate. `run` (default: its folder) is the run to evaluate, for errors.
 

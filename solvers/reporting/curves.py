@@ -8,14 +8,16 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from base.files import write_atomically
+from base.errors import InputError
 from base.terminal import shown
+from base.writing import write_atomically
 from solvers.nets.pycaffe import caffe
 from solvers.reporting.accuracy import Curve
 from solvers.reporting.released_runs import ReleasedRun
 
 pb = caffe.proto.caffe_pb2
 
+FORMATS = (".png", ".pdf", ".svg")
 LEGEND_LINE = 0.23  # inches
 MOST_DROPS = 100  # the most drops of the learning rate that are drawn
 matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a folder must not begin a formula
@@ -67,12 +69,15 @@ def draw_together(runs: list[tuple[str, Curve, ReleasedRun | None]]) -> Figure:
     figure, axes = _axes("test accuracy: ours and, dashed, as published")
     colours: dict[str, str] = {}
     markers = itertools.cycle("os^Dv")
-    for name, ours, released in runs:
-        behind = released.name + str(released.noise) if released is not None else name
+    together = [released.name + str(released.noise) if released is not None else name for name, _, released in runs]
+    longest: dict[str, int] = {}  # the most steps of runs that have the same released one
+    for behind, (_, ours, _) in zip(together, runs, strict=True):
+        longest[behind] = max(longest.get(behind, 0), ours.iterations[-1])
+    for behind, (name, ours, released) in zip(together, runs, strict=True):
         new = behind not in colours
         colour = colours.setdefault(behind, f"C{len(colours) % 10}")
         if released is not None and new:
-            far = [step for step in released.iterations if step <= ours.iterations[-1] + 1000]
+            far = [step for step in released.iterations if step <= longest[behind] + 1000]
             _plot(axes, released.at(far), color=colour, linestyle="--",
                   label=f"published: {released.name}, noise {released.noise}")
         _plot(axes, ours, color=colour, marker=next(markers), markersize=4, label=name)
@@ -82,10 +87,18 @@ def draw_together(runs: list[tuple[str, Curve, ReleasedRun | None]]) -> Figure:
 
 
 def save(file: Path, figure: Figure) -> None:
-    """Write a figure as PNG; raise InputError if that fails. The file is never left half written."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    write_atomically(file, png.getvalue())
+    """Write a figure in the format that the name ends in. The file is never left half written.
+
+    Raises
+    ------
+    InputError
+        If the name ends in none of FORMATS, or the file cannot be written.
+    """
+    if file.suffix not in FORMATS:
+        raise InputError(f"{file}: a figure's name ends in {', '.join(FORMATS)}")
+    content = io.BytesIO()
+    figure.savefig(content, format=file.suffix[1:])
+    write_atomically(file, content.getvalue())
 
 
 def _axes(title: str) -> tuple[Figure, Axes]:

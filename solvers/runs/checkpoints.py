@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base import files
+from base import files, writing
 from base.errors import InputError
 from base.terminal import one_line, say
 from solvers.nets import weights
@@ -133,7 +133,7 @@ class Checkpoints:
             written[self.model(iteration).with_suffix(suffix).name] = {
                 "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         # The manifest is renamed first, the weights last: where the weights exist, the other two files do as well.
-        files.write_atomically(self.manifest(iteration), json.dumps(
+        writing.write_atomically(self.manifest(iteration), json.dumps(
             {"iteration": iteration, "files": written, "run": config.fingerprints(self.run)}, indent=1) + "\n")
         for suffix in SUFFIXES:
             files.publish(new.with_suffix(suffix), self.model(iteration).with_suffix(suffix))
@@ -195,7 +195,7 @@ class Checkpoints:
         """Delete files that were still being written when a process was killed."""
         for name in list(self._files(r"\.new_iter_[0-9]+\.(caffemodel|solverstate)")):
             (self.folder / name[0]).unlink()
-        files.remove_unfinished(self.folder)
+        writing.remove_unfinished(self.folder)
 
 
 def read_state(file: Path) -> pb.SolverState:

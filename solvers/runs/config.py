@@ -5,7 +5,7 @@ from pathlib import Path
 
 from base import files
 from base.errors import InputError
-from base.files import write_atomically
+from base.writing import write_atomically
 from layers.table import OWN, PARAMETERS
 
 FILE = "config.json"

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-from base import files
+from base import files, writing
 from base.errors import InputError
 from base.terminal import say
 from layers.table import OWN
@@ -67,8 +67,8 @@ class RunFolder:
         InputError
             If it cannot be made or written.
         """
-        new = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
+            new = [path for path in (self.path, *self.path.parents) if not path.exists()]
             self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the run folder {self}: {error.strerror}") from error
@@ -93,7 +93,7 @@ class RunFolder:
                         f"{self}: another process ({other}) trains there: wait for its end, or stop it") from None
                 say(f"{self}: waiting for the end of another process ({other}) that trains there")
                 fcntl.flock(file, fcntl.LOCK_EX)
-            files.remove_unfinished(self.path)  # files that a killed process was writing
+            writing.remove_unfinished(self.path)  # files that a killed process was writing
             os.ftruncate(file, 0)
             os.write(file, f"{os.getpid()} on {platform.node()}".encode())
             yield

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from base import files
 from base.errors import InputError
-from base.files import write_atomically
 from base.terminal import say, shown
+from base.writing import write_atomically
 
 Row = TypeVar("Row", bound=NamedTuple)
 TAIL = 1000  # bytes read from the end of a file to find its last row

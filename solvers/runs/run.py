@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 from base import machine
 from base.errors import InputError
-from base.files import write_atomically
 from base.terminal import one_line, say
+from base.writing import write_atomically
 from solvers.nets import prototext, solver_param, weights
 from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import Setting, put_test_nets_in
@@ -41,9 +41,18 @@ class Run:
     config: dict
 
     def check_resumable(self) -> None:
+        """As `check_same`, with a warning on stderr if the number of threads differs: it changes how sums are rounded."""
+        self.check_same()
+        then, now = config.read(self.folder.path).get("threads"), self.config["threads"]
+        if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
+            say(one_line(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
+                         "differently, so the result will not equal that of a run without this change bit by bit; "
+                         f"--threads {then} avoids this"), file=sys.stderr)
+
+    def check_same(self) -> None:
         """Raise InputError, naming the difference, if the folder's run was made from other data, net, solver or options.
 
-        A different number of threads is only a warning on stderr: it changes how sums are rounded.
+        Data whose fingerprint is not known here count as the same.
         """
         try:
             before = config.read(self.folder.path)
@@ -51,6 +60,8 @@ class Run:
             raise InputError(f"cannot resume {self.folder}: {error}") from error
         for name in config.SAME_ON_RESUME:
             now = self.config[name]
+            if name == "data_sha256" and now is None:
+                continue
             then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # older config.json files lack these
             if then != now:
                 advice = f": give --snapshot {then}" if name == "snapshot" else ""
@@ -60,11 +71,6 @@ class Run:
         then = prototext.read(self.folder.solver, pb.SolverParameter())
         put_test_nets_in(then, self.folder.solver)  # older solver files name their test nets by path
         self._same("solver.prototxt", solver_param.lasting(then), solver_param.lasting(self.solver))
-        then, now = before.get("threads"), self.config["threads"]
-        if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
-            say(one_line(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
-                         "differently, so the result will not equal that of a run without this change bit by bit; "
-                         f"--threads {then} avoids this"), file=sys.stderr)
 
     def _same(self, name: str, then: pb.NetParameter, now: pb.NetParameter) -> None:
         lines = difflib.unified_diff(*(prototext.text(m).splitlines() for m in (then, now)), n=0, lineterm="")

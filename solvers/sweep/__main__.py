@@ -70,6 +70,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data); made from CIFAR100_SOURCE or a download if missing")
     args = parser.parse_args(argv)
+    for name in "scheduler", "slurm":
+        if getattr(args, name) == "":
+            parser.error(f"--{name}: it is empty; leave it out to make the runs on this machine")
     if args.jobs and args.scheduler:
         parser.error("--jobs: with --scheduler, the workers say how many runs they make at once (dask worker --nthreads)")
     if args.sbatch and not args.slurm:

@@ -1,5 +1,6 @@
 """Give the runs of a sweep to workers, and wait for each to end: note it as done, try it again, or give it up."""
 
+import re
 import shlex
 import time
 import uuid
@@ -11,7 +12,7 @@ from distributed import Client, Future
 
 from base import files
 from base.errors import InputError
-from base.files import write_atomically
+from base.writing import write_atomically
 from solvers.sweep import work
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.progress import Progress
@@ -33,7 +34,13 @@ def mark(runs: Path) -> str:
     file = runs / work.MARK
     if not file.is_file():
         write_atomically(file, uuid.uuid4().hex)
-    return files.read(file).decode()
+    try:
+        text = files.read(file).decode(errors="replace")
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    if not re.fullmatch("[0-9a-f]{32}", text):
+        raise InputError(f"{file} is damaged: remove it, and the sweep makes it anew")
+    return text
 
 
 class Follower:
@@ -160,6 +167,10 @@ def evaluate_arguments(run: PlannedRun, data: Path) -> list[str]:
     """The arguments of solvers.evaluate for a run. Its net gets the same permissions as in training."""
     pairs = zip(run.arguments, run.arguments[1:], strict=False)
     allowed = [text for pair in pairs if pair[0] in ("--allow-module", "--allow-path") for text in pair]
+    if not run.plan.fed_blobs:  # it may read data in the folder of its setting
+        allowed += ["--allow-path", str(run.plan.setting.folder)]
+    if run.plan.allowed.unconfined:
+        allowed.append("--unconfined")
     return [str(run.folder), "--data", str(data), *allowed]
 
 

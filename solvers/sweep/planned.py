@@ -13,7 +13,7 @@ from base import files
 from base.errors import InputError
 from solvers.nets import losses, prototext
 from solvers.nets.pycaffe import caffe
-from solvers.reporting.accuracy import read_accuracy
+from solvers.reporting.accuracy import measured, read_accuracy
 from solvers.runs.checkpoints import STATES_KEPT, Checkpoints
 from solvers.sweep.runs_file import Entry
 from solvers.training import options
@@ -84,12 +84,7 @@ class PlannedRun:
     def done(self) -> bool:
         """Whether it has made all its steps, and all its checkpoints are measured."""
         models = self.checkpoints.models()
-        if not models or models[-1] < self.steps:
-            return False
-        try:
-            return set(models) <= set(read_accuracy(self.folder / "accuracy.txt").iterations)
-        except (InputError, OSError):
-            return False
+        return bool(models) and models[-1] >= self.steps and set(models) <= measured(self.folder / "accuracy.txt")
 
     def bytes_to_come(self, weights: int) -> int:
         """The number of bytes that it is still going to write.
@@ -132,6 +127,11 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
         name = str(folder.relative_to(runs))
         if not files.real(folder).is_relative_to(files.real(runs)):
             raise InputError(f"{where}: {folder} is behind a link that leads out of {runs}: nothing is written there")
+        try:
+            if this.folder.checkpoints.models():
+                this.run(args.layers, 1, 0, None).check_same()
+        except (InputError, OSError) as error:
+            raise InputError(f"{where}: {error}") from error
         if folder in planned:
             raise InputError(f"{where}: the run {name} is there twice; the first time in {planned[folder].where}")
         planned[folder] = PlannedRun(name, where, arguments + from_environment(args, this.changed), this)

@@ -94,6 +94,11 @@ def _values(key: str, value: object, where: str) -> list[list[str]]:
     values = value if isinstance(value, list) else [value]
     if not values:
         raise InputError(f"{where}: {key} is an empty list, which makes no run")
+    option = f"--{key.replace('_', '-')}"
+    if known[key] is False:  # an option without a value
+        if not all(isinstance(item, bool) for item in values):
+            raise InputError(f"{where}: {key}: expected true or false, found {value!r}")
+        return [[option] * item for item in values]
     for item in values:
         if isinstance(item, bool) or not isinstance(item, str | int | float):
             raise InputError(f"{where}: {key}: expected text, a number or a list of them, found {item!r}")
@@ -101,7 +106,6 @@ def _values(key: str, value: object, where: str) -> list[list[str]]:
         texts = [str(item) for item in values]
     except ValueError as error:  # a number with more digits than Python converts to text
         raise InputError(f"{where}: {key}: {error}") from error
-    option = f"--{key.replace('_', '-')}"
     if key in TOGETHER:
         return [[argument for text in texts for argument in (option, text)]]
     if key == "setting":
@@ -170,6 +174,6 @@ def _keys(message: str) -> str:
     return message
 
 
-def _known() -> list[str]:
-    """The options of solvers.train that a sweep file may have as keys."""
-    return [name for name in vars(options.parse(["any"], "")) if name not in NOT_IN_FILES]
+def _known() -> dict[str, object]:
+    """The options of solvers.train that a sweep file may have as keys, with their defaults."""
+    return {name: default for name, default in vars(options.parse(["any"], "")).items() if name not in NOT_IN_FILES}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from base.errors import InputError
-from base.files import write_atomically
+from base.writing import write_atomically
 from solvers.nets import losses
 from solvers.nets.built_net import BuiltNet
 from solvers.runs.folder import RunFolder

@@ -116,7 +116,7 @@ def steps(run: Run, solver: caffe.SGDSolver, batches: Iterator[np.ndarray | None
             solver.step(1)
             record.step(iteration, check_loss(iteration, indices), lr)
             record.observe(iteration, indices)
-            if not interrupt.signal:
+            if not interrupt.signal or iteration == stop:  # else the resumed run makes the test
                 record.test(iteration)
             if iteration % checkpoints.interval == 0 or iteration == stop or interrupt.signal:
                 record.sync()

@@ -18,6 +18,7 @@ from data_toolkit import dataset
 from solvers.evaluation import inference, test_nets
 from solvers.nets import weights
 from solvers.nets.pycaffe import caffe
+from solvers.runs.logs import read_last
 
 pb = caffe.proto.caffe_pb2
 
@@ -72,6 +73,14 @@ class Tester:
             net.share_with(self.solver.net)
         found = self.measure()
         return self.kind(iteration, *(found[tag.removeprefix("test/")] for tag in self.kind.TAGS.values()))
+
+
+def is_due(tester: Tester | None, run: Path, start: int) -> bool:
+    """Whether the test after step `start` was not made, as a signal had ended the run in that step."""
+    if not tester or not start or start % tester.interval:
+        return False
+    last = read_last(run / FILE, tester.kind)
+    return last is None or last.iteration < start
 
 
 def describe(row: tuple) -> str:

@@ -208,7 +208,8 @@ def test_training_data_of_an_impossible_name(setting, run, folder, capfd, monkey
     about = json.loads((folder / "config.json").read_text()) | {"train_data": "a\0b\ud800"}
     (folder / "config.json").write_text(json.dumps(about))
     capfd.readouterr()
-    refused(evaluate.main([str(folder), "--train-sets"]), capfd, "does not exist")
+    refused(evaluate.main([str(folder), "--train-sets"]), capfd, "give --allow-path")
+    refused(evaluate.main([str(folder), "--train-sets", "--unconfined"]), capfd, "does not exist")
 
 
 def test_a_setting_behind_a_link_to_an_odd_name(setting, run, tmp_path, capfd):

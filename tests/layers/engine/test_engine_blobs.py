@@ -146,8 +146,9 @@ net.backward()
 
 @pytest.mark.parametrize("images", [1, 64])
 @pytest.mark.parametrize("what", ["blob", "net"])
-@pytest.mark.parametrize("behind", ["", normalised("conv", "x"), layer("Pooling", "pool", "x", "y", "pooling_param { kernel_size: 2 }"),
-                                    layer("Dropout", "drop", "x", "y")], ids=["convolution", "normalised", "pooling", "dropout"])
+@pytest.mark.parametrize("behind", [
+    "", normalised("conv", "x"), layer("Pooling", "pool", "x", "y", "pooling_param { kernel_size: 2 }"),
+    layer("Dropout", "drop", "x", "y")], ids=["convolution", "normalised", "pooling", "dropout"])
 def test_no_backward_pass_of_other_shapes(tmp_path, images, what, behind):
     (tmp_path / "net.prototxt").write_text(inputs(data=(8, 3, 16, 16)) + convolution("conv", "data", "x", 8) + behind)
     done = subprocess.run([sys.executable, "-c", RESHAPED, str(tmp_path / "net.prototxt"), str(images), what],

@@ -202,8 +202,9 @@ def test_pooling(tmp_path, pooling, images, channels, before, phase):
 def test_pooling_whose_last_window_is_beyond_the_image(tmp_path, pool, kernel, stride, side):
     """Upstream's rounding up makes such windows: their maximum is -FLT_MAX, their sum 0."""
     for before in "", layer("ReLU", "relu", "x", "x"), normalised("conv", "x"):
-        twins = Twins(inputs(data=(4, 3, side, side)) + convolution("conv", "data", "x", 5) + before + layer(
-            "Pooling", "pool", "x", "top", f"pooling_param {{ pool: {pool} kernel_size: {kernel} stride: {stride} }}"), tmp_path)
+        fields = f"pooling_param {{ pool: {pool} kernel_size: {kernel} stride: {stride} }}"
+        twins = Twins(inputs(data=(4, 3, side, side)) + convolution("conv", "data", "x", 5) + before
+                      + layer("Pooling", "pool", "x", "top", fields), tmp_path)
         twins.pass_both_ways()
         twins.check(1e-3)
 

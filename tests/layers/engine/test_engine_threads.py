@@ -9,8 +9,8 @@ import pytest
 from engines import convolution, inputs
 
 PROCESSORS = sorted(os.sched_getaffinity(0))
-# Runs a net, and prints the processors that each thread may use: the first thread, those that OpenMP has started, those that it
-# starts after a fork, and one that the first thread starts afterwards; and the processor that the first thread is on.
+# Runs a net, and prints the processors that each thread may use: the first thread, those that OpenMP has started, those that
+# it starts after a fork, and one that the first thread starts afterwards; and the processor that the first thread is on.
 CODE = """
 import json, os, sys, threading
 net_file, *then = sys.argv[1:]

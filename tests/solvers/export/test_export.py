@@ -203,9 +203,9 @@ def test_files_in_the_folder_above(files, tmp_path, monkeypatch):
 
 def test_what_is_no_file_is_not_replaced(files, tmp_path, capsys):
     """As root could do with a device."""
-    os.mkfifo(tmp_path / "pipe")
-    assert main([*files()[:2], "-o", str(tmp_path / "pipe")]) == 2
-    assert "is not a regular file" in capsys.readouterr().err and (tmp_path / "pipe").is_fifo()
+    os.mkfifo(tmp_path / "pipe.onnx")
+    assert main([*files()[:2], "-o", str(tmp_path / "pipe.onnx")]) == 2
+    assert "is not a regular file" in capsys.readouterr().err and (tmp_path / "pipe.onnx").is_fifo()
 
 
 def test_a_blob_called_as_the_graphs_own_input(files, capsys):
@@ -233,8 +233,17 @@ def test_what_is_exported_is_not_overwritten(files, tmp_path, capsys):
     arguments = files()
     content = (tmp_path / "net.caffemodel").read_bytes()
     assert main([*arguments[:2], "-o", arguments[1]]) == 2
-    assert "net.caffemodel is what is to be exported: give another name, such as" in capsys.readouterr().err
-    assert (tmp_path / "net.caffemodel").read_bytes() == content
+    assert "net.caffemodel: give a name that ends in .onnx, such as" in capsys.readouterr().err
+    os.rename(arguments[1], tmp_path / "net.onnx")
+    assert main([arguments[0], str(tmp_path / "net.onnx"), "-o", str(tmp_path / "net.onnx")]) == 2
+    assert "net.onnx is what is to be exported: give another name" in capsys.readouterr().err
+    assert (tmp_path / "net.onnx").read_bytes() == content
+
+
+def test_the_names_of_classes_are_as_many_as_the_scores(files, tmp_path, capsys):
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    assert main([*files(), "--classes", str(tmp_path / "classes.txt")]) == 2
+    assert "--classes: it has 2 lines, but the net's outputs have 10 numbers an image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("net", "said"), [

@@ -38,7 +38,7 @@ def export(folder: Path, capsys) -> str:
 @pytest.mark.parametrize(("layer", "said"), [
     ('type: "Python" top: "x" python_param { module: "os" layer: "system" }', "(Python) would run code of the module 'os'"),
     ('type: "HDF5Output" bottom: "data" bottom: "data" hdf5_output_param { file_name: "leak.h5" }', "would write 'leak.h5'"),
-    ('type: "HDF5Data" top: "x" hdf5_data_param { source: "/etc/passwd" batch_size: 1 }', "would read"),
+    ('type: "HDF5Data" top: "x" hdf5_data_param { source: "/etc/passwd" batch_size: 1 }', "(HDF5Data) "),
     ('type: "Accuracy" bottom: "probs" bottom: "data" top: "x"', "(Accuracy) cannot be written as ONNX; give a deploy net"),
 ])
 @pytest.mark.parametrize("phase", ["TEST", "TRAIN"])

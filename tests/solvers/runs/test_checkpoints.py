@@ -3,7 +3,7 @@
 import pytest
 
 from base.errors import InputError
-from base.files import write_atomically
+from base.writing import write_atomically
 from solvers.nets.pycaffe import caffe
 from solvers.runs.checkpoints import Checkpoints, read_state
 

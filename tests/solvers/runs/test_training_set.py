@@ -166,4 +166,6 @@ def test_train_sets_need_true_labels(setting, tmp_path, mat, monkeypatch, capsys
     train.main([str(setting()), "--runs", str(tmp_path / "runs"), "--max-iter", "1", "--train-data", str(mat)])
     [config] = tmp_path.rglob("config.json")
     assert evaluate.main([str(config.parent), "--train-sets"]) == 2
+    assert f"in that of the data: give --allow-path {mat} if you trust the run" in capsys.readouterr().err
+    assert evaluate.main([str(config.parent), "--train-sets", "--allow-path", str(mat)]) == 2
     assert "TrainImageDataCell0.4.mat does not tell its images' true labels" in capsys.readouterr().err
