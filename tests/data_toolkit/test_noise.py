@@ -1,5 +1,7 @@
 """Label noise as the released experiments and the papers define it."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -187,6 +189,13 @@ def test_files_that_are_no_matrix(tmp_path, content):
             LabelNoise.from_matrix(tmp_path / name)
     with pytest.raises(InputError, match="none.csv does not exist: --noise-matrix names"):
         LabelNoise.from_matrix(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("name", ["pipe.npy", "pipe.csv"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="it is not a regular file"):
+        LabelNoise.from_matrix(tmp_path / name)
 
 
 def test_pickled_matrices_are_not_loaded(tmp_path):

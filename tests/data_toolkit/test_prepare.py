@@ -156,6 +156,25 @@ def test_errors_are_one_line_and_exit_code_2(arguments, message, output, capsys)
     assert last.startswith(message)
 
 
+def test_to_verify_makes_nothing(source, output, tmp_path):
+    """In a process of its own, which the kernel confines; not even the folder of the data is made."""
+    prepare.prepare(LabelNoise(rate=0.4), source=source, output=output)
+    program = ("import sys; sys.path.insert(0, 'tests/data_toolkit'); import forms\n"
+               "from data_toolkit import archives, prepare\n"
+               "archives.COUNTS = forms.COUNTS; sys.exit(prepare.main(sys.argv[1:]))")
+    done = subprocess.run([sys.executable, "-c", program, "--verify", str(output / "TrainImageDataCell0.4.mat"), "--source",
+                           str(source), "--output", str(tmp_path / "none")], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "rate 0.4 with seed 123" in done.stdout, done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("other", [["--noise", "0.4"], ["--noise-type", "asymmetric"]])
+def test_a_matrix_is_all_of_the_noise(output, capsys, other):
+    with pytest.raises(SystemExit) as ended:
+        prepare.main(["--noise-matrix", "t.csv", *other, "--output", str(output)])
+    assert ended.value.code == 2 and "leave out --noise and --noise-type" in capsys.readouterr().err
+
+
 def test_interrupt_is_no_error(source, output, monkeypatch, capsys):
     def interrupt(_):
         raise KeyboardInterrupt

@@ -541,3 +541,30 @@ print("saved", flush=True)
         done = subprocess.run([sys.executable, "-c", code.format(attempt=attempt)], capture_output=True, text=True)
         assert done.stdout == "saved\n" and done.returncode and not (tmp_path / "outside").exists(), done.stderr
         assert not (tmp_path / "outside").exists()
+
+
+EXPORTING = """
+import argparse, sys
+from pathlib import Path
+from solvers.export.__main__ import confine
+folder = Path(sys.argv[1])
+net, weights = folder / "net.prototxt", folder / "net.caffemodel"
+confine(argparse.Namespace(net=net, weights=weights, output=folder / "net.onnx", runs=Path("runs"), data=Path("data"),
+                           classes=None, unconfined=False))
+assert net.read_text() == "theirs"
+for name in "code.py", "new.py", ".git/hooks/post-checkout", "net.prototxt", "net.onnx":
+    try:
+        open(folder / name, "a")
+    except PermissionError:
+        print("refused")
+"""
+
+
+@pytest.mark.skipif(not confinement.abi(), reason="this kernel has no Landlock")
+def test_an_export_into_a_project_leaves_its_code_alone(tmp_path):
+    """-o net.onnx in the root of a checkout is no permission to write there, whatever a net makes Caffe do."""
+    (tmp_path / ".git/hooks").mkdir(parents=True)
+    for name in "net.prototxt", "net.caffemodel", "code.py":
+        (tmp_path / name).write_text("theirs")
+    done = subprocess.run([sys.executable, "-c", EXPORTING, tmp_path], capture_output=True, text=True)
+    assert done.stdout.split() == ["refused"] * 5, done.stderr

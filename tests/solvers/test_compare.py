@@ -256,6 +256,27 @@ def test_plot_draws_runs_with_and_without_a_published_one(write_run, tmp_path, c
     assert "cannot write" in capsys.readouterr().err
 
 
+def test_a_published_curve_reaches_as_far_as_the_longest_run():
+    released = released_runs.find_released("res44_cce", 0.4)
+    short, long = accuracy.Curve([1000], [0.1]), accuracy.Curve([1000, 9000], [0.1, 0.2])
+    for runs in [("a", short, released), ("b", long, released)], [("b", long, released), ("a", short, released)]:
+        drawn = figures.lines(curves.draw_together(runs).axes[0])
+        assert drawn["published: CCE, noise 0.4"][0] == list(range(1000, 10001, 1000))
+
+
+@pytest.mark.parametrize(("name", "begins"), [("x.png", b"\x89PNG"), ("x.pdf", b"%PDF"), ("x.svg", b"<?xml")])
+def test_a_figure_is_in_the_format_of_its_name(write_run, tmp_path, name, begins):
+    run = write_run([(1000, 0.1)])
+    assert compare.main([str(run), "--plot", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_a_figure_of_no_known_format(write_run, tmp_path, capsys):
+    assert compare.main([str(write_run([(1000, 0.1)])), "--plot", str(tmp_path / "x.jpg")]) == 2
+    assert "x.jpg: a figure's name ends in .png, .pdf, .svg" in capsys.readouterr().err
+    assert not (tmp_path / "x.jpg").exists()
+
+
 def test_as_a_command(write_run, tmp_path):
     run = write_run(points(released_runs.find_released("res44_cce", 0.4)))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

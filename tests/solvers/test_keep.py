@@ -1,8 +1,10 @@
 """The copy of a run's results: what the report and compare read from it equals the run's, and whole or nothing is written."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import measured_runs
 import pytest
@@ -94,6 +96,42 @@ def test_a_run_is_not_copied_onto_itself(measured, tmp_path, capsys):
     assert keep.main([str(measured), "--to", str(tmp_path / "runs")]) == 2
     assert "already" in capsys.readouterr().err
     assert files_of(measured) == before
+
+
+def test_nothing_of_an_earlier_copy_is_left(trained, tmp_path):
+    options = ["--to", str(tmp_path / "results")]
+    assert keep.main([str(trained), *options, "--weights"]) == 0
+    (trained / DYNAMICS_FILE).unlink(missing_ok=True)
+    assert keep.main([str(trained), *options]) == 0
+    copy = tmp_path / "results" / "tiny" / "noise_0.0" / "seed_123"
+    assert set(files_of(copy)) == {"accuracy.txt", "accuracy_curve.png", "config.json"}
+
+
+def test_runs_of_both_released_trees_have_copies_of_their_own(measured, tmp_path, capsys):
+    runs = []
+    for tree in "CIFAR100_ResNet44_V03_lambda0_5", "CIFAR100_ResNet44_V03_lambda1":
+        runs.append(tmp_path / "trees" / tree / "Res44_USW_Beta08_lambda1/noise_0.4/seed_123")
+        shutil.copytree(measured, runs[-1])
+        about = json.loads((runs[-1] / "config.json").read_text()) | {"setting": f"{tree}/Res44_USW_Beta08_lambda1"}
+        (runs[-1] / "config.json").write_text(json.dumps(about))
+    assert keep.main([*map(str, runs), "--to", str(tmp_path / "results")]) == 0
+    assert all((tmp_path / "results" / run.relative_to(tmp_path / "trees") / "accuracy.txt").exists() for run in runs)
+    shutil.copytree(measured, tmp_path / "elsewhere" / measured.relative_to(tmp_path / "runs"))
+    capsys.readouterr()
+    other = tmp_path / "elsewhere" / measured.relative_to(tmp_path / "runs")
+    assert keep.main([str(measured), str(other), "--to", str(tmp_path / "new")]) == 2
+    assert f"{measured} and {other} would both be copied to" in capsys.readouterr().err
+    assert not list((tmp_path / "new").rglob("*"))
+
+
+def test_where_a_copy_cannot_be(measured, tmp_path, capsys, monkeypatch):
+    shutil.copytree(measured, tmp_path / "elsewhere" / measured.relative_to(tmp_path / "runs"))
+    other = tmp_path / "elsewhere" / measured.relative_to(tmp_path / "runs")
+    assert keep.main([str(other), "--to", str(tmp_path / "runs")]) == 2
+    assert f"{measured} is a run itself: name another folder with --to" in capsys.readouterr().err
+    monkeypatch.setattr("base.files.real", lambda path: Path("/run"))
+    assert keep.main([str(measured), "--to", str(tmp_path / "new")]) == 2
+    assert "its folders are not runs/SETTING/NOISE/SEED" in capsys.readouterr().err
 
 
 def test_a_link_in_the_run_gives_nothing_away(measured, tmp_path):

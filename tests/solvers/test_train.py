@@ -149,6 +149,22 @@ def test_a_run_is_not_overwritten(setting, run, folder, capsys):
     assert "has weights but no whole .solverstate to go on from" in capsys.readouterr().err
 
 
+def test_a_finished_run_of_another_solver_is_not_taken_for_this_one(setting, run, capsys):
+    source = setting()
+    assert run(source, "--max-iter", 2) == 0
+    solver = source / "solver.prototxt"
+    solver.write_text(solver.read_text().replace("base_lr: 0.1", "base_lr: 0.2"))
+    assert run(source, "--max-iter", 2, "--resume") == 2
+    assert "'- base_lr: 0.1', '+ base_lr: 0.2'" in capsys.readouterr().err
+
+
+def test_a_name_that_no_folder_can_have(setting, run, capsys):
+    long = setting("x" * 255)
+    assert run(long, "--max-iter", 1, "--beta", 7) == 2
+    error = capsys.readouterr().err
+    assert "cannot make the run folder" in error and "File name too long" in error and "--resume" not in error
+
+
 def test_resume_with_nothing_to_resume_is_a_new_run(setting, run, capsys):
     assert run(setting(), "--max-iter", 1, "--resume") == 0
     assert "nothing to resume, a new run" in capsys.readouterr().out

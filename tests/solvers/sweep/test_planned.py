@@ -3,11 +3,14 @@
 import argparse
 import io
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -15,11 +18,12 @@ from rich.console import Console
 from base.errors import InputError
 from solvers.reporting.released_runs import load_runs
 from solvers.sweep import __main__ as command
-from solvers.sweep import clusters, planned, runs_file, sbatch, work
+from solvers.sweep import clusters, follow, planned, runs_file, sbatch, work
 from solvers.sweep.probe import Cost
 from solvers.sweep.progress import Pace, Progress, duration, pace, time_to_come
 
-SMOKE = Path(__file__).resolve().parents[3] / "sweeps/smoke.toml"
+ROOT = Path(__file__).resolve().parents[3]
+SMOKE = ROOT / "sweeps/smoke.toml"
 COST = Cost(weights=672_273, images=256, seconds=0.5, memory=1 << 30)
 
 
@@ -107,6 +111,81 @@ def test_a_run_folder_behind_a_link(tmp_path):
     with pytest.raises(InputError, match="behind a link that leads out of"):
         planned.plan(runs_file.read(SMOKE), tmp_path / "runs", tmp_path / "data")
     assert not list((tmp_path / "outside").iterdir())
+
+
+@pytest.fixture
+def plan_tiny(setting, tmp_path):
+    """A function that plans a sweep over one setting with these further keys, and returns its run."""
+    def plan(source: Path, keys: str = "") -> planned.PlannedRun:
+        (tmp_path / "sweep.toml").write_text(f'[[runs]]\nsetting = "{source}"\nmax_iter = 4\n{keys}')
+        [run] = planned.plan(runs_file.read(tmp_path / "sweep.toml"), tmp_path / "runs", tmp_path / "data")
+        return run
+    return plan
+
+
+@pytest.fixture
+def own_data(setting):
+    """A setting with a list of data in its own folder."""
+    source = setting()
+    tiny.write_hdf5(source / "images.h5")
+    (source / "list.txt").write_text(f"{source / 'images.h5'}\n")
+    return source
+
+
+ACCURACY = ('layer {{ name: "{0}" type: "Accuracy" bottom: "scores" bottom: "label" top: "{0}" include {{ phase: TEST }} '
+            'accuracy_param {{ top_k: {1} }} }}\n')
+
+
+@pytest.mark.parametrize("accuracies", [(), (("five", 5), ("one", 1))], ids=["losses alone", "top 5 before top 1"])
+def test_a_run_that_reads_its_settings_data_is_measured_and_done(own_data, plan_tiny, tmp_path, accuracies):
+    """Both commands in processes of their own, which the kernel confines."""
+    net = tiny.tested_hdf5_net("list.txt").replace('type: "Accuracy"', 'type: "Silence"').replace(' top: "right"', "")
+    (own_data / "train.prototxt").write_text(net + "".join(ACCURACY.format(*each) for each in accuracies))
+    (own_data / "solver.prototxt").write_text(tiny.SOLVER + "test_iter: 2 test_interval: 100")
+    run = plan_tiny(own_data)
+    assert not run.done()
+    for module, options in ("train", run.arguments), ("evaluate", follow.evaluate_arguments(run, tmp_path / "data")):
+        done = subprocess.run([sys.executable, "-m", f"solvers.{module}", *options], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+    assert run.done() and (run.accuracy() is not None) == bool(accuracies)
+    names = re.findall(r"(\w+):", (run.folder / "accuracy.txt").read_text())
+    assert names == ["iter", "accuracy", "five", "loss"] if accuracies else names == ["iter", "loss"]
+
+
+def test_what_the_run_may_its_evaluation_may(setting, plan_tiny, tmp_path):
+    run = plan_tiny(setting(), f'unconfined = true\nallow_path = "{tmp_path}"')
+    assert follow.evaluate_arguments(run, tmp_path)[-3:] == ["--allow-path", str(tmp_path), "--unconfined"]
+
+
+def test_a_run_of_a_setting_that_has_changed(setting, run, plan_tiny):
+    """Finished or not: its results are not those of the setting as it is now."""
+    source = setting()
+    assert run(source, "--max-iter", 4) == 0
+    plan_tiny(source)
+    solver = source / "solver.prototxt"
+    solver.write_text(solver.read_text().replace("base_lr: 0.1", "base_lr: 0.2"))
+    with pytest.raises(InputError, match=r"\[\[runs\]\] 1: cannot resume .*'- base_lr: 0.1', '\+ base_lr: 0.2'"):
+        plan_tiny(source)
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 32, b"", b"x"])
+def test_a_damaged_mark_of_the_folder(tmp_path, content):
+    (tmp_path / work.MARK).write_bytes(content)
+    with pytest.raises(InputError, match="is damaged: remove it"):
+        follow.mark(tmp_path)
+    (tmp_path / work.MARK).unlink()
+    assert follow.mark(tmp_path) == follow.mark(tmp_path)
+    (tmp_path / work.MARK).rename(tmp_path / "other")
+    (tmp_path / work.MARK).symlink_to(tmp_path / "other")
+    with pytest.raises(InputError, match=f"cannot read {tmp_path / work.MARK}: it is a link"):
+        follow.mark(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--scheduler", "--slurm"])
+def test_a_variable_of_the_shell_that_is_not_set(capsys, option):
+    with pytest.raises(SystemExit):
+        command.parse(["sweep.toml", option, ""])
+    assert f"{option}: it is empty" in capsys.readouterr().err
 
 
 def test_what_runs_print_goes_to_no_link(tmp_path):

@@ -57,6 +57,12 @@ def test_a_list_of_what_a_run_may_have_several_of_is_no_grid(read):
     assert options.parse(entry.arguments, "").allow_path == [Path("a"), Path("b")]
 
 
+def test_an_option_without_a_value_is_true_or_false(read):
+    found = [options.parse(entry.arguments, "") for entry in read(
+        '[[runs]]\nsetting = "x"\nunconfined = true\ninexact_resume = [true, false]')]
+    assert [(args.unconfined, args.inexact_resume) for args in found] == [(True, True), (True, False)]
+
+
 @pytest.mark.parametrize(("pattern", "fits"), [
     ("*", lambda run: True),
     ("* 0.4", lambda run: run.noise == 0.4),
@@ -102,6 +108,7 @@ def test_the_sweeps_that_come_with_it(name, runs):
     ('sed = 1\n[[runs]]\nsetting = "x"', "sweep.toml: there is no option 'sed'; did you mean \"seed\"?"),
     ('[[runs]]\nsetting = "x"\n[[runs]]\nsetting = "x"\nnoise = 1.5', "[[runs]] 2: noise: 1.5 is not a rate from 0 to 1"),
     ('[[runs]]\nsetting = "x"\nnoise = true', "noise: expected text, a number or a list of them, found True"),
+    ('[[runs]]\nsetting = "x"\nunconfined = 1', "unconfined: expected true or false, found 1"),
     ('[[runs]]\nsetting = "x"\nseed = []', "seed is an empty list, which makes no run"),
     ('[[runs]]\nsetting = "x"\nnoise_type = "asymetric"', 'noise_type: invalid choice: \'asymetric\''),
     ('[[runs]]\nsetting = "x"\nnoise_type = "asymetric"', 'did you mean "asymmetric"?'),

@@ -1,5 +1,9 @@
 """Tests during training: their numbers are right, and the training is the same with and without them."""
 
+import signal
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tiny
@@ -108,6 +112,28 @@ def test_its_numbers_are_those_of_caffe(own_data, run, folder):
     found = [(net.forward(), float(net.blobs["right"].data), float(net.blobs["loss"].data))[1:] for _ in range(5)]
     expected = dict(zip(("test_accuracy", "test_loss"), np.mean(found, axis=0), strict=True))
     assert {name: float(value) for name, value in zip(header[1:], row[1:], strict=True)} == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("data", ["fed", "its own"])
+def test_a_signal_in_a_step_that_is_tested(setting, run, folder, own_data, tmp_path, monkeypatch, data):
+    """The resumed run makes the test that the signal prevented: no row is missing, and all are as without a signal."""
+    source = own_data if data == "its own" else setting("fed")
+    folder = folder.parents[1].with_name(source.name) / "noise_0.0/seed_123"
+    assert run(source, "--max-iter", 4, "--test-interval", 1) == 0
+    undisturbed = rows(folder)
+    folder.rename(tmp_path / "undisturbed")
+    with monkeypatch.context() as patch:
+        patch.setattr("solvers.training.steps.Interrupt", lambda: nullcontext(SimpleNamespace(signal=signal.SIGTERM)))
+        assert run(source, "--max-iter", 4, "--test-interval", 1) == 143
+        assert rows(folder) == undisturbed[:1]
+    assert run(source, "--max-iter", 4, "--test-interval", 1, "--resume") == 0
+    assert rows(folder) == undisturbed
+
+
+def test_a_signal_in_the_last_step(setting, run, folder, monkeypatch):
+    monkeypatch.setattr("solvers.training.steps.Interrupt", lambda: nullcontext(SimpleNamespace(signal=signal.SIGTERM)))
+    assert run(setting(), "--max-iter", 1, "--test-interval", 1) == 0
+    assert [row[0] for row in rows(folder)] == ["iteration", "1"]
 
 
 def test_a_test_that_cannot_be_made(setting, run, own_data, tmp_path, capsys):
