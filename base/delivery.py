@@ -19,8 +19,9 @@ from typing import NamedTuple
 from base.errors import InputError
 from base.files import publish
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _DONE = b"done"
-_LONGEST = 4096  # bytes of a request or an answer
+_LONGEST = 4096  # bytes of a request or an answer; no path is longer
 
 
 class _Places(NamedTuple):
@@ -29,9 +30,9 @@ class _Places(NamedTuple):
     hidden: dict[Path, Path]
     beside: str
 
-    def number_of(self, path: Path) -> int | None:
-        """The number of the hidden folder for a file; None if it was not agreed on."""
-        return next((number for number, file in enumerate(self.hidden) if file.parent == path.absolute().parent
+    def hidden_folder(self, path: Path) -> Path | None:
+        """The hidden folder for a file; None if the file was not agreed on."""
+        return next((folder for file, folder in self.hidden.items() if file.parent == path.absolute().parent
                      and re.fullmatch(f"{re.escape(file.name)}({self.beside})?", path.name)), None)
 
     def remove(self) -> None:
@@ -85,6 +86,7 @@ def start(paths: Iterable[Path], beside: str = "") -> list[Path]:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     if places.hidden:
         (asked, requests), (answers, answer) = os.pipe(), os.pipe()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the deliverer ends when the other process does
         process = os.fork()
         if not process:
             os.close(requests), os.close(answers)
@@ -92,6 +94,7 @@ def start(paths: Iterable[Path], beside: str = "") -> list[Path]:
                 _serve(asked, answer, places)
             finally:
                 os._exit(0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(asked), os.close(answer)
         _deliverer = _Deliverer(places, process, requests, answers)
     return list(places.hidden.values())
@@ -99,8 +102,7 @@ def start(paths: Iterable[Path], beside: str = "") -> list[Path]:
 
 def hidden_folder(path: Path) -> Path | None:
     """Where to write a file that the deliverer is to move to `path`; None if there is no deliverer for it."""
-    number = _deliverer.places.number_of(path) if _deliverer else None
-    return None if number is None else list(_deliverer.places.hidden.values())[number]
+    return _deliverer.places.hidden_folder(path) if _deliverer else None
 
 
 def deliver(path: Path) -> None:
@@ -111,7 +113,7 @@ def deliver(path: Path) -> None:
     OSError
         If that fails.
     """
-    os.write(_deliverer.requests, f"{_deliverer.places.number_of(path)} {path.name}".encode())
+    os.write(_deliverer.requests, os.fsencode(path.absolute()))
     answer = os.read(_deliverer.answers, _LONGEST)
     if answer != _DONE:
         raise OSError(answer.decode(errors="replace") or "the process that moves it has ended")
@@ -130,23 +132,16 @@ atexit.register(end)
 
 
 def _serve(asked: int, answer: int, places: _Places) -> None:
-    """Move files as they are asked for, until the other process ends."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)  # the other process decides
+    """Move the files whose paths are sent, until the other process ends."""
     try:
         while request := os.read(asked, _LONGEST):
             try:
-                os.write(answer, _move(request.decode(errors="replace"), places))
-            except (OSError, ValueError) as error:
-                os.write(answer, str(getattr(error, "strerror", None) or error).encode(errors="replace")[:_LONGEST])
+                path = Path(os.fsdecode(request))
+                if not (folder := places.hidden_folder(path)):
+                    raise OSError("this file was not agreed on")
+                publish(folder / path.name, path)
+                os.write(answer, _DONE)
+            except OSError as error:
+                os.write(answer, (error.strerror or str(error)).encode(errors="replace")[:_LONGEST])
     finally:
         places.remove()
-
-
-def _move(request: str, places: _Places) -> bytes:
-    number, _, name = request.partition(" ")
-    path, folder = list(places.hidden.items())[int(number) % len(places.hidden)]
-    if "/" in name or places.number_of(path.with_name(name)) is None:
-        raise OSError(f"{name!r:.100} was not agreed on")
-    publish(folder / name, path.with_name(name))
-    return _DONE
