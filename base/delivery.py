@@ -19,7 +19,6 @@ from typing import NamedTuple
 from base.errors import InputError
 from base.files import publish
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _DONE = b"done"
 _LONGEST = 4096  # bytes of a request or an answer; no path is longer
 
@@ -76,7 +75,7 @@ def start(paths: Iterable[Path], beside: str = "") -> list[Path]:
     end()
     places = _Places({}, beside)
     try:
-        for path in map(Path.absolute, paths):
+        for path in dict.fromkeys(map(Path.absolute, paths)):
             folder = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
             path.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700)
@@ -86,7 +85,7 @@ def start(paths: Iterable[Path], beside: str = "") -> list[Path]:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     if places.hidden:
         (asked, requests), (answers, answer) = os.pipe(), os.pipe()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the deliverer ends when the other process does
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the deliverer ends with this process
         process = os.fork()
         if not process:
             os.close(requests), os.close(answers)

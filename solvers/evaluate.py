@@ -86,6 +86,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
+    if args.save_probabilities and args.save_probabilities == args.save_train_probabilities:
+        raise InputError(f"--save-probabilities and --save-train-probabilities both name {args.save_probabilities}")
+    for file in filter(None, (args.save_probabilities, args.save_train_probabilities)):
+        if not file.absolute().parent.is_dir():
+            raise InputError(f"cannot write {file}: there is no folder {file.parent}")
     allowed = Permissions.from_options(args, args.run, args.data)
     saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
     wanted = Wanted(args.train_sets, {name: file for name, file in saved.items() if file}, args.per_class)
@@ -131,9 +136,6 @@ def evaluate(run: Path, data: Path, wanted: Wanted = ACCURACIES, runs: Path = Pa
     InputError
         If the run has no checkpoint, no net to measure it with, or the data are missing.
     """
-    for file in wanted.save.values():
-        if not file.absolute().parent.is_dir():
-            raise InputError(f"cannot write {file}: there is no folder {file.parent}")
     source = find_source(run, runs)
     admission.admit(run, [at_batch(net.param) if source.is_fed else net.param for net in source.nets], allowed)
     iterations = source.checkpoints.models()

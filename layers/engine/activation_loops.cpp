@@ -44,8 +44,8 @@ void PReluBlock(const float* __restrict__ x, const float* __restrict__ slope, si
   for (size_t i = 0; i < count; i += row) {
     const size_t n = std::min(row, count - i);
     for (size_t j = 0; j < n; ++j) {
-      const float v = x[i + j], s = slope[j], factor = v < 0 ? s : 1;
-      y[i + j] = v * factor;
+      const float v = x[i + j], positive = v < 0 ? 0 : v, negative = v > 0 ? 0 : v;
+      y[i + j] = positive + slope[j] * negative;
     }
   }
 }
@@ -64,8 +64,8 @@ FOR_EACH_PROCESSOR
 void EluGradient(const float* __restrict__ g, const float* __restrict__ y, float alpha, size_t count,
     float* __restrict__ dx) {
   for (size_t i = 0; i < count; ++i) {
-    const float v = y[i], slope = alpha + v, factor = v > 0 ? 1 : slope;
-    dx[i] = g[i] * factor;
+    const float v = y[i], above = v > 0 ? 1 : 0, below = v <= 0 ? 1 : 0;
+    dx[i] = g[i] * (above + (alpha + v) * below);
   }
 }
 
@@ -75,9 +75,9 @@ void PReluGradient(const float* __restrict__ g, const float* __restrict__ x, con
   for (size_t i = 0; i < count; i += row) {
     const size_t n = std::min(row, count - i);
     for (size_t j = 0; j < n; ++j) {
-      const float v = x[i + j], d = g[i + j], s = slope[j], factor = v > 0 ? 1 : s, counts = v <= 0 ? 1 : 0;
-      dx[i + j] = d * factor;
-      sum[j] += d * v * counts;
+      const float v = x[i + j], d = g[i + j], above = v > 0 ? 1 : 0, below = v <= 0 ? 1 : 0;
+      dx[i + j] = d * (above + slope[j] * below);
+      sum[j] += d * v * below;
     }
   }
 }

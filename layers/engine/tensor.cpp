@@ -14,16 +14,19 @@ namespace engine {
 
 namespace {
 
-// What is left of a gradient that a solver's step has used.
+// What is left of values that were used: NaN, so that nobody takes it for the values. But a backward pass that reads a gradient
+// which no layer has written since must read 0, as when the net was made.
 class Released : public PrivateCopy {
  public:
-  explicit Released(size_t count) : count_(count) {}
+  Released(size_t count, bool is_gradient) : count_(count), is_gradient_(is_gradient) {}
   virtual void CopyTo(void* cpu) {
-    std::fill_n(static_cast<float*>(cpu), count_, std::numeric_limits<float>::quiet_NaN());
+    const bool unwritten = is_gradient_ && BackwardPass::IsRunning();
+    std::fill_n(static_cast<float*>(cpu), count_, unwritten ? 0.f : std::numeric_limits<float>::quiet_NaN());
   }
 
  private:
-  size_t count_;
+  const size_t count_;
+  const bool is_gradient_;
 };
 
 TensorPtr TensorOf(const SyncedMemory& memory) { return boost::dynamic_pointer_cast<Tensor>(memory.private_copy()); }
@@ -170,16 +173,16 @@ TensorPtr Diff(const Blob<float>& blob) { return Get(blob.diff().get(), blob); }
 void SetData(Blob<float>* blob, const TensorPtr& tensor) { blob->data()->set_private_copy(tensor); }
 void SetDiff(Blob<float>* blob, const TensorPtr& tensor) { blob->diff()->set_private_copy(tensor); }
 
-static void Release(SyncedMemory* memory, size_t count) {
+static void Release(SyncedMemory* memory, size_t count, bool is_gradient) {
   if (memory->looked_at() || !TensorOf(*memory)) return;
-  memory->set_private_copy(shared_ptr<PrivateCopy>(new Released(count)));
+  memory->set_private_copy(shared_ptr<PrivateCopy>(new Released(count, is_gradient)));
 }
 
 void ReleaseDiff(Blob<float>* blob) {
-  if (TransientDiffs::Wanted()) Release(blob->diff().get(), blob->count());
+  if (TransientDiffs::Wanted()) Release(blob->diff().get(), blob->count(), true);
 }
 
-void ReleaseData(Blob<float>* blob) { Release(blob->data().get(), blob->count()); }
+void ReleaseData(Blob<float>* blob) { Release(blob->data().get(), blob->count(), false); }
 
 }  // namespace engine
 }  // namespace caffe

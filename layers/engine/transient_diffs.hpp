@@ -14,6 +14,14 @@ class TransientDiffs {
   static bool Wanted();
 };
 
+// Lives during each backward pass of a net.
+class BackwardPass {
+ public:
+  BackwardPass();
+  ~BackwardPass();
+  static bool IsRunning();  // in this thread
+};
+
 }  // namespace engine
 }  // namespace caffe
 

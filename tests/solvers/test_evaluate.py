@@ -251,3 +251,5 @@ def test_probabilities_that_cannot_be_written(trained, tmp_path, capsys):
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and f"cannot write {file}" in error
     assert not (tmp_path / "nowhere").exists() and trained.is_dir()
+    assert evaluate.main([str(trained), "--save-probabilities", "x.npy", "--save-train-probabilities", "x.npy"]) == 2
+    assert "both name x.npy" in capsys.readouterr().err

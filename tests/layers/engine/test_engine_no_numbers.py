@@ -65,6 +65,20 @@ def test_in_the_gradient(tmp_path, slope, shift):
     check_no_numbers(twins, "data")
 
 
+@pytest.mark.parametrize("slope", [np.nan, np.inf])
+def test_a_slope_of_prelu(tmp_path, slope):
+    """Upstream multiplies it by 0 where the input is positive."""
+    text = inputs(data=(2, 8, 6, 6)) + convolution("first", "data", "x", 8) + layer("PReLU", "prelu", "x", "top")
+    twins = Twins(text, tmp_path)
+    for net in both(twins):
+        net.params["prelu"][0].data[3] = slope
+        net.forward()
+    twins.fill("top", diff=True)
+    for net in both(twins):
+        net.backward()
+    check_no_numbers(twins, "x", "top")
+
+
 @pytest.mark.parametrize("what", ["data", "diff"])
 @pytest.mark.parametrize("behind", ["", layer("BatchNorm", "bn", "x", "x"), layer("Eltwise", "sum", "x data", "x2")],
                          ids=["convolution", "BatchNorm", "sum"])

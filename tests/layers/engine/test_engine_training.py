@@ -89,6 +89,24 @@ def test_a_loss_weight_on_an_activation_in_place(tmp_path):
     compare_training(tmp_path, small_net(more))
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_gradient_that_no_layer_writes(tmp_path, force):
+    """The size reference of a Crop gets none, and an unused branch has one only with force_backward: it stays 0."""
+    more = convolution("branch", "stem", "branch", 4, 3, 0) + layer("ReLU", "branch_relu", "branch", "branch")
+    crop = layer("Crop", "crop", "sum branch", "cropped", "crop_param { axis: 2 offset: 1 }")
+    if force:
+        net = "force_backward: true\n" + small_net(more)
+    else:
+        net = small_net(more + crop).replace("bottom: 'sum' top: 'pool'", "bottom: 'cropped' top: 'pool'")
+    solvers = compare_training(tmp_path, net)
+    for solver in solvers.values():  # and in a pass of its own after the steps
+        solver.net.clear_param_diffs()
+        solver.net.forward()
+        solver.net.backward()
+    gradients = [solvers[name].net.params["branch"][0].diff for name in (STOCK, OURS)]
+    np.testing.assert_array_equal(*gradients)
+
+
 RAISES = """
 import caffe
 class Raises(caffe.Layer):
