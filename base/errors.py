@@ -2,7 +2,9 @@
 
 import argparse
 import functools
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,7 +35,8 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def reports_errors(interrupted: str = "") -> Callable:
-    """Decorate a command's main function: it returns 2 after an error that `failed` prints, and 130 after Ctrl-C.
+    """Decorate a command's main function: it returns 2 after an error that `failed` prints, 130 after Ctrl-C, and
+    141 if what reads its output has ended.
 
     Parameters
     ----------
@@ -45,6 +48,9 @@ def reports_errors(interrupted: str = "") -> Callable:
         def reporting(argv: list[str] | None = None) -> int:
             try:
                 return main(argv)
+            except BrokenPipeError:  # the reader of what is printed has ended, as head does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python prints an error at its end
+                return 128 + signal.SIGPIPE
             except (InputError, OSError, MemoryError) as error:
                 return failed(error)
             except KeyboardInterrupt:

@@ -168,7 +168,13 @@ def prepare_and_load(noise: LabelNoise, source: str | Path | None = None,
     started = time.perf_counter()
     output = Path(output)
     prepared = paths(output, noise)
-    found = given_source(source)
+    try:
+        found = given_source(source)
+    except InputError as error:
+        if source or not all(path.is_file() for path in prepared):
+            raise
+        say(f"note: {error}; what was made before is used", file=sys.stderr)
+        found = None
     noisy = load_done(prepared.train_fast, prepared.train_mat, found) if prepared.confusion.is_file() else None
     test_done = load_done(prepared.test_fast, prepared.test_mat, found) is not None
     if noisy and test_done:

@@ -32,7 +32,8 @@ class ClassBalancedSampler:
     def __init__(self, labels: NDArray[np.int64], seed: int, classes_per_batch: int = 32, images_per_class: int = 8):
         self.classes, counts = np.unique(labels, return_counts=True)
         if len(self.classes) < classes_per_batch:
-            raise InputError(f"the labels hold {len(self.classes)} classes, but a batch takes {classes_per_batch}")
+            raise InputError(f"the labels hold {len(self.classes)} classes, but a batch takes {classes_per_batch}, "
+                             f"{images_per_class} images of each: give --batch {len(self.classes) * images_per_class} or less")
         self.members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         self.seed = seed
         self.classes_per_batch = classes_per_batch

@@ -7,12 +7,14 @@
 """
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
 import matplotlib
 
 from base.did_you_mean import did_you_mean
+from base.errors import failed, reports_errors
 from base.writing import write_atomically
 from layers import emphasis_html
 from layers.table import BY_NAME, CUSTOM, OWN
@@ -74,7 +76,9 @@ def draw(settings: list[str]) -> plt.Figure:
     return figure
 
 
+@reports_errors()
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", nargs="*", default=SETTINGS, metavar="NAME[:key=number,...] or FORMULA")
     parser.add_argument("--output", type=Path, default=Path("emphasis.png"), help="default %(default)s")
@@ -84,10 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
         if args.html:
             write_atomically(args.html, emphasis_html.page([(text, parse(text)) for text in args.settings]))
         else:
-            draw(args.settings).savefig(args.output, dpi=150)
+            content = io.BytesIO()
+            draw(args.settings).savefig(content, dpi=150, format=args.output.suffix[1:] or "png")
+            write_atomically(args.output, content.getvalue())
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     print(args.html or args.output)
     return 0
 

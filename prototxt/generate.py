@@ -16,10 +16,11 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from base.commands import command
-from layers.table import CUSTOM, ROWS
+from layers.table import CUSTOM, OWN, ROWS
 from layers.weighting import Weighting, chosen, row_of
 
 HERE = Path(__file__).resolve().parent
+IMAGES_PER_CLASS = 8  # of the classes in a batch
 
 # The settings differ only in the loss layer: in its type and its loss_param.
 LOSSES = {
@@ -47,16 +48,18 @@ def setting_with(weighting: str) -> str | None:
     return setting if setting in LOSSES else None
 
 
-def loss_of(weighting: str, classes: int = 100) -> tuple[str, dict]:
+def loss_of(weighting: str, classes: int = 100, **own: str) -> tuple[str, dict]:
     """The loss layer's type and its loss_param for a weighting or a formula of p, with all parameters written out.
+
+    `own` is the `formula` or the `emphasis` of CUSTOM or CUSTOM_DN.
 
     Raises
     ------
     ValueError
         If there is no such weighting, it is CUSTOM without a formula, or the formula has a mistake.
     """
-    given = chosen(weighting)
-    if setting := setting_with(given["weighting"]):
+    given = chosen(weighting) | own
+    if not own and (setting := setting_with(given["weighting"])):
         return LOSSES[setting]
     name = given.pop("weighting")
     numbers = {parameter.name: parameter.default for parameter in row_of(name).parameters}
@@ -220,7 +223,7 @@ def files() -> dict[Path, str]:
     return {HERE / path: to_text(message) for path, message in messages.items()}
 
 
-def write_setting(folder: Path, weighting: str, depth: int, classes: int, batch: int) -> None:
+def write_setting(folder: Path, weighting: str, depth: int, classes: int, batch: int, **own: str) -> None:
     """Write a user's own setting: train.prototxt, solver.prototxt and test.prototxt. Existing files are not overwritten.
 
     Raises
@@ -231,7 +234,7 @@ def write_setting(folder: Path, weighting: str, depth: int, classes: int, batch:
         If there is no such weighting, or its formula has a mistake.
     """
     messages = {
-        "train.prototxt": train_net(loss_of(weighting, classes), depth, classes, batch),
+        "train.prototxt": train_net(loss_of(weighting, classes, **own), depth, classes, batch),
         "solver.prototxt": solver(),
         "test.prototxt": resnet(depth, classes, batch=1, name=f"resnet{depth}"),
     }
@@ -250,16 +253,27 @@ def main(arguments: list[str] | None = None) -> int:
     own.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="the folder, e.g. prototxt/mine")
     own.add_argument("--depth", type=int, metavar="D", help="layers of the ResNet, 6n + 2: 20, 32, 44, 56, 110 (default 44)")
     own.add_argument("--classes", type=int, metavar="C", help="outputs (default 100)")
-    own.add_argument("--batch", type=int, metavar="N", help="images per step, 8 of each class (default 256)")
+    own.add_argument("--batch", type=int, metavar="N", help="images per step, 8 of each class (default 256, or all classes)")
     own.add_argument("--weighting", metavar="W", help=f"{', '.join(NAMES)}, or a formula of p (default DM)")
+    for name in OWN:
+        own.add_argument(f"--{name}", metavar="TEXT", help=f"the {name} of CUSTOM, which it implies, or of CUSTOM_DN")
     args = parser.parse_args(arguments)
-    given = {name: value for name in ("depth", "classes", "batch", "weighting") if (value := getattr(args, name)) is not None}
+    given = {name: value for name in ("depth", "classes", "batch", "weighting", *OWN)
+             if (value := getattr(args, name)) is not None}
     if args.output:
-        chosen = {"depth": 44, "classes": 100, "batch": 256, "weighting": "DM"} | given
+        if args.check:
+            parser.exit(2, "error: --check compares the settings of this project: leave out -o\n")
+        classes = given.get("classes", 100)
+        most = IMAGES_PER_CLASS * classes
+        weighting = CUSTOM if set(OWN) & given.keys() else "DM"
+        wanted = {"depth": 44, "classes": classes, "batch": min(256, most), "weighting": weighting} | given
         try:
-            if wrong := [name for name in ("classes", "batch") if chosen[name] < 1]:
-                raise ValueError(f"--{wrong[0]} {chosen[wrong[0]]}: at least 1 is needed")
-            write_setting(args.output, **chosen)
+            if classes < 1:
+                raise ValueError(f"--classes {classes}: at least 1 is needed")
+            if wanted["batch"] not in range(IMAGES_PER_CLASS, most + 1, IMAGES_PER_CLASS):
+                raise ValueError(f"--batch {wanted['batch']}: a batch is {IMAGES_PER_CLASS} images of each of 1 to {classes} "
+                                 "classes")
+            write_setting(args.output, **wanted)
         except (ValueError, OSError) as error:
             parser.exit(2, f"error: {error}\n")
         print(f"wrote {args.output}; train it: {command('solvers.train', [args.output])}")

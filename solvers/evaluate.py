@@ -160,6 +160,9 @@ def measure_fed(source: Source, newest: int, predict: Predictor, wanted: Wanted)
     """Measure a net from images to probabilities; return the results on the test images, by iteration."""
     sets = predict.sets
     sizes = {name: len(images.labels) for name, images in sets.items()}
+    if (classes := sets["test"].labels.max(initial=0) + 1) > predict.classes:
+        say(f"warning: the net scores {predict.classes} classes, but the test images have {classes}: their accuracy says "
+            "nothing about the data that the net has learnt", file=sys.stderr)
     jobs = [Job("accuracy.json", sets["test"].fingerprint, sizes["test"],
                 lambda model, done: {"accuracy": accuracy(predict(model, "test", done), sets["test"])})]
     if wanted.train_sets:

@@ -131,6 +131,10 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
 def observer_of(train_net: BuiltNet, data: Dataset, interval: int, folder: RunFolder, start: int) -> dynamics.Observer | None:
     """The observer of the learning dynamics; None if they cannot be measured, or if dynamics.csv lacks earlier steps."""
     observer = dynamics.observer(train_net, data, interval)
+    then = dynamics.interval_of(folder.path, start)
+    if observer and then not in (None, interval):
+        raise InputError(f"cannot resume {folder}: its {dynamics.DYNAMICS_FILE} has a row every {then} steps, now every "
+                         f"{interval}: give --dynamics-interval {then}")
     if observer and data.matched and not dynamics.is_whole(folder.path, start, observer.interval):
         file = folder.path / dynamics.DYNAMICS_FILE
         say(f"note: {file} is not continued: it lacks steps at which the true labels were unknown")

@@ -4,6 +4,7 @@ Several processes with one thread each are faster than one process with several 
 wait for each other at every layer, and longer if other work uses a core. Processes take the next images when they are free.
 """
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -67,6 +68,11 @@ class Predictor:
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
+
+    @property
+    def classes(self) -> int:
+        """C, the number of an image's probabilities."""
+        return math.prod(self.net.blobs[output_of(self.net)].data.shape[1:])
 
     def __call__(self, model: Path, name: str, count: Callable[[int], None] = lambda images: None) -> NDArray[np.float32]:
         """The probabilities of all images of a set, in its order.
@@ -184,12 +190,17 @@ def cores() -> int:
     return min(threads.count(), machine.processors())
 
 
+def output_of(net: caffe.Net) -> str:
+    """The blob with the probabilities. InputError if there is none, or no blob that takes images."""
+    if "data" not in net.blobs or not net.outputs:
+        raise InputError("the net has no blob 'data' to take images, or no output to give probabilities")
+    return "probs" if "probs" in net.blobs else net.outputs[0]
+
+
 def probabilities(net: caffe.Net, images: Dataset, start: int) -> NDArray[np.float32]:
     """The probabilities of up to PART images from index `start` on: (at most PART, C) float32. No flip, centre crop."""
     part = Dataset(images.images[start : start + PART], images.labels[start : start + PART])
-    if "data" not in net.blobs or not net.outputs:
-        raise InputError("the net has no blob 'data' to take images, or no output to give probabilities")
-    output = "probs" if "probs" in net.blobs else net.outputs[0]
+    output = output_of(net)
     net.outputs_only = output in net.outputs  # halves the memory of ResNet-44
     rows = []
     for data, _ in batches.test_batches(part, batch_size=BATCH):

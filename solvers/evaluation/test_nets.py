@@ -48,7 +48,7 @@ def read(run: Path) -> list[TestNet]:
         If there is none, a number of batches is missing, or `admission.check_net` refuses a net.
     """
     train = setting.read_net(run / "train.prototxt")
-    if (run / "test.prototxt").is_file() or _is_fed(train):
+    if is_classifier(run):
         return [TestNet(classifier.read(run))]
     solver = prototext.read(run / "solver.prototxt", pb.SolverParameter())
     setting.put_test_nets_in(solver, run / "solver.prototxt")
@@ -66,13 +66,16 @@ def read(run: Path) -> list[TestNet]:
         admission.check_net(param)
         if number >= len(solver.test_iter) or solver.test_iter[number] < 1:
             raise InputError(f"{run / 'solver.prototxt'} has no test_iter for this net's data: add test_iter: N, the "
-                             "batches that are all its images")
+                             "batches that are all its images, there and in the setting's solver")
         nets.append(TestNet(param, solver.test_iter[number]))
     return nets
 
 
-def _is_fed(param: pb.NetParameter) -> bool:
-    return bool(param.input) or any(layer.type == "Input" for layer in param.layer)
+def is_classifier(run: Path) -> bool:
+    """Whether a run is measured by a net from images to probabilities; others read their own data."""
+    train = setting.read_net(run / "train.prototxt")
+    is_fed = bool(train.input) or any(layer.type == "Input" for layer in train.layer)
+    return is_fed or (run / "test.prototxt").is_file()
 
 
 def measure(nets: Iterable[TestNet], model: Path,

@@ -105,7 +105,8 @@ def export(args: argparse.Namespace) -> int:
             raise Parted(f"{parted}; {args.output} is not written (--keep writes it)")
     weights_file = args.output.with_name(writing.weights_name(args.output, sha256))
     beside = f" and {weights_file.stat().st_size / 1e6:.1f} MB in {weights_file}" if writing.needs_two_files(model) else ""
-    say(one_line(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB{beside}, ONNX opset {OPSET}, "
+    checkpoint = f"checkpoint {source.iteration}, " if source.is_run else ""
+    say(one_line(f"{args.output}: {checkpoint}{args.output.stat().st_size / 1e6:.1f} MB{beside}, ONNX opset {OPSET}, "
                  f"{signature(model.graph.input)} -> {signature(model.graph.output)}"))
     if parted:
         say(one_line(f"warning: {parted}"), file=sys.stderr)

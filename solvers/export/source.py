@@ -1,17 +1,20 @@
 """What is exported: a checkpoint of a run, or anybody's deploy.prototxt with a caffemodel."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.commands import command
 from base.did_you_mean import did_you_mean
 from base.errors import InputError
-from solvers.evaluation import classifier
+from base.terminal import say
+from solvers.evaluation import classifier, test_nets
 from solvers.evaluation.source import find_source
 from solvers.nets import prototext, setting
 from solvers.nets.pycaffe import caffe
 from solvers.reporting.accuracy import read_accuracy
 from solvers.runs import config
+from solvers.runs.checkpoints import Checkpoints
 
 pb = caffe.proto.caffe_pb2
 
@@ -72,10 +75,11 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
         beside = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
         raise InputError(f"there is no folder {run}{did_you_mean(run.name, beside)}; for a net of your own give both, "
                          "deploy.prototxt and weights.caffemodel")
-    found = find_source(run, runs)
-    if not found.is_fed:
+    is_ours = (run / config.FILE).exists()
+    if is_ours and not test_nets.is_classifier(run):
         raise InputError(f"{run}: its net reads its own data; give a deploy.prototxt, whose inputs are Input layers, and "
-                         f"a file of {found.checkpoints.folder}")
+                         f"a file of {Checkpoints(run).folder}")
+    found = find_source(run, runs)
     param = found.nets[0].param
     param.state.MergeFrom(classifier.TEST)
     available = found.checkpoints.models()
@@ -84,7 +88,7 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
     number = _chosen(iteration, available, found.output, run)
     if damage := found.checkpoints.damage(found.checkpoints.model(number)):
         raise InputError(damage)
-    about = config.read(run) if (run / config.FILE).exists() else {
+    about = config.read(run) if is_ours else {
         "setting": found.title, "solver": prototext.text(found.solver)}
     return Source(str(run), _without_fillers(param), found.checkpoints.model(number), about, number)
 
@@ -110,7 +114,11 @@ def _chosen(iteration: str, available: list[int], measured: Path, run: Path) -> 
         if not known:
             raise InputError(f"{measured / 'accuracy.txt'} has none of the checkpoints that are there; run "
                              f"{command('solvers.evaluate', [run])} first")
-        return -max(known)[1]
+        best = -max(known)[1]
+        if curve.at([best]).final < curve.best:
+            say(f"note: the best checkpoint that was measured is not there any more; {best} is the best of those that are",
+                file=sys.stderr)
+        return best
     if not iteration.isascii() or not iteration.isdigit() or int(iteration) not in available:
         raise InputError(f"--iteration {iteration}: the checkpoints are {', '.join(map(str, available))}; or say best or "
                          "last")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -85,6 +86,9 @@ def lines(file: str) -> list[str]:
         return []
     try:
         content = files.read(Path(os.path.realpath(file)), MAX_LIST)
+    except PermissionError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}; give --allow-path {shlex.quote(file)} if you trust the "
+                         "net") from error
     except OSError as error:
         raise InputError(f"cannot read {file}: {error}") from error
     content = content.replace(b"\r\n", b"\n")

@@ -8,6 +8,7 @@ import numpy as np
 from base.errors import InputError
 from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
+from prototxt.generate import IMAGES_PER_CLASS
 from solvers.nets import data_layers
 from solvers.nets.phases import layers_in
 from solvers.nets.pycaffe import caffe, seed_layers
@@ -15,8 +16,6 @@ from solvers.nets.pycaffe import caffe, seed_layers
 pb = caffe.proto.caffe_pb2
 
 IMAGE = (3, 32, 32)
-IMAGES_PER_CLASS = 8
-
 
 def fed_blobs(param: pb.NetParameter) -> tuple[str, ...]:
     """The blobs that the driver fills at each step: none if the net has data layers of its own.

@@ -170,10 +170,14 @@ def override(param: pb.NetParameter, options: dict) -> dict:
         taken = list(dict.fromkeys(name for layer in losses(param) if row(layer) for name in parameters_of(row(layer))))
         _change_all(takers, name, value, changed, f"--set {name}={_number(value)}: no layer of this net takes it"
                     f"{did_you_mean(name, taken)} ({'they take ' + ', '.join(taken) if taken else 'they take no parameters'})")
-    if changed:
-        for layer in losses(param):
-            weighting_of(layer)
-    return changed
+    if not changed:
+        return changed
+    for layer in losses(param):
+        weighting_of(layer)
+    # The name of the run's folder follows this order, whatever that of the options is.
+    names = parameters_of(row(next(losses(param))))
+    order = ["weighting", *OWN, *(OPTIONS if set(names) <= set(OPTIONS) else names), *changed]
+    return {name: changed[name] for name in sorted(changed, key=order.index)}
 
 
 def _number(value: float | str) -> str:

@@ -11,7 +11,7 @@ def for_caffe(setting: Setting, solver: pb.SolverParameter, snapshot_prefix: str
     whole = pb.SolverParameter()
     whole.CopyFrom(solver)
     getattr(whole, "net_param" if setting.shared_net else "train_net_param").CopyFrom(setting.net_param)
-    if whole.test_interval:  # see testing.py
+    if whole.test_interval or whole.test_iter:  # see testing.py
         whole.test_interval, whole.test_initialization = 2**31 - 1, False
     whole.ClearField("weights")
     whole.snapshot_prefix = snapshot_prefix
@@ -41,7 +41,8 @@ def lasting(solver: pb.SolverParameter) -> pb.SolverParameter:
     """The part of a solver that must be equal on resume. Folder, device, tests and (but for poly) max_iter may change."""
     same = pb.SolverParameter()
     same.CopyFrom(solver)
-    fields = ["net", "train_net", "snapshot_prefix", "solver_mode", "device_id", "test_interval", "test_initialization"]
+    fields = ["net", "train_net", "snapshot_prefix", "solver_mode", "device_id", "test_iter", "test_interval",
+              "test_initialization"]
     for field in fields + ([] if solver.lr_policy == "poly" else ["max_iter"]):
         same.ClearField(field)
     return same

@@ -121,6 +121,12 @@ def observer(train_net: BuiltNet, data: Dataset, interval: int) -> Observer | No
     return Observer(net, loss, data, interval) if one_each else None
 
 
+def interval_of(folder: Path, start: int) -> int | None:
+    """The steps from one row of a run's dynamics.csv to the next; None if there is no row up to step `start`."""
+    first = next(iter(read_log(folder / DYNAMICS_FILE, Dynamics)), None)
+    return first.iteration if first and first.iteration <= start else None
+
+
 def is_whole(folder: Path, start: int, interval: int) -> bool:
     """Whether a run's dynamics.csv has all rows up to step `start`. Rows are missing if the true labels were unknown then."""
     rows, expected = read_log(folder / DYNAMICS_FILE, Dynamics), range(interval, start + 1, interval)

@@ -70,7 +70,8 @@ class CsvLog(Generic[Row]):
         rows = [row for row in read_log(file, kind) if row.iteration <= start]
         expected = range(interval, start + 1, interval) if interval else [row.iteration for row in rows]
         if len(rows) != len(expected) or any(row.iteration != step for row, step in zip(rows, expected, strict=True)):
-            every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {expected[-1]}"
+            last = expected[-1] if expected else start
+            every = f" to {start}" if interval == 1 else f", {2 * interval}, ... to {last}"
             raise InputError(f"{file} does not hold the iterations {interval}{every} of the checkpoint to resume from")
         write_atomically(file, csv_text(kind, rows))
         self.last = rows[-1] if rows else None

@@ -41,13 +41,16 @@ class Run:
     config: dict
 
     def check_resumable(self) -> None:
-        """As `check_same`, with a warning on stderr if the number of threads differs: it changes how sums are rounded."""
+        """As `check_same`, with a warning on stderr if the threads or the engine differ: they change how sums are rounded."""
         self.check_same()
-        then, now = config.read(self.folder.path).get("threads"), self.config["threads"]
-        if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
-            say(one_line(f"warning: {self.folder} has computed with {then} thread(s), now with {now}: sums are rounded "
-                         "differently, so the result will not equal that of a run without this change bit by bit; "
-                         f"--threads {then} avoids this"), file=sys.stderr)
+        before = config.read(self.folder.path)
+        for name, what, advice in (("threads", "{} thread(s)", "--threads {} avoids this"),
+                                   ("engine", "CAFFE_ENGINE: {}", "the same environment as before avoids this")):
+            then, now = before.get(name), self.config[name]
+            if then not in (None, now) and self.solver.solver_mode == pb.SolverParameter.CPU:
+                say(one_line(f"warning: {self.folder} has computed with {what.format(then)}, now with {what.format(now)}: "
+                             "sums are rounded differently, so the result will not equal that of a run without this change "
+                             f"bit by bit; {advice.format(then)}"), file=sys.stderr)
 
     def check_same(self) -> None:
         """Raise InputError, naming the difference, if the folder's run was made from other data, net, solver or options.

@@ -138,7 +138,7 @@ class Progress:
     def table(self) -> Table:
         """A table of the runs in progress, and a line about all runs."""
         table = Table(caption=self.summary(), caption_justify="left", box=None, pad_edge=False)
-        table.add_column("run", overflow="ellipsis", no_wrap=True)
+        table.add_column("run", overflow="fold")  # the others keep their width: runs may differ in the end of their names
         for name in ("step", "images/s", "left", "test accuracy", "on"):
             table.add_column(name, justify="left" if name == "on" else "right", no_wrap=True)
         with self.lock:

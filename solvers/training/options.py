@@ -72,6 +72,14 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data); made from CIFAR100_SOURCE or a download if missing")
     args = parser.parse_args(argv)
+    is_formula = args.weighting and "formula" in chosen(args.weighting)
+    formulas = ["--weighting"] * bool(is_formula) + [f"--{name}" for name in OWN if getattr(args, name)]
+    if len(formulas) > 1:
+        parser.error(f"{' and '.join(formulas)}: give one of them; each says what the weighting is")
+    numbers = [f"--set {name}" for values in args.set or [] for name in values]
+    numbers += [f"--set {name}" for name in OPTIONS if getattr(args, name) is not None]
+    if twice := [name for name in numbers if numbers.count(name) > 1]:
+        parser.error(f"{twice[0]}: it is given twice")
     if args.released:
         if len(args.released) > 2:
             parser.error(f"--released takes a run and its noise; {' '.join(args.released[2:])} is too much")
@@ -158,6 +166,8 @@ def assignments(text: str) -> dict[str, float]:
                                              f"{did_you_mean(name, PARAMETERS)} (there are {', '.join(PARAMETERS)})")
         if not sign:
             raise argparse.ArgumentTypeError(f"{pair!r}: give a number, as in {name}=1")
+        if name in values:
+            raise argparse.ArgumentTypeError(f"{pair!r}: {name} is given twice")
         values[name] = number(value)
     return values
 

@@ -1,6 +1,7 @@
 """Turn the arguments of solvers.train into a plan of the run: all inputs are read and checked, and nothing is written."""
 
 import argparse
+import os
 from typing import NamedTuple
 
 from base.errors import InputError
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
         return Run(self.folder, self.setting, self.solver, {
             "setting": self.setting.name, **self.training_set.config, "seed": self.solver.random_seed,
             **losses.in_use(self.setting.net_param), "layers": layers, "gpus": gpus, "threads": threads,
+            "engine": "stock" if os.environ.get("CAFFE_ENGINE") == "stock" else "ours",
             "max_iter": self.solver.max_iter, "snapshot": self.folder.interval, "data_sha256": data and data.fingerprint})
 
 

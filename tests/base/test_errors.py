@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -43,3 +45,13 @@ def test_all_commands_end_at_ctrl_c_without_a_trace(name, monkeypatch, capsys):
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", interrupt)
     assert command.main([]) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_reader_that_ends_is_no_error():
+    """As head does: no trace, and the exit code that a shell gives for SIGPIPE."""
+    program = ("import sys; from base.errors import reports_errors; from base.terminal import say\n"
+               "@reports_errors()\ndef main(argv=None):\n    while True: say('x' * 1000)\nsys.exit(main())")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 141

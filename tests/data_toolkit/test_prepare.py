@@ -106,6 +106,16 @@ def test_source_from_the_environment(source, output, monkeypatch):
     assert prepare.prepare(LabelNoise(), output=output).train_mat.exists()
 
 
+def test_a_source_that_is_gone_is_not_missed_while_all_is_there(source, output, tmp_path, monkeypatch, capsys):
+    prepare.prepare(LabelNoise(rate=0.4), source=source, output=output)
+    monkeypatch.setenv("CIFAR100_SOURCE", str(tmp_path / "gone.tar.gz"))
+    prepare.prepare(LabelNoise(rate=0.4), output=output)
+    said = capsys.readouterr()
+    assert "already there" in said.out and "does not exist" in said.err and "what was made before is used" in said.err
+    with pytest.raises(InputError, match="gone.tar.gz does not exist"):
+        prepare.prepare(LabelNoise(rate=0.2), output=output)
+
+
 def test_without_a_source_the_official_archive_is_fetched(source, output, monkeypatch, capsys):
     def fetch(url, sha256, path):
         assert (url, sha256) == ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",

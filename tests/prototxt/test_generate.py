@@ -79,8 +79,23 @@ def test_a_setting_of_ones_own(tmp_path, capsys, weighting):
     assert capsys.readouterr().err == f"error: {tmp_path}/mine has a train.prototxt already: name another folder\n"
 
 
+@pytest.mark.parametrize(("arguments", "weighting"), [
+    (["--emphasis", "1"], Weighting("CUSTOM", emphasis="1")),
+    (["--weighting", "CUSTOM_DN", "--formula", "p"], Weighting("CUSTOM_DN", formula="p")),
+])
+def test_a_formula_of_ones_own(tmp_path, arguments, weighting):
+    assert generate.main([*arguments, "--classes", "10", "-o", str(tmp_path / "mine")]) == 0
+    net = text_format.Parse((tmp_path / "mine/train.prototxt").read_text(), pb.NetParameter())
+    assert losses.weighting_of(net.layer[-1]) == weighting and net.input_dim[0] == 80  # all classes
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--depth", "21", "-o", "{folder}"], "error: depth 21: a CIFAR ResNet has 6n + 2 layers"),
+    (["--batch", "60", "-o", "{folder}"], "error: --batch 60: a batch is 8 images of each of 1 to 100 classes"),
+    (["--classes", "10", "--batch", "88", "-o", "{folder}"], "error: --batch 88: a batch is 8 images of each of 1 to 10"),
+    (["--weighting", "MAE", "--formula", "p", "-o", "{folder}"], "error: MAE has no parameter 'formula'"),
+    (["--weighting", "p", "--emphasis", "p", "-o", "{folder}"], "error: CUSTOM needs a formula of p or an emphasis, and not"),
+    (["--check", "-o", "{folder}"], "error: --check compares the settings of this project: leave out -o"),
     (["--weighting", "CUSTOM_DN", "-o", "{folder}"], "error: CUSTOM_DN needs a formula of p or an emphasis"),
     (["--weighting", "FORWARD", "--classes", "1", "-o", "{folder}"], "error: classes is 1; it must be a whole number >= 2"),
     (["--classes", "0", "-o", "{folder}"], "error: --classes 0: at least 1 is needed"),

@@ -84,6 +84,11 @@ def test_the_literatures_weightings_train(setting, run, tmp_path):
                                     "    pow(p, 0.3\n              ^\n"),
     (["--emphasis", "2p"], 'argument --emphasis: formula, character 2: expected an operator, found "p"\n    2p\n     ^\n'),
     (["--formula", "__import__('os')"], "argument --formula: formula, character 1: unknown name \"__import__\""),
+    (["--formula", "p", "--emphasis", "p"], "--formula and --emphasis: give one of them; each says what the weighting is"),
+    (["--weighting", "p*p", "--emphasis", "p"], "--weighting and --emphasis: give one of them"),
+    (["--weighting", "DM", "--beta", "4", "--set", "beta=3"], "--set beta: it is given twice"),
+    (["--weighting", "DM", "--set", "beta=3,beta=5"], "argument --set: 'beta=5': beta is given twice"),
+    (["--weighting", "DM", "--set", "beta=3", "--set", "beta=3"], "--set beta: it is given twice"),
     (["--weighting", "p - 0.5"], "argument --weighting: CUSTOM formula p - 0.5: c(p) is negative, -0.499, at p = 0.001; it"),
     (["--weighting", "p" * 300 + "+ 1"], "argument --weighting: formula, character 201: longer than 200 characters"),
     (["--weighting", "(" * 100 + "p"], "argument --weighting: formula, character 33: nested too deeply"),
@@ -174,7 +179,7 @@ def test_five_minutes_as_far_as_they_need_no_data(elsewhere, monkeypatch):
             assert (elsewhere / arguments[0] / "config.json").is_file()
     assert {"mine.png", "emphasis.html", "mine"} < {path.name for path in elsewhere.iterdir()}
     generated = prototext.read(elsewhere / "mine/train.prototxt", pb.NetParameter())
-    assert losses.weighting_of(generated.layer[-1]).parameters == {"formula": "pow(p, 0.3) * exp(-2 * p)"}
+    assert losses.weighting_of(generated.layer[-1]).parameters == {"emphasis": "0.2 + 4 * p * (1 - p)"}
 
 
 @pytest.mark.slow

@@ -158,6 +158,14 @@ def test_a_finished_run_of_another_solver_is_not_taken_for_this_one(setting, run
     assert "'- base_lr: 0.1', '+ base_lr: 0.2'" in capsys.readouterr().err
 
 
+def test_another_engine_on_resume_is_said(setting, run, capsys, monkeypatch):
+    source = setting()
+    assert run(source, "--max-iter", 2) == 0
+    monkeypatch.setenv("CAFFE_ENGINE", "stock")
+    assert run(source, "--max-iter", 3, "--resume") == 0
+    assert "has computed with CAFFE_ENGINE: ours, now with CAFFE_ENGINE: stock: sums are rounded" in capsys.readouterr().err
+
+
 def test_a_name_that_no_folder_can_have(setting, run, capsys):
     long = setting("x" * 255)
     assert run(long, "--max-iter", 1, "--beta", 7) == 2

@@ -144,8 +144,7 @@ net.backward()
 """
 
 
-@pytest.mark.parametrize("images", [1, 64])
-@pytest.mark.parametrize("what", ["blob", "net"])
+@pytest.mark.parametrize(("images", "what"), [(1, "blob"), (64, "net")])
 @pytest.mark.parametrize("behind", [
     "", normalised("conv", "x"), layer("Pooling", "pool", "x", "y", "pooling_param { kernel_size: 2 }"),
     layer("Dropout", "drop", "x", "y")], ids=["convolution", "normalised", "pooling", "dropout"])

@@ -55,7 +55,7 @@ def test_a_run(run, setting, folder, tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert re.search(r"^probs: random inputs, batch 4: largest difference \d.*e-\d+ \(.* relative\)$", printed, re.MULTILINE)
     assert re.search(r"^probs: real inputs, batch 2: ", printed, re.MULTILINE)
-    assert f"{out}: 0.0 MB, ONNX opset 17, data (batch x 3 x 32 x 32) -> probs (batch x 10)" in printed
+    assert f"{out}: checkpoint 4, 0.0 MB, ONNX opset 17, data (batch x 3 x 32 x 32) -> probs (batch x 10)" in printed
     about = facts(out)
     model = folder / "checkpoints1" / "checkpoints_iter_4.caffemodel"
     assert about["iteration"] == "4"

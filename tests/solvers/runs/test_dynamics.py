@@ -100,8 +100,10 @@ def test_resumed_rows_equal_those_of_an_uninterrupted_run(setting, noisy, folder
 def test_another_interval_on_resume_is_an_error(setting, run, capsys):
     source = setting()
     run(source, "--max-iter", 12, "--dynamics-interval", 5)
-    assert run(source, "--max-iter", 13, "--resume", "--dynamics-interval", 2) == 2
-    assert "dynamics.csv does not hold the iterations 2, 4, ... to 12" in capsys.readouterr().err
+    for other in 2, 50:
+        assert run(source, "--max-iter", 13, "--resume", "--dynamics-interval", other) == 2
+        assert f"has a row every 5 steps, now every {other}: give --dynamics-interval 5" in capsys.readouterr().err
+    assert run(source, "--max-iter", 13, "--resume", "--dynamics-interval", 5) == 0
 
 
 def test_unknown_true_labels_and_other_losses_are_not_observed(setting, run, folder, monkeypatch):

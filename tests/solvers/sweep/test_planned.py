@@ -168,6 +168,17 @@ def test_a_run_of_a_setting_that_has_changed(setting, run, plan_tiny):
         plan_tiny(source)
 
 
+def test_the_table_on_a_narrow_terminal(smoke):
+    """Runs can be told apart, and no number is cut."""
+    progress = Progress(smoke, {run.shape: COST for run in smoke}, 2, Console(file=io.StringIO(), width=80))
+    names = [f"res44_mae_depth_8_batch_64_weighting_SCE_alpha_0.1_beta_1/noise_0.0/seed_{seed}" for seed in (31, 32)]
+    progress.runs = dict(zip(names, smoke, strict=True))
+    progress.running = dict.fromkeys(names, "host")
+    progress.console.print(progress.table())
+    said = progress.console.file.getvalue()
+    assert "31" in said and "32" in said and said.count(f"0/{smoke[0].steps:,}") == 2 and "\u2026" not in said
+
+
 @pytest.mark.parametrize("content", [b"\xff" * 32, b"", b"x"])
 def test_a_damaged_mark_of_the_folder(tmp_path, content):
     (tmp_path / work.MARK).write_bytes(content)

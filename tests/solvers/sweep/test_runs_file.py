@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_the_grid_comes_before_what_is_said_for_all(read):
 def test_a_list_of_what_a_run_may_have_several_of_is_no_grid(read):
     [entry] = read('[[runs]]\nsetting = "x"\nallow_path = ["a", "b"]')
     assert options.parse(entry.arguments, "").allow_path == [Path("a"), Path("b")]
+
+
+def test_the_example_in_the_guide(read, tmp_path):
+    text = (SWEEPS.parent / "docs/sweeps.md").read_text().split("## Sweep files", 1)[1].split("The keys are", 1)[0]
+    runs = planned.plan(read(textwrap.dedent(text)), tmp_path / "runs", tmp_path / "data")
+    assert len(runs) == 11 * 2 * 2 + 2 + 3 and {run.plan.solver.max_iter for run in runs} == {20}
+
+
+def test_the_order_of_parameters_makes_no_other_run(read, tmp_path):
+    for values in '["lambda=1,beta=2", "beta=2,lambda=1"]', '["lambda=1.0,beta=2", "lambda=1,beta=2.0"]':
+        with pytest.raises(InputError, match="res44_usw_beta_2_lambda_1/noise_0.0/seed_123 is there twice"):
+            planned.plan(read(f'[[runs]]\nsetting = "prototxt/res44_usw"\nset = {values}'), tmp_path, tmp_path)
 
 
 def test_an_option_without_a_value_is_true_or_false(read):
