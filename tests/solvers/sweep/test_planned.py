@@ -176,7 +176,8 @@ def test_the_table_on_a_narrow_terminal(smoke):
     progress.running = dict.fromkeys(names, "host")
     progress.console.print(progress.table())
     said = progress.console.file.getvalue()
-    assert "31" in said and "32" in said and said.count(f"0/{smoke[0].steps:,}") == 2 and "\u2026" not in said
+    ends = [line.strip() for line in said.splitlines()]  # of the names, which are folded
+    assert "1" in ends and "2" in ends and said.count(f"0/{smoke[0].steps:,}") == 2 and "\u2026" not in said
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 32, b"", b"x"])
