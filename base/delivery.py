@@ -105,13 +105,15 @@ def hidden_folder(path: Path) -> Path | None:
 
 
 def deliver(path: Path) -> None:
-    """Have the file of this name in its `hidden_folder` moved to `path`.
+    """Have the file of this name in its `hidden_folder` moved to `path`; where it has none, do nothing.
 
     Raises
     ------
     OSError
         If that fails.
     """
+    if not hidden_folder(path):
+        return
     os.write(_deliverer.requests, os.fsencode(path.absolute()))
     answer = os.read(_deliverer.answers, _LONGEST)
     if answer != _DONE:

@@ -23,11 +23,8 @@ def scratch_folder(path: Path) -> Path:
 
 def put(new: Path, path: Path) -> None:
     """Put a finished file from the `scratch_folder` of `path`, or from below it, in its place."""
-    if delivery.hidden_folder(path):
-        publish(new, delivery.hidden_folder(path) / path.name)
-        delivery.deliver(path)
-    else:
-        publish(new, path.absolute())
+    publish(new, scratch_folder(path) / path.name)
+    delivery.deliver(path)
 
 
 @contextmanager
@@ -42,9 +39,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     path = Path(path)
     new = f".{path.name}.{secrets.token_hex(4)}.part"
     try:
-        if not delivery.hidden_folder(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with opened(scratch_folder(path)) as folder:
+        scratch = scratch_folder(path)
+        scratch.mkdir(parents=True, exist_ok=True)
+        with opened(scratch) as folder:
             handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
             try:
                 with open(handle, "w+b") as file:
@@ -56,8 +53,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
                 with suppress(FileNotFoundError):
                     os.unlink(new, dir_fd=folder)
                 raise
-        if delivery.hidden_folder(path):
-            delivery.deliver(path)
+        delivery.deliver(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -86,14 +86,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR",
                         help="folder of the data (default data)")
     args = parser.parse_args(argv)
-    if args.save_probabilities and args.save_probabilities == args.save_train_probabilities:
+    saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
+    wanted = Wanted(args.train_sets, {name: file for name, file in saved.items() if file}, args.per_class)
+    if len(set(wanted.save.values())) < len(wanted.save):
         raise InputError(f"--save-probabilities and --save-train-probabilities both name {args.save_probabilities}")
-    for file in filter(None, (args.save_probabilities, args.save_train_probabilities)):
+    for file in wanted.save.values():
         if not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.parent}")
     allowed = Permissions.from_options(args, args.run, args.data)
-    saved = {"test": args.save_probabilities, "train": args.save_train_probabilities}
-    wanted = Wanted(args.train_sets, {name: file for name, file in saved.items() if file}, args.per_class)
     is_ours = (args.run / config.FILE).exists()  # a released folder has its setting beside it
     beside = not is_ours and files.real(args.run).parent
     read = [Path(path) for path in (os.environ.get("CIFAR100_SOURCE"), beside) if path]

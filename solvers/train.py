@@ -99,8 +99,9 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             if start:
                 folder.checkpoints.restore(solver, start)
             tester = testing.tester_of(solver, folder.path, args.data, args.test_interval, plan.setting.solver)
+            test_is_due = testing.is_due(tester, folder.path, start)
             if start and not plan.fed_blobs:
-                done = start // tester.interval - testing.is_due(tester, folder.path, start) if tester else 0
+                done = start // tester.interval - test_is_due if tester else 0
                 tests = [(net, count * done) for net, count in tester.reading] if tester else []
                 inputs.fast_forward(solver.net, tests, seed, start, plan.solver.iter_size)
             batches = inputs.fill(solver.net, plan.fed_blobs, data, seed, start, ranks=ranks)
@@ -116,7 +117,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
         with gpus.OtherRanks(devices, gpus.Task(run, plan.fed_blobs, plan.training_set, args.data, start)) as others:
             others.join(solver)
             with Record(run, solver, observer, tester, ranks) as record:
-                if testing.is_due(tester, folder.path, start):
+                if test_is_due:
                     record.test(start)
                 stopped_by = steps(run, solver, batches, check_loss, record, others)
                 if stopped_by:

@@ -48,7 +48,7 @@ def read(run: Path) -> list[TestNet]:
         If there is none, a number of batches is missing, or `admission.check_net` refuses a net.
     """
     train = setting.read_net(run / "train.prototxt")
-    if is_classifier(run):
+    if is_classifier(run, train):
         return [TestNet(classifier.read(run))]
     solver = prototext.read(run / "solver.prototxt", pb.SolverParameter())
     setting.put_test_nets_in(solver, run / "solver.prototxt")
@@ -71,9 +71,8 @@ def read(run: Path) -> list[TestNet]:
     return nets
 
 
-def is_classifier(run: Path) -> bool:
-    """Whether a run is measured by a net from images to probabilities; others read their own data."""
-    train = setting.read_net(run / "train.prototxt")
+def is_classifier(run: Path, train: pb.NetParameter) -> bool:
+    """Whether a run, whose net is `train`, is measured by a net from images to probabilities; others read their own data."""
     is_fed = bool(train.input) or any(layer.type == "Input" for layer in train.layer)
     return is_fed or (run / "test.prototxt").is_file()
 

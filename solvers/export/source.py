@@ -76,7 +76,7 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
         raise InputError(f"there is no folder {run}{did_you_mean(run.name, beside)}; for a net of your own give both, "
                          "deploy.prototxt and weights.caffemodel")
     is_ours = (run / config.FILE).exists()
-    if is_ours and not test_nets.is_classifier(run):
+    if is_ours and not test_nets.is_classifier(run, setting.read_net(run / "train.prototxt")):
         raise InputError(f"{run}: its net reads its own data; give a deploy.prototxt, whose inputs are Input layers, and "
                          f"a file of {Checkpoints(run).folder}")
     found = find_source(run, runs)
@@ -114,11 +114,11 @@ def _chosen(iteration: str, available: list[int], measured: Path, run: Path) -> 
         if not known:
             raise InputError(f"{measured / 'accuracy.txt'} has none of the checkpoints that are there; run "
                              f"{command('solvers.evaluate', [run])} first")
-        best = -max(known)[1]
-        if curve.at([best]).final < curve.best:
-            say(f"note: the best checkpoint that was measured is not there any more; {best} is the best of those that are",
-                file=sys.stderr)
-        return best
+        accuracy, negative_step = max(known)
+        if accuracy < curve.best:
+            say("note: the best checkpoint that was measured is not there any more; "
+                f"{-negative_step} is the best of those that are", file=sys.stderr)
+        return -negative_step
     if not iteration.isascii() or not iteration.isdigit() or int(iteration) not in available:
         raise InputError(f"--iteration {iteration}: the checkpoints are {', '.join(map(str, available))}; or say best or "
                          "last")

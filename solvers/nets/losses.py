@@ -112,12 +112,17 @@ def weighting_of(layer: pb.LayerParameter) -> Weighting:
         raise InputError(f"{where}: {error}") from error
 
 
-def _other_field(layer: pb.LayerParameter) -> str:
-    """An error message if loss_param has the field `beta`, which is SCE's, where DM reads the field `scale`; else ""."""
+def _misnamed(layer: pb.LayerParameter) -> list[Parameter]:
+    """The parameters whose names are given as fields of another weighting: of DM, which reads `scale`, SCE's `beta`."""
     given = {field.name for field, _ in layer.loss_param.ListFields()}
+    of = row(layer)
+    return [parameter for parameter in (of.parameters if of else ()) if parameter.field and parameter.name in given]
+
+
+def _other_field(layer: pb.LayerParameter) -> str:
+    """An error message if a parameter is given by its name alone, and not in the field that is read; else ""."""
     return next((f"{row(layer).name} reads its {parameter.name} from the field {parameter.field}, not {parameter.name}"
-                 for parameter in (row(layer) or BY_NAME["CCE"]).parameters
-                 if parameter.name in given and parameter.field and parameter.field not in given), "")
+                 for parameter in _misnamed(layer) if not layer.loss_param.HasField(parameter.field)), "")
 
 
 def takes(layer: pb.LayerParameter, name: str) -> bool:
@@ -199,8 +204,9 @@ def _change(layer: pb.LayerParameter, name: str, value: float | str, changed: di
         return
     _set(layer, name, value)
     changed[name] = value
-    if name == "weighting" and before and value == "DM" and layer.type in LOSSES:
-        layer.loss_param.ClearField("beta")  # it was SCE's
+    if name == "weighting" and before and layer.type in LOSSES:
+        for parameter in _misnamed(layer):  # it was the former weighting's
+            layer.loss_param.ClearField(parameter.name)
     for other in OWN:  # formula or emphasis, never both, and only with CUSTOM
         if name == "weighting" and BY_NAME[value].name != CUSTOM or name in OWN and other != name:
             _clear(layer, other)

@@ -76,10 +76,10 @@ def parse(argv: list[str], description: str, parser_class: type[CommandLine] = C
     formulas = ["--weighting"] * bool(is_formula) + [f"--{name}" for name in OWN if getattr(args, name)]
     if len(formulas) > 1:
         parser.error(f"{' and '.join(formulas)}: give one of them; each says what the weighting is")
-    numbers = [f"--set {name}" for values in args.set or [] for name in values]
-    numbers += [f"--set {name}" for name in OPTIONS if getattr(args, name) is not None]
+    numbers = [name for values in args.set or [] for name in values]
+    numbers += [name for name in OPTIONS if getattr(args, name) is not None]
     if twice := [name for name in numbers if numbers.count(name) > 1]:
-        parser.error(f"{twice[0]}: it is given twice")
+        parser.error(f"--set {twice[0]}: it is given twice")
     if args.released:
         if len(args.released) > 2:
             parser.error(f"--released takes a run and its noise; {' '.join(args.released[2:])} is too much")

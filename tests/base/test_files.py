@@ -7,14 +7,6 @@ import pytest
 from base import files
 
 
-@pytest.fixture
-def secret(tmp_path):
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside/file").write_text("secret")
-    (tmp_path / "mine").mkdir()
-    return tmp_path / "outside/file"
-
-
 def test_a_file_below_a_folder(tmp_path, secret):
     (tmp_path / "mine/a").mkdir()
     (tmp_path / "mine/a/file").write_bytes(b"x")

@@ -9,14 +9,6 @@ from base import writing
 from base.errors import InputError
 
 
-@pytest.fixture
-def secret(tmp_path):
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside/file").write_text("secret")
-    (tmp_path / "mine").mkdir()
-    return tmp_path / "outside/file"
-
-
 def test_a_link_is_replaced_not_written_through(tmp_path, secret):
     (tmp_path / "mine/file").symlink_to(secret)
     writing.write_atomically(tmp_path / "mine/file", "new")
