@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from turns import OURS, STOCK, TORCH, Worker, command_line, interpreters, matrix_product_speed, quartiles, row, serve, table
 
+AUTOCAST = "PyTorch, bfloat16 autocast"
+
 
 def batch_of(step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The images, (size, 3, 32, 32), and labels, (size,), of a step."""
@@ -54,8 +56,8 @@ def caffe_step(depth: int, batch: int) -> Callable:
     return step
 
 
-def torch_step(depth: int, threads: int) -> Callable:
-    """As `caffe_step`, in PyTorch's eager mode."""
+def torch_step(depth: int, threads: int, autocast: bool) -> Callable:
+    """As `caffe_step`, in PyTorch's eager mode; `autocast`: with matrix products and convolutions in bfloat16."""
     import torch
     from torch_resnet import resnet
 
@@ -66,7 +68,8 @@ def torch_step(depth: int, threads: int) -> Callable:
     def step(images: np.ndarray, labels: np.ndarray) -> float:
         x = torch.from_numpy(images).to(memory_format=torch.channels_last)
         optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(net(x), torch.from_numpy(labels))
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = torch.nn.functional.cross_entropy(net(x), torch.from_numpy(labels))
         loss.backward()
         optimiser.step()
         return float(loss.detach())
@@ -111,16 +114,22 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[256], help="images a step (default 256)")
     parser.add_argument("--steps", type=int, default=8, help="timed steps (default %(default)s)")
     parser.add_argument("--stock-steps", type=int, default=2, help="how many of them stock Caffe takes; 0: none")
+    parser.add_argument("--autocast", action="store_true", help="PyTorch's bfloat16 autocast, too")
     arguments = parser.parse_args()
     if wrong := [depth for depth in arguments.depth if (depth - 2) % 6]:
         parser.error(f"--depth {wrong[0]} is not 6 n + 2: 20, 32, 44, 56 and 110 are")
     combinations = list(itertools.product(arguments.depth, arguments.batch, arguments.threads))
     if arguments.worker:
         (depth, batch, threads), = combinations
-        step = torch_step(depth, threads) if arguments.worker == TORCH else caffe_step(depth, batch)
+        if arguments.worker in (TORCH, AUTOCAST):
+            step = torch_step(depth, threads, autocast=arguments.worker == AUTOCAST)
+        else:
+            step = caffe_step(depth, batch)
         return serve(lambda number: batch_of(number, batch), step)
 
     pythons = interpreters(arguments.torch)
+    if arguments.autocast and TORCH in pythons:
+        pythons[AUTOCAST] = pythons[TORCH]
     table(["net", "batch", "threads", "", "step, ms", "images/s", "peak memory, GB", f"times {OURS}", "of the bound"])
     for depth, batch, threads in combinations:
         measure(pythons, depth, batch, threads, arguments.steps, arguments.stock_steps)

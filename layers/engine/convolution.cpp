@@ -13,19 +13,27 @@ namespace engine {
 
 namespace {
 
+// Kernels of a family with the widest registers that it supports a shape with, or NULL.
+template <template <int> class Family, typename... Wishes>
+Convolution::Kernels* Widest(const ConvShape& s, Wishes... wishes) {
+  if (Family<kLanesOfAvx512>::Supports(s, wishes...)) return new Family<kLanesOfAvx512>(s);
+  if (Family<kLanesOfAvx2>::Supports(s, wishes...)) return new Family<kLanesOfAvx2>(s);
+  return NULL;
+}
+
 // oneDNN's kernels, without its slow pass for the weights.
 class OneDnnButWeights : public Convolution::Kernels {
  public:
   explicit OneDnnButWeights(const ConvShape& s) : shape_(s), others_(NewOneDnnConvolution(s)) {
     const int kWide = 64;  // channels: neighbours enough for matrix products that are laid out first
-    if (Direct::Supports(s) && s.ic < kWide) direct_.reset(new Direct(s));
+    if (s.ic < kWide) direct_.reset(Widest<Direct>(s));
   }
 
   // Where none of the engine's kernels takes the shape, and with AVX-512 where Direct would, but for the stems' few channels.
   static bool Supports(const ConvShape& s) {
     const int kFewChannels = 8, kStem = 16;  // matrices so narrow are products of vectors
     if (!OneDnnSupports(s) || !UnrolledSupports(s)) return false;
-    if (Direct::Supports(s)) return HasWideVectors() && s.ic >= kStem;
+    if (Direct<kLanesOfAvx2>::Supports(s)) return HasVectors(kLanesOfAvx512) && s.ic >= kStem;
     return s.ic / s.groups >= kFewChannels && s.oc / s.groups >= kFewChannels;
   }
 
@@ -44,24 +52,24 @@ class OneDnnButWeights : public Convolution::Kernels {
  private:
   const ConvShape shape_;
   const std::unique_ptr<Convolution::Kernels> others_;
-  std::unique_ptr<Direct> direct_;
+  std::unique_ptr<Convolution::Kernels> direct_;
 };
 
 // The fastest first.
 Convolution::Kernels* ChooseKernels(const ConvShape& shape, bool keep_filters) {
-  if (Winograd::Supports(shape, keep_filters)) return new Winograd(shape);
-  if (Depthwise::Supports(shape)) return new Depthwise(shape);
+  if (Convolution::Kernels* kernels = Widest<Winograd>(shape, keep_filters)) return kernels;
+  if (Convolution::Kernels* kernels = Widest<Depthwise>(shape)) return kernels;
   if (Pointwise::Supports(shape)) return new Pointwise(shape);
   if (OneDnnButWeights::Supports(shape)) return new OneDnnButWeights(shape);
-  if (Direct::Supports(shape)) return new Direct(shape);
+  if (Convolution::Kernels* kernels = Widest<Direct>(shape)) return kernels;
   return NewOneDnnConvolution(shape);
 }
 
 }  // namespace
 
 bool Convolution::Supports(const ConvShape& shape) {
-  return CanBeCounted(shape) && (Winograd::Supports(shape, false) || Depthwise::Supports(shape) || Pointwise::Supports(shape) ||
-      Direct::Supports(shape) || OneDnnSupports(shape));
+  return CanBeCounted(shape) && (Winograd<kLanesOfAvx2>::Supports(shape, false) || Depthwise<kLanesOfAvx2>::Supports(shape) ||
+      Pointwise::Supports(shape) || Direct<kLanesOfAvx2>::Supports(shape) || OneDnnSupports(shape));
 }
 
 Convolution::Convolution(const ConvShape& shape, bool keep_filters) : kernels_(ChooseKernels(shape, keep_filters)) {

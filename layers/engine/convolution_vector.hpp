@@ -1,16 +1,34 @@
 #ifndef CAFFE_ENGINE_CONVOLUTION_VECTOR_HPP_
 #define CAFFE_ENGINE_CONVOLUTION_VECTOR_HPP_
 
-// Eight floats in a register, with the arithmetic operators of GCC's vector extension. Everything between
-// CAFFE_ENGINE_VECTOR_BEGIN and _END is compiled for AVX2 and FMA whatever the compiler's flags are: run it only
-// where HasVectors() is true.
+// Some floats in a register, with the arithmetic operators of GCC's vector extension: 8 by AVX2 and FMA, or 16 by AVX-512 where
+// a file defines CAFFE_ENGINE_LANES so before it includes this one. Everything between CAFFE_ENGINE_VECTOR_BEGIN and _END is
+// compiled for these instructions whatever the compiler's flags are: run it only where HasVectors(kLanes) is true. It lies in a
+// namespace of its own, since the linker would make one function of two that differ only in their instructions.
+
+#ifndef CAFFE_ENGINE_LANES
+#define CAFFE_ENGINE_LANES 8
+#endif
+
+namespace caffe {
+namespace engine {
+
+enum { kLanesOfAvx2 = 8, kLanesOfAvx512 = 16 };
+
+}  // namespace engine
+}  // namespace caffe
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CAFFE_ENGINE_VECTOR 1
 #include <immintrin.h>
 
-#define CAFFE_ENGINE_VECTOR_BEGIN _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
-#define CAFFE_ENGINE_VECTOR_END _Pragma("GCC pop_options")
+#if CAFFE_ENGINE_LANES == 16
+#define CAFFE_ENGINE_VECTOR_BEGIN \
+  _Pragma("GCC push_options") _Pragma("GCC target(\"avx512f,fma\")") inline namespace avx512 {
+#else
+#define CAFFE_ENGINE_VECTOR_BEGIN _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")") inline namespace avx2 {
+#endif
+#define CAFFE_ENGINE_VECTOR_END } _Pragma("GCC pop_options")
 
 // Left alone, GCC inlines other functions after each change of the code around them, which made convolutions up to 7 % slower.
 #define CAFFE_ENGINE_INLINE __attribute__((always_inline)) static inline
@@ -19,29 +37,50 @@
 namespace caffe {
 namespace engine {
 
-inline bool HasVectors() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-inline bool HasWideVectors() { return __builtin_cpu_supports("avx512f"); }  // oneDNN's kernels use them
+inline bool HasVectors(int lanes = kLanesOfAvx2) {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      (lanes <= kLanesOfAvx2 || __builtin_cpu_supports("avx512f"));
+}
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-typedef __m256 Vec;
-enum { kLanes = 8 };
+#if CAFFE_ENGINE_LANES == 16
 
+typedef __m512 Vec;
+static inline Vec Load(const float* p) { return _mm512_loadu_ps(p); }
+static inline void Store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+static inline Vec Broadcast(float v) { return _mm512_set1_ps(v); }
+static inline Vec Fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
+static inline Vec Fnma(Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
+// 0 where v is negative. NaN stays: of two operands that do not compare, max_ps gives the second one.
+static inline Vec Clip(Vec v) { return _mm512_max_ps(_mm512_setzero_ps(), v); }
+// v where a > 0, else 0.
+static inline Vec WherePositive(Vec a, Vec v) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GT_OQ), v);
+}
+
+#else
+
+typedef __m256 Vec;
 static inline Vec Load(const float* p) { return _mm256_loadu_ps(p); }
 static inline void Store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 static inline Vec Broadcast(float v) { return _mm256_set1_ps(v); }
-static inline Vec Fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
-static inline Vec Fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
-// 0 where v is negative. NaN stays: of two operands that do not compare, max_ps gives the second one.
+static inline Vec Fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+static inline Vec Fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }
 static inline Vec Clip(Vec v) { return _mm256_max_ps(_mm256_setzero_ps(), v); }
-// v where a > 0, else 0.
 static inline Vec WherePositive(Vec a, Vec v) {
   return _mm256_and_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GT_OQ), v);
 }
+
+#endif
+
+enum { kLanes = CAFFE_ENGINE_LANES };
+
 // Every `stride`-th float.
 static inline Vec Gather(const float* p, long stride) {
-  return _mm256_setr_ps(p[0], p[stride], p[2 * stride], p[3 * stride], p[4 * stride], p[5 * stride], p[6 * stride],
-      p[7 * stride]);
+  float lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = p[i * stride];
+  return Load(lanes);
 }
 // Some processors' memcpy is several times slower from cache to cache.
 static inline void Copy(const float* from, long count, float* to) {
@@ -60,8 +99,7 @@ CAFFE_ENGINE_VECTOR_END
 namespace caffe {
 namespace engine {
 
-inline bool HasVectors() { return false; }
-inline bool HasWideVectors() { return false; }
+inline bool HasVectors(int = kLanesOfAvx2) { return false; }
 
 }  // namespace engine
 }  // namespace caffe

@@ -190,13 +190,15 @@ void Turn(const float* w, int channels, int taps, bool reversed, float* out) {
 
 }  // namespace
 
-bool Depthwise::Supports(const ConvShape& s) {
-  return HasVectors() && s.groups == s.ic && s.groups == s.oc && s.ic % kLanes == 0 && s.dilation_h == 1 &&
+template <int lanes>
+bool Depthwise<lanes>::Supports(const ConvShape& s) {
+  return HasVectors(lanes) && s.groups == s.ic && s.groups == s.oc && s.ic % kLanes == 0 && s.dilation_h == 1 &&
       s.dilation_w == 1 && s.pad_h < s.kh && s.pad_w < s.kw &&
       InProportion((s.kh + 2. * s.stride_h) * ((s.ow - 1.) * s.stride_w + s.kw + s.iw) * s.ic, s, 8);
 }
 
-void Depthwise::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+template <int lanes>
+void Depthwise<lanes>::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
     const OutputMoments* moments) {
   const Correlation c = ForwardCorrelation(shape_);
   const size_t size = size_t(c.channels) * c.kh * c.kw;
@@ -209,7 +211,8 @@ void Depthwise::Forward(const float* x, const float* w, const float* bias, float
   finisher.WriteMoments(double(c.n) * c.oh * c.ow);
 }
 
-void Depthwise::InputGradient(const float* x, const float* dy, const float* w, float* dx, const InputRecipe* recipe,
+template <int lanes>
+void Depthwise<lanes>::InputGradient(const float* x, const float* dy, const float* w, float* dx, const InputRecipe* recipe,
     const InputGradientSums* sums) {
   const Correlation c = BackwardCorrelation(shape_);
   std::vector<float> filters(size_t(c.channels) * c.kh * c.kw);
@@ -220,7 +223,8 @@ void Depthwise::InputGradient(const float* x, const float* dy, const float* w, f
   summer.Write();
 }
 
-void Depthwise::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
+template <int lanes>
+void Depthwise<lanes>::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
   const Correlation c = ForwardCorrelation(shape_);
   const RecipeReader reader(recipe, c.channels);
   BiasSummer biases(db, c.channels, c.items());
@@ -262,16 +266,23 @@ void Depthwise::BackwardWeights(const float* x, const float* dy, float* dw, floa
 
 #else
 
-bool Depthwise::Supports(const ConvShape&) { return false; }
-void Depthwise::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
+template <int lanes>
+bool Depthwise<lanes>::Supports(const ConvShape&) { return false; }
+template <int lanes>
+void Depthwise<lanes>::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
   abort();
 }
-void Depthwise::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
-void Depthwise::InputGradient(const float*, const float*, const float*, float*, const InputRecipe*, const InputGradientSums*) {
+template <int lanes>
+void Depthwise<lanes>::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
+template <int lanes>
+void Depthwise<lanes>::InputGradient(const float*, const float*, const float*, float*, const InputRecipe*,
+    const InputGradientSums*) {
   abort();
 }
 
 #endif
+
+template class Depthwise<CAFFE_ENGINE_LANES>;
 
 }  // namespace engine
 }  // namespace caffe

@@ -2,12 +2,14 @@
 #define CAFFE_ENGINE_DEPTHWISE_HPP_
 
 #include "caffe/engine/convolution.hpp"
+#include "caffe/engine/convolution_vector.hpp"
 
 namespace caffe {
 namespace engine {
 
 // Convolution of each channel by a filter of its own, some output rows at a time: their padded input rows, with the recipe
 // carried out, lie in the second-level cache. Memory is the bound; a general kernel needs a multiple of it.
+template <int lanes>
 class Depthwise : public Convolution::Kernels {
  public:
   static bool Supports(const ConvShape& shape);
@@ -30,6 +32,9 @@ class Depthwise : public Convolution::Kernels {
 
   const ConvShape shape_;
 };
+
+extern template class Depthwise<kLanesOfAvx2>;
+extern template class Depthwise<kLanesOfAvx512>;
 
 }  // namespace engine
 }  // namespace caffe

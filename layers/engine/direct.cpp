@@ -164,13 +164,15 @@ long CaffeTap(const Window& w, int o, int tap) {
 
 }  // namespace
 
-bool Direct::Supports(const ConvShape& s) {
+template <int lanes>
+bool Direct<lanes>::Supports(const ConvShape& s) {
   const double taps = double(s.ic) * s.kh * s.kw;
-  return HasVectors() && s.groups == 1 && s.oc % kLanes == 0 && taps <= kMaxTaps &&
+  return HasVectors(lanes) && s.groups == 1 && s.oc % kLanes == 0 && taps <= kMaxTaps &&
       InProportion(PaddedSize(s) + s.ow * taps, s, 8);  // what each thread works in, see Scatter
 }
 
-void Direct::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*,
+template <int lanes>
+void Direct<lanes>::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe*,
     const OutputMoments*) {
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps;
@@ -187,7 +189,8 @@ void Direct::Forward(const float* x, const float* w, const float* bias, float* y
   }
 }
 
-void Direct::BackwardData(const float* dy, const float* w, float* dx) {
+template <int lanes>
+void Direct<lanes>::BackwardData(const float* dy, const float* w, float* dx) {
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps, width = (taps + kLanes - 1) / kLanes * kLanes;
   float* filters = SharedScratch().Get(size_t(oc) * width);
@@ -204,7 +207,8 @@ void Direct::BackwardData(const float* dy, const float* w, float* dx) {
   }
 }
 
-void Direct::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe*) {
+template <int lanes>
+void Direct<lanes>::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe*) {
   const Window window(shape_);
   const int oc = shape_.oc, taps = window.taps, threads = ThreadCount();
   const long groups = long(shape_.n) * window.row_groups, size = long(taps + 1) * oc;
@@ -229,14 +233,20 @@ void Direct::BackwardWeights(const float* x, const float* dy, float* dw, float* 
 
 #else
 
-bool Direct::Supports(const ConvShape&) { return false; }
-void Direct::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
+template <int lanes>
+bool Direct<lanes>::Supports(const ConvShape&) { return false; }
+template <int lanes>
+void Direct<lanes>::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
   abort();
 }
-void Direct::BackwardData(const float*, const float*, float*) { abort(); }
-void Direct::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
+template <int lanes>
+void Direct<lanes>::BackwardData(const float*, const float*, float*) { abort(); }
+template <int lanes>
+void Direct<lanes>::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
 
 #endif
+
+template class Direct<CAFFE_ENGINE_LANES>;
 
 }  // namespace engine
 }  // namespace caffe

@@ -2,6 +2,7 @@
 #define CAFFE_ENGINE_DIRECT_HPP_
 
 #include "caffe/engine/convolution.hpp"
+#include "caffe/engine/convolution_vector.hpp"
 
 namespace caffe {
 namespace engine {
@@ -9,6 +10,7 @@ namespace engine {
 // Convolution by the direct sum, a few output rows at a time. In a padded image of channels-last pixels, what an
 // output pixel reads is some runs of neighbouring floats, so the products of im2col and gemm need no im2col. For
 // what Winograd does not take: strides, other filters, the images' three channels.
+template <int lanes>
 class Direct : public Convolution::Kernels {
  public:
   // The shape is one for these kernels, and this processor runs them.
@@ -23,6 +25,9 @@ class Direct : public Convolution::Kernels {
  private:
   const ConvShape shape_;
 };
+
+extern template class Direct<kLanesOfAvx2>;
+extern template class Direct<kLanesOfAvx512>;
 
 }  // namespace engine
 }  // namespace caffe

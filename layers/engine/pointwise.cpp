@@ -115,7 +115,7 @@ bool Pointwise::Supports(const ConvShape& s) {
   return HasVectors() && s.kh == 1 && s.kw == 1 && s.pad_h == 0 && s.pad_w == 0 && s.groups == 1;
 }
 
-Pointwise::Pointwise(const ConvShape& s) : Pointwise(s, HasWideVectors() || s.ic % 8 || s.oc % 8) {}
+Pointwise::Pointwise(const ConvShape& s) : Pointwise(s, HasVectors(kLanesOfAvx512) || s.ic % 8 || s.oc % 8) {}
 
 Pointwise::Pointwise(const ConvShape& s, bool by_library)
     : shape_(s), pixels_(long(s.n) * s.oh * s.ow), strided_(s.stride_h > 1 || s.stride_w > 1), by_library_(by_library) {}

@@ -259,17 +259,19 @@ Plan BackwardPlan(const ConvShape& s) {
 
 }  // namespace
 
-bool Winograd::Supports(const ConvShape& s, bool keeps_filters) {
+template <int lanes>
+bool Winograd<lanes>::Supports(const ConvShape& s, bool keeps_filters) {
   // To transform a filter takes as long as what the transform saves in about so many tiles; small ones lie in the cache. To
   // read what was kept, four times as much as the filter, takes as long as is saved in a few.
   const double tiles = double(s.n) * ((s.oh + kTile - 1) / kTile) * ((s.ow + kTile - 1) / kTile);
   const int worthwhile_tiles = keeps_filters ? 9 : 32;
   return (tiles >= worthwhile_tiles || s.ic * s.oc <= kLargeFilters) &&
-      HasVectors() && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
+      HasVectors(lanes) && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
       s.dilation_w == 1 && s.groups == 1 && s.ic % kLanes == 0 && s.oc % kLanes == 0 && s.pad_h <= 2 && s.pad_w <= 2;
 }
 
-void Winograd::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
+template <int lanes>
+void Winograd<lanes>::Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
     const OutputMoments* moments) {
   const ConvShape& s = shape_;
   const Plan p = ForwardPlan(s);
@@ -287,7 +289,8 @@ void Winograd::Forward(const float* x, const float* w, const float* bias, float*
   if (moments) MomentsFromSums(p, sums, double(s.n) * s.oh * s.ow, bias, *moments);
 }
 
-void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
+template <int lanes>
+void Winograd<lanes>::BackwardData(const float* dy, const float* w, float* dx) {
   const ConvShape& s = shape_;
   const Plan q = BackwardPlan(s);
   float* filters = SharedScratch().Get(q.FiltersSize());
@@ -300,7 +303,8 @@ void Winograd::BackwardData(const float* dy, const float* w, float* dx) {
   }
 }
 
-void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
+template <int lanes>
+void Winograd<lanes>::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
   const Plan p = ForwardPlan(shape_);
   const int shares = ThreadCount();
   const FilterSums work = {p, x, recipe, dy, shares, SharedScratch().Get(shares * p.SumsSize())};
@@ -313,7 +317,8 @@ void Winograd::BackwardWeights(const float* x, const float* dy, float* dw, float
   if (db) BiasGradients(work, db);
 }
 
-void Winograd::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+template <int lanes>
+void Winograd<lanes>::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
     const InputRecipe* recipe, const InputGradientSums* sums) {
   if (!Fuses()) return Kernels::Backward(x, dy, w, dx, dw, db, recipe, NULL);
   const ConvShape& s = shape_;
@@ -340,18 +345,25 @@ void Winograd::Backward(const float* x, const float* dy, const float* w, float* 
 
 #else
 
-bool Winograd::Supports(const ConvShape&, bool) { return false; }
-void Winograd::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
+template <int lanes>
+bool Winograd<lanes>::Supports(const ConvShape&, bool) { return false; }
+template <int lanes>
+void Winograd<lanes>::Forward(const float*, const float*, const float*, float*, const InputRecipe*, const OutputMoments*) {
   abort();
 }
-void Winograd::BackwardData(const float*, const float*, float*) { abort(); }
-void Winograd::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
-void Winograd::Backward(const float*, const float*, const float*, float*, float*, float*, const InputRecipe*,
+template <int lanes>
+void Winograd<lanes>::BackwardData(const float*, const float*, float*) { abort(); }
+template <int lanes>
+void Winograd<lanes>::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
+template <int lanes>
+void Winograd<lanes>::Backward(const float*, const float*, const float*, float*, float*, float*, const InputRecipe*,
     const InputGradientSums*) {
   abort();
 }
 
 #endif
+
+template class Winograd<CAFFE_ENGINE_LANES>;
 
 }  // namespace engine
 }  // namespace caffe

@@ -2,6 +2,7 @@
 #define CAFFE_ENGINE_WINOGRAD_HPP_
 
 #include "caffe/engine/convolution.hpp"
+#include "caffe/engine/convolution_vector.hpp"
 
 namespace caffe {
 namespace engine {
@@ -11,6 +12,7 @@ namespace engine {
 // direct sum; tests/layers/engine/test_engine_convolution.cpp bounds them.
 //
 // Arguments are as in engine::Convolution. Each pass is one parallel region over OpenMP's threads.
+template <int lanes>
 class Winograd : public Convolution::Kernels {
  public:
   // The shape is one for these kernels, and this processor runs them. keeps_filters: they are transformed once for many passes.
@@ -28,6 +30,9 @@ class Winograd : public Convolution::Kernels {
  private:
   const ConvShape shape_;
 };
+
+extern template class Winograd<kLanesOfAvx2>;
+extern template class Winograd<kLanesOfAvx512>;
 
 }  // namespace engine
 }  // namespace caffe

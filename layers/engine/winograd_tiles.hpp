@@ -23,7 +23,10 @@ enum {
   kPoints = 36,      // points of a tile
   kSumPoint = 7,     // of a gradient, the point (1, 1) is the sum of the tile, because both interpolate at 1
   kStripTiles = 8,   // neighbouring tiles of a row that are transformed together
-  kBlockTiles = 24,  // tiles that are multiplied together: their points stay in the second-level cache
+  // Tiles that are multiplied together: their points stay in the second-level cache.
+  kBlockTiles = 24,
+  kFewChannels = 16,
+  kBlockTilesOfFewChannels = 48,
   // Of filters that are larger than that cache, more, because all of them are read for each block.
   kLargeFilters = 128 * 128,
   kLargeBlockTiles = 96,
@@ -32,8 +35,14 @@ enum {
 
 // Floats from one point of a block to the next: an odd number of cache lines, so that the points of a tile do not
 // compete for the same few sets of the cache.
-constexpr long PointStride(int channels, int block_tiles = kBlockTiles) {
+constexpr long PointStride(int channels, int block_tiles) {
   return ((long(block_tiles) * channels / kLine) | 1) * kLine;
+}
+
+// How many tiles are a block of a convolution.
+constexpr int BlockTiles(int ic, int oc) {
+  return ic * oc > kLargeFilters ? kLargeBlockTiles
+      : ic <= kFewChannels && oc <= kFewChannels ? kBlockTilesOfFewChannels : kBlockTiles;
 }
 
 // Floats from one of the kSpan rows of a strip to the next, between its transforms.
@@ -58,9 +67,8 @@ struct Plan {
     strip_tiles = std::min<int>(tiles_x, kStripTiles);
     strips_x = (tiles_x + strip_tiles - 1) / strip_tiles;
     strips = n * tiles_y * strips_x;
-    const bool large = ic * oc > kLargeFilters;
-    block_tiles = large ? kLargeBlockTiles : kBlockTiles;
-    const int least = large ? ThreadCount() : 16;  // blocks of small inputs: something for every thread
+    block_tiles = BlockTiles(ic, oc);
+    const int least = ic * oc > kLargeFilters ? ThreadCount() : 16;  // blocks of small inputs: something for every thread
     block_strips = std::min(block_tiles / strip_tiles, (strips + least - 1) / least);
     blocks = (strips + block_strips - 1) / block_strips;
   }
@@ -76,9 +84,11 @@ struct Plan {
   // The blocks are dealt out in equal shares.
   int FirstBlock(int share, int shares) const { return long(blocks) * share / shares; }
 
-  // Floats of the buffers. C: the channels, or 0 for `channels`; constants are for small filters.
+  // Floats of the buffers. C: the channels of inputs and of outputs, or 0 for `channels`.
   template <int C>
-  long PointStrideOf(int channels) const { return C ? PointStride(C) : PointStride(channels, block_tiles); }
+  long PointStrideOf(int channels) const {
+    return C ? PointStride(C, BlockTiles(C, C)) : PointStride(channels, block_tiles);
+  }
   size_t RowsSize() const { return kSpan * StripRow(std::max(ic, oc)); }
   size_t FilterStride() const { return size_t(ic) * oc + kLine; }
   size_t FiltersSize() const { return kPoints * FilterStride(); }

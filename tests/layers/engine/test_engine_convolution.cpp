@@ -1,9 +1,11 @@
 // engine::Convolution against the direct sum in double precision. Needs nothing of Caffe's but gtest:
 //   g++ -std=c++17 -O2 -fopenmp -DUSE_ONEDNN -I<folder with caffe/engine and gtest> test_engine_convolution.cpp
-//       layers/engine/{convolution,convolution_onednn,convolution_scratch,depthwise,direct,filters,fused_pixels,
-//       matrix_product,pointwise,thread_places,unrolled,vector_loops,winograd}.cpp <gtest> -ldnnl
+//       layers/engine/{convolution,convolution_onednn,convolution_scratch,depthwise,depthwise_avx512,direct,direct_avx512,
+//       filters,fused_pixels,matrix_product,pointwise,thread_places,unrolled,vector_loops,winograd,winograd_avx512}.cpp
+//       <gtest> -ldnnl
 #include <algorithm>
 #include <cmath>
+#include <iostream>
 #include <limits>
 #include <ostream>
 #include <new>
@@ -19,6 +21,8 @@
 
 #include "caffe/engine/convolution.hpp"
 #include "caffe/engine/convolution_scratch.hpp"
+#include "caffe/engine/depthwise.hpp"
+#include "caffe/engine/direct.hpp"
 #include "caffe/engine/pointwise.hpp"
 #include "caffe/engine/winograd.hpp"
 
@@ -150,7 +154,7 @@ void ExpectNear(const std::vector<double>& expected, const std::vector<float>& f
 
 // Winograd's bound is that of the whole engine: 1e-4 of the direct sum.
 double Tolerance(const ConvShape& s, bool keep_filters = false) {
-  return Winograd::Supports(s, keep_filters) ? 1e-4 : 2e-5;
+  return Winograd<kLanesOfAvx2>::Supports(s, keep_filters) ? 1e-4 : 2e-5;
 }
 
 const float kUnset = std::numeric_limits<float>::quiet_NaN();
@@ -302,9 +306,64 @@ TEST(EngineConvolutionTest, TestPointwise) {
   }
 }
 
+namespace {
+
+// What the passes of a family of kernels write, one after the other.
+template <typename Kernels>
+std::vector<float> Results(const ConvShape& s, Kernels* kernels) {
+  const Case c(s);
+  const std::vector<float> mean = Normal(s.ic, 5), scale = Normal(s.ic, 6), shift = Normal(s.ic, 7);
+  const InputRecipe recipe = {mean.data(), scale.data(), shift.data(), true};
+  const bool fuses = kernels->Fuses();
+  std::vector<float> y(c.y.size()), dx(c.x.size()), dw(c.w.size()), db(s.oc), y_mean(s.oc), y_variance(s.oc),
+      of_gradient(s.ic), of_product(s.ic);
+  const OutputMoments moments = {y_mean.data(), y_variance.data()};
+  const InputGradientSums sums = {of_gradient.data(), of_product.data()};
+  kernels->Forward(c.x.data(), c.w.data(), c.bias.data(), y.data(), fuses ? &recipe : NULL, fuses ? &moments : NULL);
+  kernels->Backward(c.x.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), db.data(), fuses ? &recipe : NULL,
+      fuses ? &sums : NULL);
+  kernels->BackwardWeights(c.x.data(), c.dy.data(), dw.data(), db.data(), NULL);
+  std::vector<float> all;
+  for (const auto& part : {y, dx, dw, db, y_mean, y_variance, of_gradient, of_product}) {
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+// Returns whether both support the shape.
+template <template <int> class Family, typename... Wishes>
+bool ExpectSameBits(const ConvShape& s, Wishes... wishes) {
+  if (!Family<kLanesOfAvx512>::Supports(s, wishes...)) return false;
+  SCOPED_TRACE(::testing::Message() << s);
+  EXPECT_TRUE(Family<kLanesOfAvx2>::Supports(s, wishes...));
+  Family<kLanesOfAvx2> narrow(s);
+  Family<kLanesOfAvx512> wide(s);
+  EXPECT_TRUE(Results(s, &narrow) == Results(s, &wide));
+  return true;
+}
+
+}  // namespace
+
+// Wider registers only take more channels at once: a net trained on one processor goes on as well on the other.
+TEST(EngineConvolutionTest, TestAvx2AndAvx512GiveTheSameBits) {
+  if (!HasVectors(kLanesOfAvx512)) {
+    std::cout << "Skipped: this processor has no AVX-512." << std::endl;
+    return;
+  }
+  int winograd = 0, direct = 0, depthwise = 0;
+  for (const ConvShape& s : Shapes()) {
+    winograd += ExpectSameBits<Winograd>(s, false);
+    direct += ExpectSameBits<Direct>(s);
+    depthwise += ExpectSameBits<Depthwise>(s);
+  }
+  EXPECT_GE(winograd, 6);
+  EXPECT_GE(direct, 6);
+  EXPECT_GE(depthwise, 1);
+}
+
 // Filters are kept as long as somebody says that the weights are the same, and compared if nobody says anything.
 TEST(EngineConvolutionTest, TestToldWeights) {
-  for (const ConvShape& s : {Shape(2, 16, 16, 19, 21, 3, 1, 1), Shape(2, 3, 8, 19, 21, 3, 2, 1), Shape(2, 16, 24, 9, 9, 1, 1, 0),
+  for (const ConvShape& s : {Shape(2, 16, 16, 19, 21, 3, 1, 1), Shape(2, 3, 8, 19, 21, 3, 2, 1), Shape(2, 16, 24, 33, 33, 1, 1, 0),
            Shape(2, 8, 8, 9, 9, 3, 1, 1, 1, 8), Shape(2, 6, 6, 9, 9, 5, 1, 2, 1, 2)}) {
     if (!Convolution::Supports(s)) continue;
     SCOPED_TRACE(::testing::Message() << s);
