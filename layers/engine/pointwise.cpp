@@ -4,11 +4,11 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "caffe/engine/convolution_product.hpp"
 #include "caffe/engine/convolution_scratch.hpp"
 #include "caffe/engine/convolution_vector.hpp"
 #include "caffe/engine/fused_pixels.hpp"
 #include "caffe/engine/matrix_product.hpp"
+#include "caffe/engine/panels.hpp"
 
 namespace caffe {
 namespace engine {
@@ -18,10 +18,10 @@ namespace {
 // How many rows of k columns fit the second-level cache as the first factor of a product in panels.
 long BlockRows(int k) { return std::min(192L, std::max(48L, (1L << 16) / k)); }
 
-// A matrix of weights as the second factor of products.
+// A matrix of weights as the second factor of products: in panels for registers of so many lanes, or 0, as the library reads it.
 class Weights {
  public:
-  Weights(int rows, int columns, bool by_library) : rows_(rows), columns_(columns), by_library_(by_library) {}
+  Weights(int rows, int columns, int lanes) : rows_(rows), columns_(columns), lanes_(lanes) {}
 
   // Lays out the elements w[row * row_stride + column * column_stride]. All threads share the work.
   void LayOut(const float* w, long row_stride, long column_stride, float* to) const;
@@ -30,52 +30,33 @@ class Weights {
   void Multiply(long m, const float* a, const float* laid_out, int first, int columns, const float* bias, float* c) const;
 
  private:
-  const int rows_, columns_;
-  const bool by_library_;
+  const int rows_, columns_, lanes_;
 };
 
-#ifdef CAFFE_ENGINE_VECTOR
-
 void Weights::LayOut(const float* w, long row_stride, long column_stride, float* to) const {
+  if (lanes_ == kLanesOfAvx512) return Panels<kLanesOfAvx512>::LayOut(w, row_stride, column_stride, rows_, columns_, to);
+  if (lanes_ == kLanesOfAvx2) return Panels<kLanesOfAvx2>::LayOut(w, row_stride, column_stride, rows_, columns_, to);
+  const int kTogether = 16;  // columns: their next rows are still in the cache
 #pragma omp for schedule(static)
-  for (int first = 0; first < columns_; first += kPanel) {
-    const int end = std::min<int>(first + kPanel, columns_);
+  for (int first = 0; first < columns_; first += kTogether) {
+    const int end = std::min(first + kTogether, columns_);
     for (int r = 0; r < rows_; ++r) {
-      float* row = to + (by_library_ ? long(r) * columns_ + first : PanelOffset(r, first, rows_, columns_));
-      for (int c = first; c < end; ++c) row[c - first] = w[r * row_stride + c * column_stride];
+      for (int c = first; c < end; ++c) to[long(r) * columns_ + c] = w[r * row_stride + c * column_stride];
     }
   }
 }
 
-CAFFE_ENGINE_VECTOR_BEGIN
-
-CAFFE_ENGINE_NO_INLINE void MultiplyPanels(long m, int n, int k, const float* a, const float* panels, const float* bias,
-    float* c, long stride) {
-  const long start = 0;
-  Product(m, n, a, k, Runs{1, k, &start}, panels, bias, c, stride);
-}
-
-CAFFE_ENGINE_VECTOR_END
-
-#else
-
-enum { kPanel = 16 };
-void Weights::LayOut(const float*, long, long, float*) const { abort(); }
-void MultiplyPanels(long, int, int, const float*, const float*, const float*, float*, long) { abort(); }
-
-#endif
-
 void Weights::Multiply(long m, const float* a, const float* laid_out, int first, int columns, const float* bias,
     float* c) const {
-  if (by_library_) {
+  if (!lanes_) {
     const Factor weights = {laid_out + first, columns_, false};
-    MatrixProduct(m, columns, rows_, Factor{a, rows_, false}, weights, false, c + first, columns_);
-  } else {
-    const long block = BlockRows(rows_);
-    for (long i = 0; i < m; i += block) {
-      MultiplyPanels(std::min(block, m - i), columns, rows_, a + i * rows_, laid_out + long(first) * rows_,
-          bias ? bias + first : NULL, c + i * columns_ + first, columns_);
-    }
+    return MatrixProduct(m, columns, rows_, Factor{a, rows_, false}, weights, false, c + first, columns_);
+  }
+  const auto multiply = lanes_ == kLanesOfAvx512 ? Panels<kLanesOfAvx512>::Multiply : Panels<kLanesOfAvx2>::Multiply;
+  const long block = BlockRows(rows_);
+  for (long i = 0; i < m; i += block) {
+    multiply(std::min(block, m - i), columns, rows_, a + i * rows_, laid_out + long(first) * rows_, bias ? bias + first : NULL,
+        c + i * columns_ + first, columns_);
   }
 }
 
@@ -99,6 +80,12 @@ long Quotient(long a, long b) { return (a + b - 1) / b; }  // rounded up
 // the filters are laid out for many passes, that limit is lower.
 enum { kFewPixels = 2048, kFewPixelsForPanels = 16 };
 
+// With AVX-512 the library is faster than kernels of eight lanes.
+int FastestLanes(const ConvShape& s) {
+  const int widest = HasVectors(kLanesOfAvx512) ? kLanesOfAvx512 : kLanesOfAvx2;
+  return Pointwise::SupportsLanes(s, widest) ? widest : 0;
+}
+
 }  // namespace
 
 // How the pixels are cut.
@@ -115,10 +102,14 @@ bool Pointwise::Supports(const ConvShape& s) {
   return HasVectors() && s.kh == 1 && s.kw == 1 && s.pad_h == 0 && s.pad_w == 0 && s.groups == 1;
 }
 
-Pointwise::Pointwise(const ConvShape& s) : Pointwise(s, HasVectors(kLanesOfAvx512) || s.ic % 8 || s.oc % 8) {}
+bool Pointwise::SupportsLanes(const ConvShape& s, int lanes) {
+  return HasVectors(lanes) && s.ic % lanes == 0 && s.oc % lanes == 0;
+}
 
-Pointwise::Pointwise(const ConvShape& s, bool by_library)
-    : shape_(s), pixels_(long(s.n) * s.oh * s.ow), strided_(s.stride_h > 1 || s.stride_w > 1), by_library_(by_library) {}
+Pointwise::Pointwise(const ConvShape& s) : Pointwise(s, FastestLanes(s)) {}
+
+Pointwise::Pointwise(const ConvShape& s, int lanes)
+    : shape_(s), pixels_(long(s.n) * s.oh * s.ow), strided_(s.stride_h > 1 || s.stride_w > 1), lanes_(lanes) {}
 
 // The library lays its factors out anew for each product: with fewer pixels, that is as much work.
 Pointwise::Chunks Pointwise::BackwardChunks() const {
@@ -127,13 +118,14 @@ Pointwise::Chunks Pointwise::BackwardChunks() const {
 }
 
 Pointwise::Chunks Pointwise::ForwardChunks() const {
-  if (by_library_) return BackwardChunks();
+  if (by_library()) return BackwardChunks();
   const long number = Quotient(pixels_, BlockRows(shape_.ic));
-  return Chunks(pixels_, Quotient(Quotient(pixels_, number), 6) * 6);  // of equal size, in sixes: see NextRows
+  const int rows = lanes_ == kLanesOfAvx512 ? Panels<kLanesOfAvx512>::kRows : Panels<kLanesOfAvx2>::kRows;
+  return Chunks(pixels_, Quotient(Quotient(pixels_, number), rows) * rows);  // of equal size
 }
 
 bool Pointwise::Fuses() const {
-  return pixels_ >= (by_library_ || !filters_.kept() ? kFewPixels : kFewPixelsForPanels);
+  return pixels_ >= (by_library() || !filters_.kept() ? kFewPixels : kFewPixelsForPanels);
 }
 
 bool Pointwise::copies_inputs(const RecipeReader& reader) const { return reader || strided_; }
@@ -168,7 +160,7 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
   const int ic = shape_.ic, oc = shape_.oc;
   const Chunks chunks = ForwardChunks();
   const RecipeReader reader(recipe, ic);
-  const bool bias_in_product = Fuses() && !by_library_ && !moments;
+  const bool bias_in_product = Fuses() && !by_library() && !moments;
   OutputFinisher finisher(bias_in_product ? NULL : bias, moments, oc, chunks.number);
   if (!Fuses()) {
     const Factor inputs = {AllInputs(reader, x, chunks), ic, false}, weights = {w, ic, true};
@@ -180,10 +172,11 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
 
   // If there are too few chunks for all threads, a task is only a part of a chunk's output channels.
   enum { kTasks = 4, kFewColumns = 64 };  // of a thread; of a task
-  const long wanted = by_library_ ? 1 : Quotient(kTasks * ThreadCount(), chunks.number);
+  const long wanted = by_library() ? 1 : Quotient(kTasks * ThreadCount(), chunks.number);
   const int tasks = std::max(1L, std::min(wanted, long(oc / kFewColumns)));
-  const int columns = Quotient(Quotient(oc, tasks), kPanel) * kPanel;  // of a task
-  const Weights weights(ic, oc, by_library_);
+  const int panel = by_library() ? 1 : 2 * lanes_;
+  const int columns = Quotient(Quotient(oc, tasks), panel) * panel;  // of a task
+  const Weights weights(ic, oc, lanes_);
   bool laid_out;
   float* filters = filters_.Take(w, size_t(ic) * oc, size_t(ic) * oc, &laid_out);
   const ThreadRooms rooms(copies_inputs(reader) ? chunks.size * ic : 0);
@@ -256,9 +249,9 @@ void Pointwise::BackwardAtOnce(const Gradients& g) {
 
 void Pointwise::BackwardInChunks(const Gradients& g) {
   const int ic = shape_.ic, oc = shape_.oc, shares = ThreadCount();
-  const Weights weights(oc, ic, by_library_);
+  const Weights weights(oc, ic, lanes_);
   const size_t size = size_t(ic) * oc, room_size = g.chunks.size * ic;
-  const bool lays_out = g.dx && !by_library_;
+  const bool lays_out = g.dx && !by_library();
   float* panels = SharedScratch().Get(size * (shares + 1));
   float* totals = panels + size;  // of dw, one for each share of the chunks
   const float* filters = lays_out ? panels : g.w;

@@ -16,9 +16,10 @@ class Pointwise : public Convolution::Kernels {
   static bool Supports(const ConvShape& shape);
 
   explicit Pointwise(const ConvShape& shape);
-  // by_library: the library makes all products. Otherwise convolution_product.hpp makes those for y and dx; both numbers of
-  // channels must then be multiples of 8.
-  Pointwise(const ConvShape& shape, bool by_library);
+  // lanes: the products for y and dx are made in Panels with so many, if these support the shape; 0: by the library, as that for
+  // the weights' gradient always is.
+  static bool SupportsLanes(const ConvShape& shape, int lanes);
+  Pointwise(const ConvShape& shape, int lanes);
 
   bool Fuses() const;
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
@@ -39,13 +40,15 @@ class Pointwise : public Convolution::Kernels {
   void BackwardAtOnce(const Gradients& g);
   void BackwardInChunks(const Gradients& g);
   void FinishGradients(const Gradients& g, int chunk, const float* gradients, float* room) const;
+  bool by_library() const { return lanes_ == 0; }
   bool copies_inputs(const RecipeReader& reader) const;
   const float* Inputs(const RecipeReader& reader, const float* x, long first, long count, float* room) const;
   const float* AllInputs(const RecipeReader& reader, const float* x, const Chunks& chunks) const;
 
   const ConvShape shape_;
   const long pixels_;  // of y
-  const bool strided_, by_library_;
+  const bool strided_;
+  const int lanes_;
 };
 
 }  // namespace engine

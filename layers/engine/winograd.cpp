@@ -19,7 +19,7 @@ using namespace winograd;
 CAFFE_ENGINE_VECTOR_BEGIN
 
 // What a thread works in: the points of a block, the rows of a strip between its two transforms, and sums over some
-// blocks.
+// blocks, if a share is summed in parts.
 struct Buffers {
   float *in, *out, *rows, *sums;
 
@@ -58,6 +58,10 @@ struct FilterSums {
   const float* dy;
   int shares;
   float* sums;
+
+  // A share of few blocks is summed at once: for large filters, sums of parts would be most of the memory.
+  static bool InParts(const Plan& p, int shares) { return (p.blocks + shares - 1) / shares > kPartBlocks; }
+  static size_t PartSize(const Plan& p, int shares) { return InParts(p, shares) ? p.SumsSize() : 0; }
 };
 
 template <int IC, int OC, typename Terms>
@@ -89,9 +93,9 @@ static inline void ConvolveBlock(const Convolved& product, int block, const Term
   }
 }
 
-// Adds a block's (B^T d B)^T (A dy A^T) to buffers.sums, laid out as FilterTransform does it, its dy to those behind.
+// Adds a block's (B^T d B)^T (A dy A^T) to sums, laid out as FilterTransform does it, its dy to those behind.
 template <int IC, int OC>
-static inline void AddFilterGradients(const FilterSums& work, int block, const Buffers& buffers) {
+static inline void AddFilterGradients(const FilterSums& work, int block, const Buffers& buffers, float* sums) {
   const Plan& p = work.plan;
   const float *x = work.x, *dy = work.dy;
   const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
@@ -108,9 +112,9 @@ static inline void AddFilterGradients(const FilterSums& work, int block, const B
     Prefetch(x, next_in, point);
     Prefetch(dy, next_out, point);
     AddTransposedProduct(ic, oc, buffers.in + point * p.PointStrideOf<IC>(ic), buffers.out + point * p.PointStrideOf<OC>(oc),
-        Pixels{1, tiles, 0, ic, 0, oc}, buffers.sums + point * p.FilterStride(), 0, ic);
+        Pixels{1, tiles, 0, ic, 0, oc}, sums + point * p.FilterStride(), 0, ic);
   }
-  float* bias_sums = buffers.sums + kPoints * p.FilterStride();
+  float* bias_sums = sums + kPoints * p.FilterStride();
   for (int o = 0; o < oc; o += kLanes) {
     Vec sum = Broadcast(0);
     for (int t = 0; t < tiles; ++t) sum += Load(buffers.out + kSumPoint * p.PointStrideOf<OC>(oc) + long(t) * oc + o);
@@ -132,16 +136,20 @@ static void Convolve(const Convolved& product, const ThreadRooms& rooms) {
   }
 }
 
-// Calls add(block) for the blocks of a share, which adds to buffers.sums; their total goes to the share's sums.
+// Calls add(block, sums) for the blocks of a share; the total goes to the share's sums.
 template <typename Add>
 static inline void SumShare(const FilterSums& work, int share, const Buffers& buffers, const Add& add) {
   const Plan& p = work.plan;
   const int begin = p.FirstBlock(share, work.shares), end = p.FirstBlock(share + 1, work.shares);
   float* total = work.sums + share * p.SumsSize();
   memset(total, 0, p.SumsSize() * sizeof(float));
+  if (!FilterSums::InParts(p, work.shares)) {
+    for (int block = begin; block < end; ++block) add(block, total);
+    return;
+  }
   memset(buffers.sums, 0, p.SumsSize() * sizeof(float));
   for (int block = begin; block < end; ++block) {
-    add(block);
+    add(block, buffers.sums);
     if ((block - begin) % kPartBlocks == kPartBlocks - 1 || block == end - 1) {
       AddPart(buffers.sums, p.SumsSize(), total);
     }
@@ -150,10 +158,10 @@ static inline void SumShare(const FilterSums& work, int share, const Buffers& bu
 
 template <int IC, int OC>
 static void SumFilterGradients(const FilterSums& work, const ThreadRooms& rooms) {
-  const Buffers buffers(work.plan, rooms, work.plan.SumsSize());
+  const Buffers buffers(work.plan, rooms, FilterSums::PartSize(work.plan, work.shares));
 #pragma omp for schedule(static)
   for (int share = 0; share < work.shares; ++share) {
-    SumShare(work, share, buffers, [&](int block) { AddFilterGradients<IC, OC>(work, block, buffers); });
+    SumShare(work, share, buffers, [&](int block, float* sums) { AddFilterGradients<IC, OC>(work, block, buffers, sums); });
   }
 }
 
@@ -161,13 +169,13 @@ static void SumFilterGradients(const FilterSums& work, const ThreadRooms& rooms)
 // the sums of the input's gradient. data: the product that makes dx, to whose channels IC and OC belong the other way round.
 template <int IC, int OC>
 static void BothGradients(const FilterSums& work, const Convolved& data, const ThreadRooms& rooms) {
-  const Buffers buffers(work.plan, rooms, work.plan.SumsSize());
+  const Buffers buffers(work.plan, rooms, FilterSums::PartSize(work.plan, work.shares));
   Buffers turned(buffers);
   std::swap(turned.in, turned.out);
 #pragma omp for schedule(static)
   for (int share = 0; share < work.shares; ++share) {
-    SumShare(work, share, buffers, [&](int block) {
-      AddFilterGradients<IC, OC>(work, block, buffers);
+    SumShare(work, share, buffers, [&](int block, float* sums) {
+      AddFilterGradients<IC, OC>(work, block, buffers, sums);
       if (data.sums && work.recipe->relu) {
         ConvolveBlock<OC, IC>(data, block, GradientTerms<true>{work.x, ByRecipe<true>(*work.recipe)}, turned);
       } else if (data.sums) {
@@ -308,7 +316,7 @@ void Winograd<lanes>::BackwardWeights(const float* x, const float* dy, float* dw
   const Plan p = ForwardPlan(shape_);
   const int shares = ThreadCount();
   const FilterSums work = {p, x, recipe, dy, shares, SharedScratch().Get(shares * p.SumsSize())};
-  const ThreadRooms rooms(Buffers::Size(p, p.SumsSize()));
+  const ThreadRooms rooms(Buffers::Size(p, FilterSums::PartSize(p, shares)));
 #pragma omp parallel num_threads(shares)
   {
     CAFFE_ENGINE_FOR_CHANNELS(SumFilterGradients, p.ic, p.oc)(work, rooms);
@@ -329,7 +337,7 @@ void Winograd<lanes>::Backward(const float* x, const float* dy, const float* w, 
   float* input_sums = sums ? share_sums + shares * p.SumsSize() : NULL;
   const FilterSums work = {p, x, recipe, dy, shares, share_sums};
   const Convolved data = {q, dy, NULL, filters, NULL, dx, input_sums};
-  const ThreadRooms rooms(Buffers::Size(p, p.SumsSize()));
+  const ThreadRooms rooms(Buffers::Size(p, FilterSums::PartSize(p, shares)));
 #pragma omp parallel num_threads(shares)
   {
     FilterTransform(w, s.oc, 9L * s.ic, s.ic, 9, true, filters, q.FilterStride());

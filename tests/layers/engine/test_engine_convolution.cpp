@@ -1,8 +1,8 @@
 // engine::Convolution against the direct sum in double precision. Needs nothing of Caffe's but gtest:
 //   g++ -std=c++17 -O2 -fopenmp -DUSE_ONEDNN -I<folder with caffe/engine and gtest> test_engine_convolution.cpp
 //       layers/engine/{convolution,convolution_onednn,convolution_scratch,depthwise,depthwise_avx512,direct,direct_avx512,
-//       filters,fused_pixels,matrix_product,pointwise,thread_places,unrolled,vector_loops,winograd,winograd_avx512}.cpp
-//       <gtest> -ldnnl
+//       filters,fused_pixels,matrix_product,panels,panels_avx512,pointwise,thread_places,unrolled,vector_loops,winograd,
+//       winograd_avx512}.cpp <gtest> -ldnnl
 #include <algorithm>
 #include <cmath>
 #include <iostream>
@@ -294,11 +294,11 @@ TEST(EngineConvolutionTest, TestRecipeAndMoments) {
 TEST(EngineConvolutionTest, TestPointwise) {
   for (const ConvShape& s : Shapes()) {
     if (!Pointwise::Supports(s)) continue;
-    for (const bool by_library : {false, true}) {
-      if (!by_library && (s.ic % 8 || s.oc % 8)) continue;
+    for (const int lanes : {0, int(kLanesOfAvx2), int(kLanesOfAvx512)}) {
+      if (lanes && !Pointwise::SupportsLanes(s, lanes)) continue;
       for (const bool keep_filters : {false, true}) {
-        SCOPED_TRACE(::testing::Message() << s << ", by_library " << by_library << ", keep_filters " << keep_filters);
-        Pointwise pointwise(s, by_library);
+        SCOPED_TRACE(::testing::Message() << s << ", lanes " << lanes << ", keep_filters " << keep_filters);
+        Pointwise pointwise(s, lanes);
         if (keep_filters) pointwise.KeepFilters();
         ExpectRecipeAndMoments(s, true, &pointwise);
       }
