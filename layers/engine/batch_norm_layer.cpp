@@ -74,17 +74,21 @@ void BatchNormLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& pro
     Recipe recipe = TakeRecipe(&g);
     Term& term = recipe.terms[0];
     const float n = dims.pixels();
-    Combination combination = {Channels(channels_), x_, mean_, Channels(channels_), Channels(channels_)};
+    recipe.factor.resize(channels_);
+    recipe.plus.values = x_;
+    recipe.plus.mean = mean_;
+    recipe.plus.scale.resize(channels_);
+    recipe.plus.shift.resize(channels_);
     for (int i = 0; i < channels_; ++i) {
       const float r = inverse_deviation_[i];
-      combination.a[i] = term.plain() ? r : r * term.scale[i];
-      combination.b[i] = -r * r * sums->of_product[i] / n;
-      combination.c[i] = -r * sums->of_gradient[i] / n;
+      recipe.factor[i] = term.plain() ? r : r * term.scale[i];
+      recipe.plus.scale[i] = -r * r * sums->of_product[i] / n;
+      recipe.plus.shift[i] = -r * sums->of_gradient[i] / n;
     }
-    term.mean.clear();  // its factor is in `a`
+    term.mean.clear();  // its factor is in the recipe's
     term.scale.clear();
     term.shift.clear();
-    SetDiff(bottom[0], CombineGradient(dims, recipe, combination));
+    SetDiff(bottom[0], TensorPtr(new Tensor(dims, recipe)));
   }
   if (top[0] != bottom[0]) ReleaseDiff(top[0]);
 }

@@ -90,8 +90,8 @@ void Convolution::BackwardWeights(const float* x, const float* dy, float* dw, fl
 }
 
 void Convolution::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
-    const InputRecipe* recipe, const InputGradientSums* sums) {
-  kernels_->Backward(x, dy, w, dx, dw, db, recipe, sums);
+    const InputRecipe* recipe, const InputGradientSums* sums, const GradientRecipe* gradient) {
+  kernels_->Backward(x, dy, w, dx, dw, db, recipe, sums, gradient);
 }
 
 }  // namespace engine

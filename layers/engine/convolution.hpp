@@ -28,6 +28,12 @@ struct InputGradientSums {
   float *of_gradient, *of_product;
 };
 
+// What dy stands for behind a batch normalisation of y: g * factor + (y - mean) * scale + shift, channel by channel. g is dy, or
+// where there is a mask, 0 but where (y - mean) * mask_scale + mask_shift > 0.
+struct GradientRecipe {
+  const float *factor, *y, *mean, *scale, *shift, *mask_scale, *mask_shift;
+};
+
 // The three passes of a convolution in float32 for channels-last activations, by the fastest kernel that there is
 // here for the shape. x is (n, ih, iw, ic), y (n, oh, ow, oc), w (oc, ic / groups, kh, kw), bias (oc).
 //
@@ -56,15 +62,18 @@ class Convolution {
   // Adds to dw and db, as Caffe's iter_size needs it. db and recipe may be NULL.
   void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe = NULL);
 
-  // Both of them, with one pass over dy instead of two. sums needs a recipe and Fuses(), or is NULL.
+  // Both of them, with one pass over dy instead of two. sums needs a recipe and Fuses(), `gradient` ReadsGradients(), or they are
+  // NULL.
+  bool ReadsGradients() const { return kernels_->ReadsGradients(); }
   void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
-      const InputRecipe* recipe = NULL, const InputGradientSums* sums = NULL);
+      const InputRecipe* recipe = NULL, const InputGradientSums* sums = NULL, const GradientRecipe* gradient = NULL);
 
   // A family of kernels: the same functions.
   class Kernels {
    public:
     virtual ~Kernels() {}
     virtual bool Fuses() const { return false; }
+    virtual bool ReadsGradients() const { return false; }
     virtual void KeepFilters() { filters_.Keep(); }
     virtual void TellWeights(bool same) { filters_.Tell(same); }
     virtual void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
@@ -72,7 +81,7 @@ class Convolution {
     virtual void BackwardData(const float* dy, const float* w, float* dx) = 0;
     virtual void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) = 0;
     virtual void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
-        const InputRecipe* recipe, const InputGradientSums*) {
+        const InputRecipe* recipe, const InputGradientSums*, const GradientRecipe* = NULL) {
       BackwardWeights(x, dy, dw, db, recipe);
       BackwardData(dy, w, dx);
     }

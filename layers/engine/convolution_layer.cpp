@@ -60,7 +60,7 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
   const bool to_bias = bias_term_ && param_propagate_down_[1];
   for (size_t i = 0; i < top.size(); ++i) {
     const TensorPtr dy = Diff(*top[i]);
-    dy->Dense();
+    const ReadableGradient gradient(dy.get(), to_weights && propagate_down[i] && convolution_->ReadsGradients());
     float* bias_diff = to_bias ? blobs_[1]->mutable_cpu_diff() : NULL;
     // Whoever made the gradient may have summed it in the same pass.
     if (to_bias && (!dy->known.channel_sums.empty() || !to_weights)) {
@@ -80,12 +80,12 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
       dx = NewTensor(dims);
     }
     if (!to_weights) {
-      convolution_->BackwardData(dy->Dense().get(), weights, dx->only_term().values.get());
+      convolution_->BackwardData(gradient.values, weights, dx->only_term().values.get());
     } else {
       const TensorPtr x = Data(*bottom[i]);
       const Readable input(x.get(), convolution_->Fuses());
       if (!dx) {
-        convolution_->BackwardWeights(input.values, dy->Dense().get(), weights_diff, bias_diff, input.recipe_or_null());
+        convolution_->BackwardWeights(input.values, gradient.values, weights_diff, bias_diff, input.recipe_or_null());
       } else {
         shared_ptr<InputSums> sums;
         InputGradientSums places;
@@ -99,8 +99,8 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
           places.of_product = sums->of_product.data();
           (input.recipe.relu ? dx->known.clipped_input_sums : dx->known.input_sums) = sums;
         }
-        convolution_->Backward(input.values, dy->Dense().get(), weights, dx->only_term().values.get(), weights_diff, bias_diff,
-            input.recipe_or_null(), sums ? &places : NULL);
+        convolution_->Backward(input.values, gradient.values, weights, dx->only_term().values.get(), weights_diff, bias_diff,
+            input.recipe_or_null(), sums ? &places : NULL, gradient.recipe_or_null());
       }
     }
     if (dx) SetDiff(bottom[i], dx);

@@ -21,7 +21,7 @@ class Depthwise : public Convolution::Kernels {
   void BackwardData(const float* dy, const float* w, float* dx) { InputGradient(NULL, dy, w, dx, NULL, NULL); }
   void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe);
   void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db, const InputRecipe* recipe,
-      const InputGradientSums* sums) {
+      const InputGradientSums* sums, const GradientRecipe* = NULL) {
     BackwardWeights(x, dy, dw, db, recipe);
     InputGradient(x, dy, w, dx, recipe, sums);
   }

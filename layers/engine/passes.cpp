@@ -12,7 +12,7 @@ namespace engine {
 
 namespace {
 
-// A recipe made ready for blocks.
+// A recipe made ready for blocks, without what a combined one adds.
 class BlockRecipe {
  public:
   BlockRecipe(const Recipe& t, const Cut& cut) : t_(t), row_(cut.row) {
@@ -69,9 +69,22 @@ Channels ToFloat(const std::vector<double>& values) { return Channels(values.beg
 
 }  // namespace
 
-void Evaluate(const Dims& dims, const Recipe& recipe, const Buffer& out) {
+void Evaluate(const Dims& dims, const Recipe& recipe, const Buffer& out, Channels* sums) {
   const Cut cut(dims);
   const BlockRecipe blocks(recipe, cut);
+  if (recipe.is_combined()) {
+    const Term& plus = recipe.plus;
+    const Channels factor = cut.Row(recipe.factor), mean = cut.Row(plus.mean), scale = cut.Row(plus.scale),
+                   shift = cut.Row(plus.shift);
+    Sums found(cut, cut.parts);
+    cut.Run([&](int part, size_t first, size_t count, float* room) {
+      CombineBlock(blocks.Block(first, count, room), factor.data(), plus.values.get() + first, mean.data(), scale.data(),
+          shift.data(), cut.row, count, out.get() + first, found.block(part));
+      found.Flush(part);
+    });
+    *sums = ToFloat(found.Total());
+    return;
+  }
   cut.Run([&](int, size_t first, size_t count, float*) {
     const float* values = blocks.Block(first, count, out.get() + first);
     if (values != out.get() + first) std::copy(values, values + count, out.get() + first);
@@ -122,6 +135,7 @@ void Moments(const Dims& dims, const Buffer& x, Channels* mean, Channels* varian
 shared_ptr<GradientSums> SumGradient(Tensor* g, const TensorPtr& with) {
   if (g->known.sums && g->known.sums->with == with) return g->known.sums;
   if (!with->recipe().is_one_term()) with->Dense();
+  if (g->recipe().is_combined()) g->Dense();
   const Term& x = with->only_term();
   shared_ptr<GradientSums> out(new GradientSums);
   out->with = with;
@@ -174,23 +188,6 @@ Channels SumChannels(const TensorPtr& t) {
   Moments(t->dims, values, &mean, &variance);
   for (int c = 0; c < t->dims.c; ++c) mean[c] *= t->dims.pixels();
   return mean;
-}
-
-TensorPtr CombineGradient(const Dims& dims, const Recipe& g, const Combination& with) {
-  const Cut cut(dims);
-  const Channels a = cut.Row(with.a), mean = cut.Row(with.mean), b = cut.Row(with.b), c = cut.Row(with.c);
-  const BlockRecipe recipe(g, cut);
-  const Buffer out = g.terms[0].values.unique() ? g.terms[0].values : TakeBuffer(cut.count);
-  Sums sums(cut, cut.parts);
-  cut.Run([&](int part, size_t first, size_t count, float* room) {
-    const float* values = recipe.Block(first, count, room);
-    CombineBlock(values, a.data(), with.x.get() + first, mean.data(), b.data(), c.data(), cut.row, count, out.get() + first,
-        sums.block(part));
-    sums.Flush(part);
-  });
-  TensorPtr tensor(new Tensor(dims, out));
-  tensor->known.channel_sums = ToFloat(sums.Total());
-  return tensor;
 }
 
 }  // namespace engine

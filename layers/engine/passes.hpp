@@ -9,8 +9,9 @@ namespace engine {
 // The passes over memory. Each reads and writes every activation once, with all threads; the bits of the sums depend on
 // the shape only, not on the number of threads.
 
-// Writes the values of a recipe to `out`, which may be the memory of its first term.
-void Evaluate(const Dims& dims, const Recipe& recipe, const Buffer& out);
+// Writes the values of a recipe to `out`, which may be the memory of its first term. Of a combined one it also takes the sums over
+// the pixels, which the bias of a convolution needs.
+void Evaluate(const Dims& dims, const Recipe& recipe, const Buffer& out, Channels* sums);
 
 // Whether a variance keeps its digits that was found as the mean of squares less the squared mean. With r = |mean| /
 // deviation, the rounding errors of the squares are 1 + r^2 times as large beside the variance as beside the squares. Floats
@@ -29,15 +30,6 @@ TensorPtr Multiply(Tensor* x, const Buffer& factors);
 
 // Sums over the pixels.
 Channels SumChannels(const TensorPtr& t);
-
-// g * a + (x - mean) * b + c by channel, and its sums over the pixels; in the memory of g's only term where nobody else has
-// that.
-struct Combination {
-  Channels a;
-  Buffer x;
-  Channels mean, b, c;
-};
-TensorPtr CombineGradient(const Dims& dims, const Recipe& g, const Combination& combination);
 
 }  // namespace engine
 }  // namespace caffe

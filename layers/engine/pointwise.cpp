@@ -212,7 +212,7 @@ struct Pointwise::Gradients {
 };
 
 void Pointwise::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
-    const InputRecipe* recipe, const InputGradientSums* sums) {
+    const InputRecipe* recipe, const InputGradientSums* sums, const GradientRecipe*) {
   const Chunks chunks = BackwardChunks();
   const RecipeReader reader(recipe, shape_.ic);
   BiasSummer biases(db, shape_.oc, chunks.number);

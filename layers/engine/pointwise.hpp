@@ -30,7 +30,7 @@ class Pointwise : public Convolution::Kernels {
   }
   // dx, or x with dw and db, may be NULL.
   void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db, const InputRecipe* recipe,
-      const InputGradientSums* sums);
+      const InputGradientSums* sums, const GradientRecipe* = NULL);
 
  private:
   struct Chunks;

@@ -27,6 +27,34 @@ struct Readable {
   bool is_recipe;
 };
 
+// The same of a gradient behind a BatchNorm, for convolutions that read its recipe. Without `recipes`, it becomes dense.
+struct ReadableGradient {
+  ReadableGradient(Tensor* dy, bool recipes) : values(), recipe(), is_recipe(recipes && CanRead(dy->recipe())) {
+    if (!is_recipe) dy->Dense();
+    values = dy->only_term().values.get();
+    if (is_recipe) {
+      const Recipe& r = dy->recipe();
+      const bool masked = r.post == Recipe::MASK;
+      const GradientRecipe found = {r.factor.data(), r.plus.values.get(), r.plus.mean.data(), r.plus.scale.data(),
+          r.plus.shift.data(), masked ? r.mask.scale.data() : NULL, masked ? r.mask.shift.data() : NULL};
+      recipe = found;
+    }
+  }
+  const GradientRecipe* recipe_or_null() const { return is_recipe ? &recipe : NULL; }
+
+  const float* values;
+  GradientRecipe recipe;
+  bool is_recipe;
+
+ private:
+  // The mask must be that of a ReLU behind the same BatchNorm.
+  static bool CanRead(const Recipe& r) {
+    const bool own_mask = r.post == Recipe::MASK && r.slope == 0 && !r.mask.plain() && r.mask.values == r.plus.values &&
+        r.mask.mean == r.plus.mean;
+    return r.is_combined() && r.terms.size() == 1 && r.terms[0].plain() && (r.post == Recipe::NONE || own_mask);
+  }
+};
+
 }  // namespace engine
 }  // namespace caffe
 

@@ -57,7 +57,7 @@ void Term::Scale(const Channels& factor) {
 }
 
 bool Recipe::is_one_linear_term() const {
-  if (terms.size() != 1 || post == RELU) return false;
+  if (terms.size() != 1 || post == RELU || is_combined()) return false;
   for (size_t c = 0; c < terms[0].scale.size(); ++c) {
     if (terms[0].mean[c] != 0 || terms[0].shift[c] != 0) return false;
   }
@@ -78,7 +78,7 @@ const Buffer& Tensor::Dense() {
   if (!recipe_.is_dense()) {
     if (keep_origin_ && recipe_.is_readable() && !recipe_.terms[0].plain()) origin_ = recipe_.terms[0];
     const Buffer values = TakeRoom();
-    Evaluate(dims, recipe_, values);
+    Evaluate(dims, recipe_, values, &known.channel_sums);
     SetDense(values);
   }
   return recipe_.terms[0].values;
@@ -100,7 +100,7 @@ void Tensor::SetDense(const Buffer& values) {
 }
 
 void Tensor::Add(Tensor* other, float factor) {
-  if (other->recipe_.post != Recipe::NONE || recipe_.terms.size() + other->recipe_.terms.size() > Recipe::kMostTerms) {
+  if (other->recipe_.post != Recipe::NONE || other->recipe_.is_combined() || recipe_.terms.size() + other->recipe_.terms.size() > Recipe::kMostTerms) {
     other->Dense();
   }
   if (recipe_.terms.size() == Recipe::kMostTerms) Dense();
@@ -112,7 +112,7 @@ void Tensor::Add(Tensor* other, float factor) {
 }
 
 void Tensor::ScaleChannels(const Channels& factor) {
-  CHECK_EQ(recipe_.terms.size(), 1);
+  CHECK(recipe_.is_one_linear_term() || recipe_.is_one_term());
   recipe_.terms[0].Scale(factor);
   known = Known();
 }

@@ -31,7 +31,7 @@ struct Term {
 
 class Tensor;
 
-// How values are made: post(sum of terms).
+// How values are made: post(sum of terms), or of a gradient behind a BatchNorm, post(sum of terms) * factor + plus, channel by channel.
 struct Recipe {
   enum { kMostTerms = 8 };
   enum Post {
@@ -42,10 +42,13 @@ struct Recipe {
 
   Recipe() : post(NONE), slope(0) {}
 
-  bool is_dense() const { return terms.size() == 1 && terms[0].plain() && post == NONE; }
-  bool is_one_term() const { return terms.size() == 1 && post == NONE; }
+  bool is_combined() const { return plus.values.get() != NULL; }
+  bool is_dense() const { return is_one_term() && terms[0].plain(); }
+  bool is_one_term() const { return terms.size() == 1 && post == NONE && !is_combined(); }
   // One term, perhaps through a ReLU, and not dense: what convolutions can read as it is.
-  bool is_readable() const { return terms.size() == 1 && (post == NONE ? !terms[0].plain() : post == RELU && slope == 0); }
+  bool is_readable() const {
+    return terms.size() == 1 && !is_combined() && (post == NONE ? !terms[0].plain() : post == RELU && slope == 0);
+  }
   // post(factor of the channel * values): a mask and a factor may change places.
   bool is_one_linear_term() const;
 
@@ -53,6 +56,8 @@ struct Recipe {
   Post post;
   float slope;
   Term mask;
+  Channels factor;
+  Term plus;
 };
 
 // Sums over all pixels of a gradient g, channel by channel: of g, and of g times the tensor `with`.

@@ -35,12 +35,12 @@ struct Buffers {
   }
 };
 
-// y = x * w + bias, for filters that FilterTransform laid out. recipe and bias may be NULL. sums: NULL, or (blocks, 2, oc) for
-// the sums of the terms.
+// y = x * w + bias, for filters that FilterTransform laid out. bias may be NULL. sums: NULL, or (blocks, 2, oc) for the sums of
+// the terms. Source: see InputTransform.
+template <typename Source>
 struct Convolved {
   const Plan& plan;
-  const float* x;
-  const InputRecipe* recipe;
+  Source x;
   const float* filters;
   const float* bias;
   float* y;
@@ -53,9 +53,8 @@ struct Convolved {
 // threads may turn out smaller than it was asked for; a share is still summed alone and in the same order.
 struct FilterSums {
   const Plan& plan;
-  const float* x;
-  const InputRecipe* recipe;
-  const float* dy;
+  Input x;
+  Gradient dy;
   int shares;
   float* sums;
 
@@ -64,22 +63,21 @@ struct FilterSums {
   static size_t PartSize(const Plan& p, int shares) { return InParts(p, shares) ? p.SumsSize() : 0; }
 };
 
-template <int IC, int OC, typename Terms>
-static inline void ConvolveBlock(const Convolved& product, int block, const Terms& terms, const Buffers& buffers) {
+template <int IC, int OC, typename Source, typename Terms>
+static inline void ConvolveBlock(const Convolved<Source>& product, int block, const Terms& terms, const Buffers& buffers) {
   const Plan& p = product.plan;
   const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
-  const float* x = product.x;
   float *y = product.y, *sums = product.BlockSums(block);
   const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
   int tiles = 0;
   for (int i = first; i < last; ++i) {
     const Strip s(p, i);
-    InputTransform<IC>(p, s, x, product.recipe, buffers.rows, buffers.in + long(tiles) * ic);
+    InputTransform<IC>(p, s, product.x, buffers.rows, buffers.in + long(tiles) * ic);
     tiles += s.tiles;
   }
   const Slice next_in = p.Inputs(block + 1), now_out = p.Outputs(block);
   for (int point = 0; point < kPoints; ++point) {
-    Prefetch(x, next_in, point);
+    Prefetch(product.x.values, next_in, point);
     Prefetch(y, now_out, point);
     Product(tiles, oc, ic, buffers.in + point * p.PointStrideOf<IC>(ic), ic,
         product.filters + point * p.FilterStride(), buffers.out + point * p.PointStrideOf<OC>(oc), oc);
@@ -97,20 +95,20 @@ static inline void ConvolveBlock(const Convolved& product, int block, const Term
 template <int IC, int OC>
 static inline void AddFilterGradients(const FilterSums& work, int block, const Buffers& buffers, float* sums) {
   const Plan& p = work.plan;
-  const float *x = work.x, *dy = work.dy;
   const int ic = IC ? IC : p.ic, oc = OC ? OC : p.oc;
   const int first = block * p.block_strips, last = std::min(p.strips, first + p.block_strips);
   int tiles = 0;
   for (int i = first; i < last; ++i) {
     const Strip s(p, i);
-    InputTransform<IC>(p, s, x, work.recipe, buffers.rows, buffers.in + long(tiles) * ic);
-    GradientTransform<OC>(p, s, dy, buffers.rows, buffers.out + long(tiles) * oc);
+    InputTransform<IC>(p, s, work.x, buffers.rows, buffers.in + long(tiles) * ic);
+    GradientTransform<OC>(p, s, work.dy, buffers.rows, buffers.out + long(tiles) * oc);
     tiles += s.tiles;
   }
   const Slice next_in = p.Inputs(block + 1), next_out = p.Outputs(block + 1);
   for (int point = 0; point < kPoints; ++point) {
-    Prefetch(x, next_in, point);
-    Prefetch(dy, next_out, point);
+    Prefetch(work.x.values, next_in, point);
+    Prefetch(work.dy.values, next_out, point);
+    if (work.dy.recipe) Prefetch(work.dy.recipe->y, next_out, point);
     AddTransposedProduct(ic, oc, buffers.in + point * p.PointStrideOf<IC>(ic), buffers.out + point * p.PointStrideOf<OC>(oc),
         Pixels{1, tiles, 0, ic, 0, oc}, sums + point * p.FilterStride(), 0, ic);
   }
@@ -124,7 +122,7 @@ static inline void AddFilterGradients(const FilterSums& work, int block, const B
 
 // Shared by the threads of a parallel region, as the following two are.
 template <int IC, int OC>
-static void Convolve(const Convolved& product, const ThreadRooms& rooms) {
+static void Convolve(const Convolved<Input>& product, const ThreadRooms& rooms) {
   const Buffers buffers(product.plan, rooms);
 #pragma omp for schedule(static) nowait
   for (int block = 0; block < product.plan.blocks; ++block) {
@@ -168,7 +166,7 @@ static void SumFilterGradients(const FilterSums& work, const ThreadRooms& rooms)
 // Both gradients, for equal tiles of x and y, so that a block of dy is still in the cache for the second one, and its x for
 // the sums of the input's gradient. data: the product that makes dx, to whose channels IC and OC belong the other way round.
 template <int IC, int OC>
-static void BothGradients(const FilterSums& work, const Convolved& data, const ThreadRooms& rooms) {
+static void BothGradients(const FilterSums& work, const Convolved<Gradient>& data, const ThreadRooms& rooms) {
   const Buffers buffers(work.plan, rooms, FilterSums::PartSize(work.plan, work.shares));
   Buffers turned(buffers);
   std::swap(turned.in, turned.out);
@@ -176,10 +174,11 @@ static void BothGradients(const FilterSums& work, const Convolved& data, const T
   for (int share = 0; share < work.shares; ++share) {
     SumShare(work, share, buffers, [&](int block, float* sums) {
       AddFilterGradients<IC, OC>(work, block, buffers, sums);
-      if (data.sums && work.recipe->relu) {
-        ConvolveBlock<OC, IC>(data, block, GradientTerms<true>{work.x, ByRecipe<true>(*work.recipe)}, turned);
+      const Input& x = work.x;
+      if (data.sums && x.recipe->relu) {
+        ConvolveBlock<OC, IC>(data, block, GradientTerms<true>{x.values, ByRecipe<true>(*x.recipe)}, turned);
       } else if (data.sums) {
-        ConvolveBlock<OC, IC>(data, block, GradientTerms<false>{work.x, ByRecipe<false>(*work.recipe)}, turned);
+        ConvolveBlock<OC, IC>(data, block, GradientTerms<false>{x.values, ByRecipe<false>(*x.recipe)}, turned);
       } else {
         ConvolveBlock<OC, IC>(data, block, NoTerms(), turned);
       }
@@ -287,7 +286,7 @@ void Winograd<lanes>::Forward(const float* x, const float* w, const float* bias,
   float* filters = filters_.Take(w, 9L * s.ic * s.oc, p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0),
       &laid_out);
   float* sums = moments ? filters + p.FiltersSize() : NULL;
-  const Convolved product = {p, x, recipe, filters, bias, y, sums};
+  const Convolved<Input> product = {p, {x, recipe}, filters, bias, y, sums};
   const ThreadRooms rooms(Buffers::Size(p));
 #pragma omp parallel
   {
@@ -302,7 +301,7 @@ void Winograd<lanes>::BackwardData(const float* dy, const float* w, float* dx) {
   const ConvShape& s = shape_;
   const Plan q = BackwardPlan(s);
   float* filters = SharedScratch().Get(q.FiltersSize());
-  const Convolved product = {q, dy, NULL, filters, NULL, dx, NULL};
+  const Convolved<Input> product = {q, {dy, NULL}, filters, NULL, dx, NULL};
   const ThreadRooms rooms(Buffers::Size(q));
 #pragma omp parallel
   {
@@ -315,7 +314,7 @@ template <int lanes>
 void Winograd<lanes>::BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe) {
   const Plan p = ForwardPlan(shape_);
   const int shares = ThreadCount();
-  const FilterSums work = {p, x, recipe, dy, shares, SharedScratch().Get(shares * p.SumsSize())};
+  const FilterSums work = {p, {x, recipe}, {dy, NULL}, shares, SharedScratch().Get(shares * p.SumsSize())};
   const ThreadRooms rooms(Buffers::Size(p, FilterSums::PartSize(p, shares)));
 #pragma omp parallel num_threads(shares)
   {
@@ -327,7 +326,7 @@ void Winograd<lanes>::BackwardWeights(const float* x, const float* dy, float* dw
 
 template <int lanes>
 void Winograd<lanes>::Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
-    const InputRecipe* recipe, const InputGradientSums* sums) {
+    const InputRecipe* recipe, const InputGradientSums* sums, const GradientRecipe* gradient) {
   if (!Fuses()) return Kernels::Backward(x, dy, w, dx, dw, db, recipe, NULL);
   const ConvShape& s = shape_;
   const Plan p = ForwardPlan(s), q = BackwardPlan(s);
@@ -335,8 +334,8 @@ void Winograd<lanes>::Backward(const float* x, const float* dy, const float* w, 
   float* filters = SharedScratch().Get(q.FiltersSize() + shares * p.SumsSize() + size_t(p.blocks) * 2 * s.ic);
   float* share_sums = filters + q.FiltersSize();
   float* input_sums = sums ? share_sums + shares * p.SumsSize() : NULL;
-  const FilterSums work = {p, x, recipe, dy, shares, share_sums};
-  const Convolved data = {q, dy, NULL, filters, NULL, dx, input_sums};
+  const FilterSums work = {p, {x, recipe}, {dy, gradient}, shares, share_sums};
+  const Convolved<Gradient> data = {q, {dy, gradient}, filters, NULL, dx, input_sums};
   const ThreadRooms rooms(Buffers::Size(p, FilterSums::PartSize(p, shares)));
 #pragma omp parallel num_threads(shares)
   {
@@ -365,7 +364,7 @@ template <int lanes>
 void Winograd<lanes>::BackwardWeights(const float*, const float*, float*, float*, const InputRecipe*) { abort(); }
 template <int lanes>
 void Winograd<lanes>::Backward(const float*, const float*, const float*, float*, float*, float*, const InputRecipe*,
-    const InputGradientSums*) {
+    const InputGradientSums*, const GradientRecipe*) {
   abort();
 }
 

@@ -20,12 +20,13 @@ class Winograd : public Convolution::Kernels {
 
   explicit Winograd(const ConvShape& shape) : shape_(shape) {}
   bool Fuses() const { return shape_.pad_h == 1 && shape_.pad_w == 1; }  // x and y have the same tiles
+  bool ReadsGradients() const { return Fuses(); }
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
       const OutputMoments* moments);
   void BackwardData(const float* dy, const float* w, float* dx);
   void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe);
   void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
-      const InputRecipe* recipe, const InputGradientSums* sums);
+      const InputRecipe* recipe, const InputGradientSums* sums, const GradientRecipe* gradient = NULL);
 
  private:
   const ConvShape shape_;

@@ -131,6 +131,22 @@ struct ByRecipe {
   }
 };
 
+// A gradient by its recipe. Where the mask is 0, g is multiplied by it, not left out: NaN stays.
+template <bool kMask>
+struct Combined {
+  const float* dy;
+  const GradientRecipe& recipe;
+  Vec operator()(const float* p, int channel) const {
+    const Vec centred = Load(recipe.y + (p - dy)) - Load(recipe.mean + channel);
+    Vec g = Load(p);
+    if (kMask) {
+      const Vec mask = Fma(centred, Load(recipe.mask_scale + channel), Load(recipe.mask_shift + channel));
+      g = g * WherePositive(mask, Broadcast(1));
+    }
+    return Fma(g, Load(recipe.factor + channel), Fma(centred, Load(recipe.scale + channel), Load(recipe.shift + channel)));
+  }
+};
+
 // What is summed of the outputs of a convolution, without their bias, by channel: nothing,
 struct NoTerms {
   void operator()(Vec, long, int, Vec*, Vec*) const {}
@@ -218,28 +234,51 @@ static inline void TransformRows(const float* rows, int tiles, int channels, lon
   }
 }
 
-template <int IC>
-CAFFE_ENGINE_INLINE void InputTransform(const Plan& p, const Strip& s, const float* x, const InputRecipe* recipe, float* rows,
-    float* points) {
+// An activation or a gradient and the recipe for it, or NULL.
+struct Input {
+  const float* values;
+  const InputRecipe* recipe;
+};
+
+struct Gradient {
+  const float* values;
+  const GradientRecipe* recipe;
+};
+
+// Calls work(read).
+template <typename Work>
+CAFFE_ENGINE_INLINE void WithReader(const Input& x, const Work& work) {
+  if (!x.recipe) return work(AsIs());
+  if (!x.recipe->mean) return work(Clipped());
+  if (x.recipe->relu) return work(ByRecipe<true>(*x.recipe));
+  work(ByRecipe<false>(*x.recipe));
+}
+
+template <typename Work>
+CAFFE_ENGINE_INLINE void WithReader(const Gradient& dy, const Work& work) {
+  if (!dy.recipe) return work(AsIs());
+  if (dy.recipe->mask_scale) return work(Combined<true>{dy.values, *dy.recipe});
+  work(Combined<false>{dy.values, *dy.recipe});
+}
+
+// Source: an Input, or of the convolution that makes dx a Gradient.
+template <int IC, typename Source>
+CAFFE_ENGINE_INLINE void InputTransform(const Plan& p, const Strip& s, const Source& x, float* rows, float* points) {
   const int width = s.tiles * kTile + 2, y0 = s.y - p.pad_h, x0 = s.x - p.pad_w;
-  const float* image = x + long(s.image) * p.ih * p.iw * p.ic;
-  if (recipe && !recipe->mean) {
-    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, Clipped(), rows);
-  } else if (recipe && recipe->relu) {
-    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe<true>(*recipe), rows);
-  } else if (recipe) {
-    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, ByRecipe<false>(*recipe), rows);
-  } else {
-    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, AsIs(), rows);
-  }
+  const float* image = x.values + long(s.image) * p.ih * p.iw * p.ic;
+  WithReader(x, [&](const auto& read) __attribute__((always_inline)) {
+    TransformColumns<IC, kSpan, InputPoints>(image, p.ih, p.iw, p.ic, y0, x0, width, read, rows);
+  });
   TransformRows<IC, kSpan, InputPoints>(rows, s.tiles, p.ic, p.PointStrideOf<IC>(p.ic), points);
 }
 
 template <int OC>
-static inline void GradientTransform(const Plan& p, const Strip& s, const float* dy, float* rows, float* points) {
+CAFFE_ENGINE_INLINE void GradientTransform(const Plan& p, const Strip& s, const Gradient& dy, float* rows, float* points) {
   const int width = s.tiles * kTile;
-  const float* image = dy + long(s.image) * p.oh * p.ow * p.oc;
-  TransformColumns<OC, kTile, GradientPoints>(image, p.oh, p.ow, p.oc, s.y, s.x, width, AsIs(), rows);
+  const float* image = dy.values + long(s.image) * p.oh * p.ow * p.oc;
+  WithReader(dy, [&](const auto& read) __attribute__((always_inline)) {
+    TransformColumns<OC, kTile, GradientPoints>(image, p.oh, p.ow, p.oc, s.y, s.x, width, read, rows);
+  });
   TransformRows<OC, kTile, GradientPoints>(rows, s.tiles, p.oc, p.PointStrideOf<OC>(p.oc), points);
 }
 

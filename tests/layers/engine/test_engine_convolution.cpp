@@ -308,6 +308,38 @@ TEST(EngineConvolutionTest, TestPointwise) {
 
 namespace {
 
+// A random gradient behind a batch normalisation of the output, and perhaps a ReLU behind that.
+struct RandomGradient {
+  RandomGradient(const ConvShape& s, bool masked)
+      : y(Normal(size_t(s.n) * s.oh * s.ow * s.oc, 11)), g(Normal(y.size(), 12)), masked(masked) {
+    for (unsigned i = 0; i < 6; ++i) channels.push_back(Normal(s.oc, 13 + i));
+  }
+
+  GradientRecipe recipe() const {
+    const std::vector<float>* c = channels.data();
+    return GradientRecipe{c[0].data(), y.data(), c[1].data(), c[2].data(), c[3].data(), masked ? c[4].data() : NULL,
+        masked ? c[5].data() : NULL};
+  }
+
+  // What the recipe stands for.
+  std::vector<float> Values() const {
+    const GradientRecipe r = recipe();
+    const size_t oc = channels[0].size();
+    std::vector<float> values(g);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const int c = i % oc;
+      const float centred = y[i] - r.mean[c];
+      if (masked && !(std::fma(centred, r.mask_scale[c], r.mask_shift[c]) > 0)) values[i] *= 0;
+      values[i] = values[i] * r.factor[c] + centred * r.scale[c] + r.shift[c];
+    }
+    return values;
+  }
+
+  std::vector<float> y, g;
+  std::vector<std::vector<float> > channels;
+  const bool masked;
+};
+
 // What the passes of a family of kernels write, one after the other.
 template <typename Kernels>
 std::vector<float> Results(const ConvShape& s, Kernels* kernels) {
@@ -323,8 +355,14 @@ std::vector<float> Results(const ConvShape& s, Kernels* kernels) {
   kernels->Backward(c.x.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), db.data(), fuses ? &recipe : NULL,
       fuses ? &sums : NULL);
   kernels->BackwardWeights(c.x.data(), c.dy.data(), dw.data(), db.data(), NULL);
+  std::vector<float> other_dx(kernels->ReadsGradients() ? dx.size() : 0);
+  if (kernels->ReadsGradients()) {
+    const RandomGradient gradient(s, true);
+    const GradientRecipe of_gradient = gradient.recipe();
+    kernels->Backward(c.x.data(), gradient.g.data(), c.w.data(), other_dx.data(), dw.data(), db.data(), NULL, NULL, &of_gradient);
+  }
   std::vector<float> all;
-  for (const auto& part : {y, dx, dw, db, y_mean, y_variance, of_gradient, of_product}) {
+  for (const auto& part : {y, dx, other_dx, dw, db, y_mean, y_variance, of_gradient, of_product}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
@@ -409,6 +447,48 @@ TEST(EngineConvolutionTest, TestClippedInput) {
     ExpectNear(c.dw, dw, 1e-4, "dw");
     ExpectNear(c.db, db, 1e-4, "db");
   }
+}
+
+// The gradient's recipe gives what the gradient itself gives, at the image's edges, too.
+TEST(EngineConvolutionTest, TestGradientRecipe) {
+  int shapes = 0;
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s) || !Convolution(s).ReadsGradients()) continue;
+    ++shapes;
+    for (const bool masked : {false, true}) {
+      SCOPED_TRACE(::testing::Message() << s << ", masked " << masked);
+      const Case c(s);
+      const RandomGradient gradient(s, masked);
+      const GradientRecipe recipe = gradient.recipe();
+      const std::vector<float> dy = gradient.Values();
+      std::vector<float> dx[2], dw[2], db[2];
+      for (const bool by_recipe : {false, true}) {
+        dx[by_recipe].resize(c.x.size(), kUnset), dw[by_recipe].resize(c.w.size()), db[by_recipe].resize(s.oc);
+        Convolution(s).Backward(c.x.data(), by_recipe ? gradient.g.data() : dy.data(), c.w.data(), dx[by_recipe].data(),
+            dw[by_recipe].data(), db[by_recipe].data(), NULL, NULL, by_recipe ? &recipe : NULL);
+      }
+      ExpectNear(std::vector<double>(dx[0].begin(), dx[0].end()), dx[1], 1e-4, "dx");
+      ExpectNear(std::vector<double>(dw[0].begin(), dw[0].end()), dw[1], 1e-4, "dw");
+      ExpectNear(std::vector<double>(db[0].begin(), db[0].end()), db[1], 1e-4, "db");
+    }
+  }
+  EXPECT_TRUE(shapes >= 6 || !HasVectors());
+}
+
+// Where all of a gradient is masked, its NaN stays.
+TEST(EngineConvolutionTest, TestGradientRecipeKeepsNaN) {
+  const ConvShape s = Shape(2, 16, 16, 9, 9, 3, 1, 1);
+  if (!Convolution::Supports(s) || !Convolution(s).ReadsGradients()) return;
+  const Case c(s);
+  RandomGradient gradient(s, true);
+  gradient.g[3] = kUnset;
+  std::fill(gradient.channels[4].begin(), gradient.channels[4].end(), 0.f);
+  std::fill(gradient.channels[5].begin(), gradient.channels[5].end(), -1.f);
+  const GradientRecipe recipe = gradient.recipe();
+  std::vector<float> dx(c.x.size()), dw(c.w.size()), db(s.oc);
+  Convolution(s).Backward(c.x.data(), gradient.g.data(), c.w.data(), dx.data(), dw.data(), db.data(), NULL, NULL, &recipe);
+  EXPECT_TRUE(std::isnan(db[3]) && std::isnan(dw[3 * 16 * 9 + 4]) && std::isnan(dx[0]));
+  EXPECT_FALSE(std::isnan(db[4]));
 }
 
 // NaN behind a ReLU stays NaN: that of the input in the output, that of the gradient in the sums, even where all is clipped.
