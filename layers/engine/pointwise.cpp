@@ -162,11 +162,12 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
   const RecipeReader reader(recipe, ic);
   const bool bias_in_product = Fuses() && !by_library() && !moments;
   OutputFinisher finisher(bias_in_product ? NULL : bias, moments, oc, chunks.number);
+  const auto finish = [&](int i) { finisher.Finish(i, y + chunks.first(i) * oc, chunks.count(i) * oc); };
   if (!Fuses()) {
     const Factor inputs = {AllInputs(reader, x, chunks), ic, false}, weights = {w, ic, true};
     MatrixProduct(pixels_, oc, ic, inputs, weights, false, y, oc);
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < chunks.number; ++i) finisher.Finish(i, y + chunks.first(i) * oc, chunks.count(i) * oc);
+    for (int i = 0; i < chunks.number; ++i) finish(i);
     return finisher.WriteMoments(pixels_);
   }
 
@@ -191,11 +192,11 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
       const float* in = Inputs(reader, x, first, count, rooms.Mine());
       weights.Multiply(count, in, filters, column, std::min(columns, oc - column), bias_in_product ? bias : NULL,
           y + first * oc);
-      if (tasks == 1) finisher.Finish(i, y + first * oc, count * oc);
+      if (tasks == 1) finish(i);
     }
     if (tasks > 1) {
 #pragma omp for schedule(static)
-      for (int i = 0; i < chunks.number; ++i) finisher.Finish(i, y + chunks.first(i) * oc, chunks.count(i) * oc);
+      for (int i = 0; i < chunks.number; ++i) finish(i);
     }
   }
   finisher.WriteMoments(pixels_);
