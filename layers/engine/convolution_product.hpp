@@ -18,10 +18,7 @@ namespace engine {
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-enum {
-  kPanel = 2 * kLanes,
-  kMostRows = kLanes == 8 ? 6 : 12,  // of results that are summed together
-};
+enum { kPanel = PanelColumns(kLanes), kMostRows = PanelRows(kLanes) };
 
 // Where the element (row, column) is in a matrix of n columns that is laid out in panels.
 static inline long PanelOffset(int row, int column, int rows, int n) {

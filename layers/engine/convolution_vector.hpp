@@ -15,6 +15,11 @@ namespace engine {
 
 enum { kLanesOfAvx2 = 8, kLanesOfAvx512 = 16 };
 
+// How many results a product of matrices sums together, in registers (convolution_product.hpp): rows of the first factor, and
+// columns of the second, which are a panel of it.
+constexpr int PanelRows(int lanes) { return lanes == kLanesOfAvx512 ? 12 : 6; }
+constexpr int PanelColumns(int lanes) { return 2 * lanes; }
+
 }  // namespace engine
 }  // namespace caffe
 

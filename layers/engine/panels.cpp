@@ -14,8 +14,6 @@ namespace {
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-static_assert(int(Panels<kLanes>::kColumns) == kPanel && int(Panels<kLanes>::kRows) == kMostRows, "as the kernels have them");
-
 CAFFE_ENGINE_NO_INLINE void MultiplyPanels(long m, int n, int k, const float* a, const float* panels, const float* bias,
     float* c, long stride) {
   const long start = 0;
@@ -29,8 +27,8 @@ CAFFE_ENGINE_VECTOR_END
 template <int lanes>
 void Panels<lanes>::LayOut(const float* w, long row_stride, long column_stride, int rows, int columns, float* to) {
 #pragma omp for schedule(static)
-  for (int first = 0; first < columns; first += kColumns) {
-    const int width = std::min<int>(kColumns, columns - first);
+  for (int first = 0; first < columns; first += kPanel) {
+    const int width = std::min<int>(kPanel, columns - first);
     for (int r = 0; r < rows; ++r) {
       float* row = to + long(first) * rows + long(r) * width;
       for (int c = 0; c < width; ++c) row[c] = w[r * row_stride + (first + c) * column_stride];

@@ -10,11 +10,6 @@ namespace engine {
 // floats. Run only where HasVectors(lanes) is true. The number of columns is a multiple of `lanes`.
 template <int lanes>
 struct Panels {
-  enum {
-    kColumns = 2 * lanes,           // of a panel
-    kRows = lanes == 8 ? 6 : 12,    // of the first factor that are fastest together
-  };
-
   // Lays out the elements w[row * row_stride + column * column_stride]. All threads of a parallel region share the work.
   static void LayOut(const float* w, long row_stride, long column_stride, int rows, int columns, float* to);
 

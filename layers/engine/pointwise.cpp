@@ -120,7 +120,7 @@ Pointwise::Chunks Pointwise::BackwardChunks() const {
 Pointwise::Chunks Pointwise::ForwardChunks() const {
   if (by_library()) return BackwardChunks();
   const long number = Quotient(pixels_, BlockRows(shape_.ic));
-  const int rows = lanes_ == kLanesOfAvx512 ? Panels<kLanesOfAvx512>::kRows : Panels<kLanesOfAvx2>::kRows;
+  const int rows = PanelRows(lanes_);
   return Chunks(pixels_, Quotient(Quotient(pixels_, number), rows) * rows);  // of equal size
 }
 
@@ -175,7 +175,7 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
   enum { kTasks = 4, kFewColumns = 64 };  // of a thread; of a task
   const long wanted = by_library() ? 1 : Quotient(kTasks * ThreadCount(), chunks.number);
   const int tasks = std::max(1L, std::min(wanted, long(oc / kFewColumns)));
-  const int panel = by_library() ? 1 : 2 * lanes_;
+  const int panel = by_library() ? 1 : PanelColumns(lanes_);
   const int columns = Quotient(Quotient(oc, tasks), panel) * panel;  // of a task
   const Weights weights(ic, oc, lanes_);
   bool laid_out;
