@@ -6,20 +6,14 @@
 namespace caffe {
 namespace engine {
 
-// A matrix as the second factor of products, laid out for the kernels of convolution_product.hpp with registers of so many
-// floats. Run only where HasVectors(lanes) is true. The number of columns is a multiple of `lanes`.
+// c (m x n, rows `stride` apart) = a (m x k) times n columns + bias, which may be NULL, by the kernels of convolution_product.hpp
+// with registers of so many floats. Run only where HasVectors(lanes) is true. The columns are laid out in panels of
+// PanelColumns(lanes), the last one narrower, and begin with a panel; n is a multiple of `lanes`.
 template <int lanes>
-struct Panels {
-  // Lays out the elements w[row * row_stride + column * column_stride]. All threads of a parallel region share the work.
-  static void LayOut(const float* w, long row_stride, long column_stride, int rows, int columns, float* to);
+void MultiplyPanels(long m, int n, int k, const float* a, const float* panels, const float* bias, float* c, long stride);
 
-  // c (m x n, rows `stride` apart) = a (m x k) times n columns that were laid out, from a panel's start on, + bias, which may be
-  // NULL.
-  static void Multiply(long m, int n, int k, const float* a, const float* laid_out, const float* bias, float* c, long stride);
-};
-
-extern template struct Panels<kLanesOfAvx2>;
-extern template struct Panels<kLanesOfAvx512>;
+extern template void MultiplyPanels<kLanesOfAvx2>(long, int, int, const float*, const float*, const float*, float*, long);
+extern template void MultiplyPanels<kLanesOfAvx512>(long, int, int, const float*, const float*, const float*, float*, long);
 
 }  // namespace engine
 }  // namespace caffe

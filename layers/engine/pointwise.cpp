@@ -34,14 +34,14 @@ class Weights {
 };
 
 void Weights::LayOut(const float* w, long row_stride, long column_stride, float* to) const {
-  if (lanes_ == kLanesOfAvx512) return Panels<kLanesOfAvx512>::LayOut(w, row_stride, column_stride, rows_, columns_, to);
-  if (lanes_ == kLanesOfAvx2) return Panels<kLanesOfAvx2>::LayOut(w, row_stride, column_stride, rows_, columns_, to);
-  const int kTogether = 16;  // columns: their next rows are still in the cache
+  const int kTogether = 16;  // for the library: columns whose next rows are still in the cache
+  const int panel = lanes_ ? PanelColumns(lanes_) : kTogether;
 #pragma omp for schedule(static)
-  for (int first = 0; first < columns_; first += kTogether) {
-    const int end = std::min(first + kTogether, columns_);
+  for (int first = 0; first < columns_; first += panel) {
+    const int width = std::min(panel, columns_ - first);
     for (int r = 0; r < rows_; ++r) {
-      for (int c = first; c < end; ++c) to[long(r) * columns_ + c] = w[r * row_stride + c * column_stride];
+      float* row = to + (lanes_ ? long(first) * rows_ + long(r) * width : long(r) * columns_ + first);
+      for (int c = 0; c < width; ++c) row[c] = w[r * row_stride + (first + c) * column_stride];
     }
   }
 }
@@ -52,7 +52,7 @@ void Weights::Multiply(long m, const float* a, const float* laid_out, int first,
     const Factor weights = {laid_out + first, columns_, false};
     return MatrixProduct(m, columns, rows_, Factor{a, rows_, false}, weights, false, c + first, columns_);
   }
-  const auto multiply = lanes_ == kLanesOfAvx512 ? Panels<kLanesOfAvx512>::Multiply : Panels<kLanesOfAvx2>::Multiply;
+  const auto multiply = lanes_ == kLanesOfAvx512 ? MultiplyPanels<kLanesOfAvx512> : MultiplyPanels<kLanesOfAvx2>;
   const long block = BlockRows(rows_);
   for (long i = 0; i < m; i += block) {
     multiply(std::min(block, m - i), columns, rows_, a + i * rows_, laid_out + long(first) * rows_, bias ? bias + first : NULL,

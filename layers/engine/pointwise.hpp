@@ -16,7 +16,7 @@ class Pointwise : public Convolution::Kernels {
   static bool Supports(const ConvShape& shape);
 
   explicit Pointwise(const ConvShape& shape);
-  // lanes: the products for y and dx are made in Panels with so many, if these support the shape; 0: by the library, as that for
+  // lanes: the products for y and dx are made in panels (panels.hpp) with so many, if these support the shape; 0: by the library, as that for
   // the weights' gradient always is.
   static bool SupportsLanes(const ConvShape& shape, int lanes);
   Pointwise(const ConvShape& shape, int lanes);

@@ -100,7 +100,7 @@ void Tensor::SetDense(const Buffer& values) {
 }
 
 void Tensor::Add(Tensor* other, float factor) {
-  if (other->recipe_.post != Recipe::NONE || other->recipe_.is_combined() || recipe_.terms.size() + other->recipe_.terms.size() > Recipe::kMostTerms) {
+  if (!other->recipe_.is_sum() || recipe_.terms.size() + other->recipe_.terms.size() > Recipe::kMostTerms) {
     other->Dense();
   }
   if (recipe_.terms.size() == Recipe::kMostTerms) Dense();
@@ -126,7 +126,7 @@ void Tensor::AddToChannels(const Channels& summand) {
 }
 
 void Tensor::Clip(float slope, bool keep_origin) {
-  CHECK(recipe_.post == Recipe::NONE);
+  CHECK(recipe_.is_sum());
   recipe_.post = Recipe::RELU;
   recipe_.slope = slope;
   keep_origin_ = keep_origin;
@@ -134,7 +134,7 @@ void Tensor::Clip(float slope, bool keep_origin) {
 }
 
 void Tensor::Mask(const Term& mask, float slope) {
-  CHECK(recipe_.post == Recipe::NONE);
+  CHECK(recipe_.is_sum());
   recipe_.post = Recipe::MASK;
   recipe_.slope = slope;
   recipe_.mask = mask;

@@ -31,7 +31,8 @@ struct Term {
 
 class Tensor;
 
-// How values are made: post(sum of terms), or of a gradient behind a BatchNorm, post(sum of terms) * factor + plus, channel by channel.
+// How values are made: post(sum of terms), or of a gradient behind a BatchNorm, post(sum of terms) * factor + plus, channel by
+// channel.
 struct Recipe {
   enum { kMostTerms = 8 };
   enum Post {
@@ -44,7 +45,8 @@ struct Recipe {
 
   bool is_combined() const { return plus.values.get() != NULL; }
   bool is_dense() const { return is_one_term() && terms[0].plain(); }
-  bool is_one_term() const { return terms.size() == 1 && post == NONE && !is_combined(); }
+  bool is_sum() const { return post == NONE && !is_combined(); }
+  bool is_one_term() const { return terms.size() == 1 && is_sum(); }
   // One term, perhaps through a ReLU, and not dense: what convolutions can read as it is.
   bool is_readable() const {
     return terms.size() == 1 && !is_combined() && (post == NONE ? !terms[0].plain() : post == RELU && slope == 0);
