@@ -27,11 +27,12 @@ constexpr int PanelColumns(int lanes) { return 2 * lanes; }
 #define CAFFE_ENGINE_VECTOR 1
 #include <immintrin.h>
 
+// The namespace comes first: GCC 14 drops what follows a target's pragma in a macro.
 #if CAFFE_ENGINE_LANES == 16
 #define CAFFE_ENGINE_VECTOR_BEGIN \
-  _Pragma("GCC push_options") _Pragma("GCC target(\"avx512f,fma\")") inline namespace avx512 {
+  inline namespace avx512 { _Pragma("GCC push_options") _Pragma("GCC target(\"avx512f,fma\")")
 #else
-#define CAFFE_ENGINE_VECTOR_BEGIN _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")") inline namespace avx2 {
+#define CAFFE_ENGINE_VECTOR_BEGIN inline namespace avx2 { _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
 #endif
 #define CAFFE_ENGINE_VECTOR_END } _Pragma("GCC pop_options")
 
