@@ -9,11 +9,13 @@
 namespace caffe {
 namespace engine {
 
-// What x stands for: (x - mean) * scale + shift, channel by channel, or x where mean is NULL; then 0 where that is negative
-// if `relu`.
+// What x stands for: (x - mean) * scale + shift, channel by channel, or x where mean is NULL; plus `base`, value by value, if that
+// is not NULL; then 0 where that is negative if `relu`. With `base`, mean is not NULL, relu is true, and the values go to `sum`.
 struct InputRecipe {
   const float *mean, *scale, *shift;
   bool relu;
+  const float* base;
+  float* sum;
 };
 
 // Where to put the mean and the biased variance of every channel of y. The variance is a difference of two sums, see
@@ -22,10 +24,18 @@ struct OutputMoments {
   float *mean, *variance;
 };
 
+// Says of an x without a recipe that it is a sum behind a ReLU, as residual blocks have it. dx then holds another gradient of x
+// before: the convolution's is added to it, and where x is not positive, dx becomes 0. `values` and `mean` are of a term of the sum.
+struct ResidualSum {
+  const float *values, *mean;
+};
+
 // Where to put, for every channel of x, the sums of g and of g (x - mean): g is dx where the recipe did not clip x, and
-// else 0. They are what the backward pass of batch normalisation needs.
+// else 0. They are what the backward pass of batch normalisation needs. With `residual`, g is dx, and instead of x and its mean stand
+// the values and mean there.
 struct InputGradientSums {
   float *of_gradient, *of_product;
+  const ResidualSum* residual;  // or NULL
 };
 
 // What dy stands for behind a batch normalisation of y: g * factor + (y - mean) * scale + shift, channel by channel. g is dy, or
@@ -54,16 +64,17 @@ class Convolution {
 
   // Whether recipes and moments are possible, which save passes over memory.
   bool Fuses() const { return kernels_->Fuses(); }
+  bool ReadsSums() const { return kernels_->ReadsSums(); }
 
-  // bias, recipe and moments may be NULL.
+  // bias, recipe and moments may be NULL. A recipe with `base` needs ReadsSums().
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe = NULL,
       const OutputMoments* moments = NULL);
   void BackwardData(const float* dy, const float* w, float* dx);
   // Adds to dw and db, as Caffe's iter_size needs it. db and recipe may be NULL.
   void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe = NULL);
 
-  // Both of them, with one pass over dy instead of two. sums needs a recipe and Fuses(), `gradient` ReadsGradients(), or they are
-  // NULL.
+  // Both of them, with one pass over dy instead of two. sums needs a recipe and Fuses(), or `residual` and ReadsGradients();
+  // `gradient` needs ReadsGradients(); or they are NULL.
   bool ReadsGradients() const { return kernels_->ReadsGradients(); }
   void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
       const InputRecipe* recipe = NULL, const InputGradientSums* sums = NULL, const GradientRecipe* gradient = NULL);
@@ -73,6 +84,7 @@ class Convolution {
    public:
     virtual ~Kernels() {}
     virtual bool Fuses() const { return false; }
+    virtual bool ReadsSums() const { return false; }
     virtual bool ReadsGradients() const { return false; }
     virtual void KeepFilters() { filters_.Keep(); }
     virtual void TellWeights(bool same) { filters_.Tell(same); }

@@ -26,6 +26,44 @@ bool KeepDigits(const OutputMoments& moments, const float* bias, int channels) {
   return keep;
 }
 
+// The gradient of a convolution's input x, to be written by it, and where it puts the sums that a BatchNorm before x needs.
+class InputGradient {
+ public:
+  // adds: the convolution may add to the gradient of another reader of x, and clip it.
+  InputGradient(Tensor* x, const Readable& input, bool adds) : places_() {
+    const Term& branch = x->branch;
+    const Buffer other = adds && !input.is_recipe && branch.values ? TakeGradientOfAReader(x) : Buffer();
+    dx = other ? TensorPtr(new Tensor(x->dims, other)) : NewTensor(x->dims);
+    if (other) {
+      dx->known.mask = x->Dense();
+      residual_ = ResidualSum{branch.values.get(), branch.mean.data()};
+      places_.residual = &residual_;
+      dx->known.input_sums = SumsWith(branch);
+    } else if (input.is_recipe && input.recipe.mean) {
+      (input.recipe.relu ? dx->known.clipped_input_sums : dx->known.input_sums) = SumsWith(x->only_term());
+    }
+  }
+
+  const InputGradientSums* places_or_null() const { return places_.of_gradient ? &places_ : NULL; }
+
+  TensorPtr dx;
+
+ private:
+  shared_ptr<InputSums> SumsWith(const Term& term) {
+    const shared_ptr<InputSums> sums(new InputSums);
+    sums->values = term.values;
+    sums->mean = term.mean;
+    sums->of_gradient.resize(dx->dims.c);
+    sums->of_product.resize(dx->dims.c);
+    places_.of_gradient = sums->of_gradient.data();
+    places_.of_product = sums->of_product.data();
+    return sums;
+  }
+
+  InputGradientSums places_;
+  ResidualSum residual_;
+};
+
 }  // namespace
 
 void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
@@ -38,7 +76,7 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     const TensorPtr x = Data(*bottom[i]);
     const Dims dims = DimsOf(*top[i]);
     const TensorPtr y = NewTensor(dims);
-    const Readable input(x.get(), convolution_->Fuses());
+    const Readable input(x.get(), convolution_->Fuses(), phase_ == TRAIN && convolution_->ReadsSums());
     if (convolution_->Fuses() && phase_ == TRAIN && *moments_wanted_) {
       y->known.mean.resize(dims.c);
       y->known.variance.resize(dims.c);
@@ -48,6 +86,7 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     } else {
       convolution_->Forward(input.values, weights, bias, y->Fill(), input.recipe_or_null());
     }
+    if (input.sum) x->SetDense(input.sum);
     y->moments_wanted = moments_wanted_;
     SetData(top[i], y);
   }
@@ -74,36 +113,23 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
     }
     const float* weights = blobs_[0]->cpu_data();
     float* weights_diff = to_weights ? blobs_[0]->mutable_cpu_diff() : NULL;
-    TensorPtr dx;
-    if (propagate_down[i]) {
-      const Dims dims = DimsOf(*bottom[i]);
-      dx = NewTensor(dims);
-    }
     if (!to_weights) {
-      convolution_->BackwardData(gradient.values, weights, dx->only_term().values.get());
+      const TensorPtr dx = NewTensor(DimsOf(*bottom[i]));
+      convolution_->BackwardData(gradient.values, weights, dx->Fill());
+      SetDiff(bottom[i], dx);
     } else {
       const TensorPtr x = Data(*bottom[i]);
       const Readable input(x.get(), convolution_->Fuses());
-      if (!dx) {
+      if (!propagate_down[i]) {
         convolution_->BackwardWeights(input.values, gradient.values, weights_diff, bias_diff, input.recipe_or_null());
       } else {
-        shared_ptr<InputSums> sums;
-        InputGradientSums places;
-        if (input.is_recipe && input.recipe.mean) {  // a BatchNorm made it
-          sums.reset(new InputSums);
-          sums->values = x->only_term().values;
-          sums->mean = x->only_term().mean;
-          sums->of_gradient.resize(dx->dims.c);
-          sums->of_product.resize(dx->dims.c);
-          places.of_gradient = sums->of_gradient.data();
-          places.of_product = sums->of_product.data();
-          (input.recipe.relu ? dx->known.clipped_input_sums : dx->known.input_sums) = sums;
-        }
-        convolution_->Backward(input.values, gradient.values, weights, dx->only_term().values.get(), weights_diff, bias_diff,
-            input.recipe_or_null(), sums ? &places : NULL, gradient.recipe_or_null());
+        const bool adds = convolution_->ReadsGradients() && !bottom[i]->diff()->looked_at();
+        const InputGradient found(x.get(), input, adds);
+        convolution_->Backward(input.values, gradient.values, weights, found.dx->Fill(), weights_diff, bias_diff,
+            input.recipe_or_null(), found.places_or_null(), gradient.recipe_or_null());
+        SetDiff(bottom[i], found.dx);
       }
     }
-    if (dx) SetDiff(bottom[i], dx);
     ReleaseDiff(top[i]);
   }
 }

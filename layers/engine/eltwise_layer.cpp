@@ -74,6 +74,7 @@ void EltwiseLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propa
       dx->Add(g.get(), coeffs_[i]);
     }
     SetDiff(bottom[i], dx);
+    if (IsPrivateData(*bottom[i]) && !bottom[i]->diff()->looked_at()) Data(*bottom[i])->gradient_of_a_reader = dx;
   }
   ReleaseDiff(top[0]);
 }

@@ -30,6 +30,10 @@ class BlockRecipe {
   // The values of one block: in `out`, or where they already are.
   const float* Block(size_t first, size_t count, float* out) const {
     const float* values = NULL;
+    if (t_.terms.empty()) {
+      std::fill_n(out, count, 0.f);
+      values = out;
+    }
     for (size_t k = 0; k < t_.terms.size(); ++k) {
       const float* term = t_.terms[k].values.get() + first;
       if (!t_.terms[k].plain()) {

@@ -8,15 +8,21 @@ namespace caffe {
 namespace engine {
 
 // A tensor for loops that carry out a recipe while they read: dense values, or one term and its recipe. Without `recipes`,
-// it becomes dense. Lives no longer than the tensor.
+// it becomes dense. Lives no longer than the tensor. sums: the loop also reads the sum of a residual block and writes it to `sum`,
+// which then are the tensor's dense values.
 struct Readable {
-  explicit Readable(Tensor* x, bool recipes = true) : values(), recipe(), is_recipe(recipes && x->recipe().is_readable()) {
+  explicit Readable(Tensor* x, bool recipes = true, bool sums = false) : values(), recipe(), is_recipe(false) {
+    const std::vector<Term>& terms = x->recipe().terms;
+    const bool is_sum = sums && x->recipe().is_residual();
+    is_recipe = is_sum || (recipes && x->recipe().is_readable());
     if (!is_recipe) x->Dense();
-    const Term& term = x->only_term();
+    const Term& term = terms[is_sum && terms[0].plain()];
     values = term.values.get();
     if (is_recipe) {
       const bool relu = x->recipe().post == Recipe::RELU;
-      const InputRecipe r = {term.plain() ? NULL : term.mean.data(), term.scale.data(), term.shift.data(), relu};
+      if (is_sum) sum = TakeBuffer(x->dims.count());
+      const InputRecipe r = {term.plain() ? NULL : term.mean.data(), term.scale.data(), term.shift.data(), relu,
+          is_sum ? terms[terms[1].plain()].values.get() : NULL, sum.get()};
       recipe = r;
     }
   }
@@ -25,6 +31,7 @@ struct Readable {
   const float* values;
   InputRecipe recipe;
   bool is_recipe;
+  Buffer sum;
 };
 
 // The same of a gradient behind a BatchNorm, for convolutions that read its recipe. Without `recipes`, it becomes dense.

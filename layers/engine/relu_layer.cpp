@@ -1,5 +1,6 @@
 #include "caffe/engine/engine_layers.hpp"
 
+#include <algorithm>
 #include <vector>
 
 namespace caffe {
@@ -16,27 +17,36 @@ void ReLULayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   out->Clip(layer_param_.relu_param().negative_slope(), phase_ == TRAIN);
   SetData(top[0], out);
   in.reset();  // in place, the terms now are the result's alone
-  if (!out->recipe().is_readable()) out->Dense();
+  const Recipe& recipe = out->recipe();
+  if (phase_ == TRAIN && top[0] == bottom[0] && recipe.terms.size() > 1 && recipe.slope == 0) {
+    const auto is_affine = [](const Term& term) { return !term.plain(); };
+    const auto branch = std::find_if(recipe.terms.begin(), recipe.terms.end(), is_affine);
+    if (branch != recipe.terms.end()) out->branch = *branch;
+  }
+  if (!recipe.is_readable() && !(phase_ == TRAIN && recipe.is_residual())) out->Dense();
 }
 
 void ReLULayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
   if (!private_) return Upstream::Backward_cpu(top, propagate_down, bottom);
   if (!propagate_down[0]) return;
-  const TensorPtr g = Diff(*top[0]);
-  const TensorPtr dx(new Tensor(g->dims)), in = Data(*bottom[0]);
-  const bool readable = in->recipe().is_readable();
-  Term mask;
-  if (readable) {
-    mask = in->only_term();
-  } else if (in->origin().values) {
-    mask = in->origin();
-  } else {
-    mask.values = in->Dense();
-  }
+  const TensorPtr g = Diff(*top[0]), dx(new Tensor(g->dims));
   dx->Add(g.get(), 1);
-  dx->Mask(mask, layer_param_.relu_param().negative_slope());
-  const shared_ptr<InputSums>& sums = g->known.clipped_input_sums;
-  if (readable && sums && sums->values == mask.values) dx->known.input_sums = sums;
+  const bool is_masked = g->known.mask && IsPrivateData(*top[0]) && g->known.mask == Data(*top[0])->Dense();
+  if (!is_masked) {
+    const TensorPtr in = Data(*bottom[0]);
+    const bool readable = in->recipe().is_readable();
+    Term mask;
+    if (readable) {
+      mask = in->only_term();
+    } else if (in->origin().values) {
+      mask = in->origin();
+    } else {
+      mask.values = in->Dense();
+    }
+    dx->Mask(mask, layer_param_.relu_param().negative_slope());
+    const shared_ptr<InputSums>& sums = g->known.clipped_input_sums;
+    if (readable && sums && sums->values == mask.values) dx->known.input_sums = sums;
+  }
   SetDiff(bottom[0], dx);
   if (top[0] != bottom[0]) ReleaseDiff(top[0]);
 }

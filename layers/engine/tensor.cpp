@@ -64,7 +64,7 @@ bool Recipe::is_one_linear_term() const {
   return true;
 }
 
-Tensor::Tensor(const Dims& dims, const Buffer& values) : dims(dims), keep_origin_(false) {
+Tensor::Tensor(const Dims& dims, const Buffer& values) : dims(dims), keep_origin_(false), copied_(false) {
   recipe_.terms.resize(1);
   recipe_.terms[0].values = values;
 }
@@ -104,11 +104,13 @@ void Tensor::Add(Tensor* other, float factor) {
     other->Dense();
   }
   if (recipe_.terms.size() == Recipe::kMostTerms) Dense();
+  if (other->recipe_.terms.empty()) return;
+  const bool is_copy = recipe_.terms.empty() && factor == 1;
   for (size_t k = 0; k < other->recipe_.terms.size(); ++k) {
     recipe_.terms.push_back(other->recipe_.terms[k]);
     if (factor != 1) recipe_.terms.back().Scale(Channels(dims.c, factor));
   }
-  known = Known();
+  known = is_copy ? other->known : Known();
 }
 
 void Tensor::ScaleChannels(const Channels& factor) {
@@ -152,7 +154,21 @@ Recipe TakeRecipe(TensorPtr* tensor) {
   return recipe;
 }
 
+Buffer TakeGradientOfAReader(Tensor* data) {
+  const TensorPtr gradient = data->gradient_of_a_reader.lock();
+  const long kOneBlob = 1;
+  if (!TransientDiffs::Wanted() || !gradient || gradient.use_count() > kOneBlob + 1 || gradient->copied_ ||
+      !gradient->recipe_.is_dense() || !gradient->recipe_.terms[0].values.unique()) {
+    return Buffer();
+  }
+  const Buffer values = gradient->recipe_.terms[0].values;
+  gradient->recipe_ = Recipe();
+  gradient->known = Known();
+  return values;
+}
+
 void Tensor::CopyTo(void* cpu) {
+  copied_ = true;
   FromChannelsLast(dims.n, dims.c, dims.h * dims.w, Dense().get(), static_cast<float*>(cpu));
 }
 

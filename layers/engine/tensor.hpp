@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "boost/weak_ptr.hpp"
 #include "caffe/blob.hpp"
 #include "caffe/common.hpp"
 #include "caffe/engine/buffer.hpp"
@@ -53,6 +54,10 @@ struct Recipe {
   }
   // post(factor of the channel * values): a mask and a factor may change places.
   bool is_one_linear_term() const;
+  // A residual block's sum, of one plain term and another, behind a ReLU: what some convolutions can carry out while they read.
+  bool is_residual() const {
+    return terms.size() == 2 && post == RELU && slope == 0 && terms[0].plain() != terms[1].plain();
+  }
 
   std::vector<Term> terms;
   Post post;
@@ -82,6 +87,7 @@ struct Known {
   shared_ptr<GradientSums> sums;
   shared_ptr<InputSums> input_sums;
   shared_ptr<InputSums> clipped_input_sums;  // of the gradient behind the ReLU that made the convolution's input
+  Buffer mask;                               // it is 0 already where these are not positive
 };
 
 // An activation, or an activation's gradient, in the engine's layout (images, rows, columns, channels), or the recipe for it.
@@ -94,9 +100,9 @@ struct Known {
 // carrying out a recipe, which does not, keeps it.
 class Tensor : public PrivateCopy {
  public:
-  explicit Tensor(const Dims& dims) : dims(dims), keep_origin_(false) {}  // an empty sum
+  explicit Tensor(const Dims& dims) : dims(dims), keep_origin_(false), copied_(false) {}  // an empty sum
   Tensor(const Dims& dims, const Buffer& values);
-  Tensor(const Dims& dims, const Recipe& recipe) : dims(dims), recipe_(recipe), keep_origin_(false) {}
+  Tensor(const Dims& dims, const Recipe& recipe) : dims(dims), recipe_(recipe), keep_origin_(false), copied_(false) {}
 
   const Recipe& recipe() const { return recipe_; }
   const Term& only_term() const;
@@ -128,15 +134,21 @@ class Tensor : public PrivateCopy {
   Known known;
   // Set by a BatchNorm that wants `known.mean`, whether there is one or not: the convolution looks before its next pass.
   shared_ptr<bool> moments_wanted;
+  // Of data behind a sum and a ReLU in place, see TakeGradientOfAReader: the first term of the sum that is not plain, and the
+  // gradient that one of its readers has left last.
+  Term branch;
+  boost::weak_ptr<Tensor> gradient_of_a_reader;
 
  private:
   friend Recipe TakeRecipe(shared_ptr<Tensor>* tensor);
+  friend Buffer TakeGradientOfAReader(Tensor* data);
   Tensor(const Tensor&);
   void operator=(const Tensor&);
 
   Recipe recipe_;
   bool keep_origin_;
   Term origin_;
+  bool copied_;  // somebody may know the values
 };
 
 typedef shared_ptr<Tensor> TensorPtr;
@@ -146,6 +158,11 @@ inline TensorPtr NewTensor(const Dims& dims) { return TensorPtr(new Tensor(dims,
 
 // The recipe of a tensor that the caller gives up. Where nobody else has the tensor, the recipe alone owns its terms.
 Recipe TakeRecipe(TensorPtr* tensor);
+
+// The values of data->gradient_of_a_reader, for another reader that adds its own gradient to them and clips the result. The first
+// one's blob then holds an empty sum, so the sum over the readers stays what it is. NULL if there are no dense values that nobody
+// else has, or somebody could see the difference: in the solver's own steps nobody can, see TransientDiffs.
+Buffer TakeGradientOfAReader(Tensor* data);
 
 // Whether the blob's newest values are a tensor of the blob's images and channels. Rows and columns may be cut otherwise,
 // as where a Reshape layer shares them: their order is the same.

@@ -36,7 +36,7 @@ struct Buffers {
 };
 
 // y = x * w + bias, for filters that FilterTransform laid out. bias may be NULL. sums: NULL, or (blocks, 2, oc) for the sums of
-// the terms. Source: see InputTransform.
+// the terms. base: NULL, or of x's recipe. residual: NULL, or of y where y is dx. Source: see InputTransform.
 template <typename Source>
 struct Convolved {
   const Plan& plan;
@@ -45,6 +45,8 @@ struct Convolved {
   const float* bias;
   float* y;
   float* sums;
+  const float* base;
+  const ResidualSum* residual;
 
   float* BlockSums(int block) const { return sums ? sums + 2L * block * plan.oc : NULL; }
 };
@@ -78,7 +80,9 @@ static inline void ConvolveBlock(const Convolved<Source>& product, int block, co
   const Slice next_in = p.Inputs(block + 1), now_out = p.Outputs(block);
   for (int point = 0; point < kPoints; ++point) {
     Prefetch(product.x.values, next_in, point);
+    if (product.base) Prefetch(product.base, next_in, point);
     Prefetch(y, now_out, point);
+    if (product.residual) Prefetch(product.residual->values, now_out, point);
     Product(tiles, oc, ic, buffers.in + point * p.PointStrideOf<IC>(ic), ic,
         product.filters + point * p.FilterStride(), buffers.out + point * p.PointStrideOf<OC>(oc), oc);
   }
@@ -175,7 +179,9 @@ static void BothGradients(const FilterSums& work, const Convolved<Gradient>& dat
     SumShare(work, share, buffers, [&](int block, float* sums) {
       AddFilterGradients<IC, OC>(work, block, buffers, sums);
       const Input& x = work.x;
-      if (data.sums && x.recipe->relu) {
+      if (data.residual) {
+        ConvolveBlock<OC, IC>(data, block, ResidualTerms{x.values, data.y, *data.residual}, turned);
+      } else if (data.sums && x.recipe->relu) {
         ConvolveBlock<OC, IC>(data, block, GradientTerms<true>{x.values, ByRecipe<true>(*x.recipe)}, turned);
       } else if (data.sums) {
         ConvolveBlock<OC, IC>(data, block, GradientTerms<false>{x.values, ByRecipe<false>(*x.recipe)}, turned);
@@ -286,7 +292,7 @@ void Winograd<lanes>::Forward(const float* x, const float* w, const float* bias,
   float* filters = filters_.Take(w, 9L * s.ic * s.oc, p.FiltersSize() + (moments ? size_t(p.blocks) * 2 * s.oc : 0),
       &laid_out);
   float* sums = moments ? filters + p.FiltersSize() : NULL;
-  const Convolved<Input> product = {p, {x, recipe}, filters, bias, y, sums};
+  const Convolved<Input> product = {p, {x, recipe}, filters, bias, y, sums, recipe ? recipe->base : NULL, NULL};
   const ThreadRooms rooms(Buffers::Size(p));
 #pragma omp parallel
   {
@@ -301,7 +307,7 @@ void Winograd<lanes>::BackwardData(const float* dy, const float* w, float* dx) {
   const ConvShape& s = shape_;
   const Plan q = BackwardPlan(s);
   float* filters = SharedScratch().Get(q.FiltersSize());
-  const Convolved<Input> product = {q, {dy, NULL}, filters, NULL, dx, NULL};
+  const Convolved<Input> product = {q, {dy, NULL}, filters, NULL, dx, NULL, NULL, NULL};
   const ThreadRooms rooms(Buffers::Size(q));
 #pragma omp parallel
   {
@@ -335,7 +341,7 @@ void Winograd<lanes>::Backward(const float* x, const float* dy, const float* w, 
   float* share_sums = filters + q.FiltersSize();
   float* input_sums = sums ? share_sums + shares * p.SumsSize() : NULL;
   const FilterSums work = {p, {x, recipe}, {dy, gradient}, shares, share_sums};
-  const Convolved<Gradient> data = {q, {dy, gradient}, filters, NULL, dx, input_sums};
+  const Convolved<Gradient> data = {q, {dy, gradient}, filters, NULL, dx, input_sums, NULL, sums ? sums->residual : NULL};
   const ThreadRooms rooms(Buffers::Size(p, FilterSums::PartSize(p, shares)));
 #pragma omp parallel num_threads(shares)
   {

@@ -110,17 +110,21 @@ struct Strip {
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-// How values are read from memory: as they are, through a ReLU, or by a recipe.
-struct AsIs {
+// How values are read from memory: as they are, through a ReLU, or by a recipe. Keep is told each value of the block's own once.
+struct KeepsNothing {
+  void Keep(const float*, Vec) const {}
+};
+
+struct AsIs : KeepsNothing {
   Vec operator()(const float* p, int) const { return Load(p); }
 };
 
-struct Clipped {
+struct Clipped : KeepsNothing {
   Vec operator()(const float* p, int) const { return Clip(Load(p)); }
 };
 
 template <bool kRelu>
-struct ByRecipe {
+struct ByRecipe : KeepsNothing {
   const float *mean, *scale, *shift;
   explicit ByRecipe(const InputRecipe& recipe) : mean(recipe.mean), scale(recipe.scale), shift(recipe.shift) {}
   Vec Centred(const float* p, int channel) const { return Load(p) - Load(mean + channel); }
@@ -131,46 +135,70 @@ struct ByRecipe {
   }
 };
 
+struct Summed {
+  const float* x;
+  const InputRecipe& recipe;
+  Vec operator()(const float* p, int channel) const {
+    return Clip(Load(recipe.base + (p - x)) + ByRecipe<false>(recipe)(p, channel));
+  }
+  void Keep(const float* p, Vec v) const { Store(recipe.sum + (p - x), v); }
+};
+
 // A gradient by its recipe. Where the mask is 0, g is multiplied by it, not left out: NaN stays.
 template <bool kMask>
-struct Combined {
+struct Combined : KeepsNothing {
   const float* dy;
   const GradientRecipe& recipe;
+  Combined(const float* dy, const GradientRecipe& recipe) : dy(dy), recipe(recipe) {}
   Vec operator()(const float* p, int channel) const {
     const Vec centred = Load(recipe.y + (p - dy)) - Load(recipe.mean + channel);
-    Vec g = Load(p);
+    Vec factor = Load(recipe.factor + channel);
     if (kMask) {
       const Vec mask = Fma(centred, Load(recipe.mask_scale + channel), Load(recipe.mask_shift + channel));
-      g = g * WherePositive(mask, Broadcast(1));
+      factor = WherePositive(mask, factor);
     }
-    return Fma(g, Load(recipe.factor + channel), Fma(centred, Load(recipe.scale + channel), Load(recipe.shift + channel)));
+    return Fma(Load(p), factor, Fma(centred, Load(recipe.scale + channel), Load(recipe.shift + channel)));
   }
 };
 
-// What is summed of the outputs of a convolution, without their bias, by channel: nothing,
+// What becomes of the outputs of a convolution, without their bias, and what is summed by channel: nothing,
 struct NoTerms {
-  void operator()(Vec, long, int, Vec*, Vec*) const {}
+  Vec operator()(Vec v, long, int, Vec*, Vec*) const { return v; }
 };
 
 // for their moments v and v^2,
 struct MomentTerms {
-  void operator()(Vec v, long, int, Vec* sum, Vec* product) const {
+  Vec operator()(Vec v, long, int, Vec* sum, Vec* product) const {
     *sum += v;
     *product = Fma(v, v, *product);
+    return v;
   }
 };
 
-// and for InputGradientSums, whose x has the shape of the output, g and g (x - mean). Where the ReLU clips, v is multiplied by
+// for InputGradientSums, whose x has the shape of the output, g and g (x - mean). Where the ReLU clips, v is multiplied by
 // 0, not left out: NaN stays.
 template <bool kRelu>
 struct GradientTerms {
   const float* x;
   ByRecipe<kRelu> read;
-  void operator()(Vec v, long at, int channel, Vec* sum, Vec* product) const {
+  Vec operator()(Vec v, long at, int channel, Vec* sum, Vec* product) const {
     const Vec centred = read.Centred(x + at, channel);
     const Vec g = kRelu ? v * WherePositive(read.Scaled(centred, channel), Broadcast(1)) : v;
     *sum += g;
     *product = Fma(g, centred, *product);
+    return v;
+  }
+};
+
+// and for a ResidualSum, where dx holds the other gradient.
+struct ResidualTerms {
+  const float *x, *dx;
+  ResidualSum sum_of_x;
+  Vec operator()(Vec v, long at, int channel, Vec* sum, Vec* product) const {
+    const Vec g = (v + Load(dx + at)) * WherePositive(Load(x + at), Broadcast(1));
+    *sum += g;
+    *product = Fma(g, Load(sum_of_x.values + at) - Load(sum_of_x.mean + channel), *product);
+    return g;
   }
 };
 
@@ -187,13 +215,18 @@ CAFFE_ENGINE_NO_INLINE void TransformColumns(const float* image, int h, int w, i
     std::fill(rows + i * stride, rows + i * stride + from, 0.f);
     std::fill(rows + i * stride + to, rows + i * stride + long(width) * c, 0.f);
   }
-  // value(row, float of the row, channel)
-  const auto transform = [&](const auto& value) __attribute__((always_inline)) {
+  // value(row, float of the row, channel), keep(row, float of the row, value)
+  const auto transform = [&](const auto& value, const auto& keep) __attribute__((always_inline)) {
     for (long pixel = from; pixel < to; pixel += c) {
+      const bool is_own = pixel >= c && pixel < long(width - 1) * c;
       for (int k = 0; k < c; k += kLanes) {
         Vec d[N], v[kSpan];
 #pragma GCC unroll 8
         for (int i = 0; i < N; ++i) d[i] = value(i, pixel + k, k);
+        if (is_own) {
+#pragma GCC unroll 8
+          for (int i = 1; i < N - 1; ++i) keep(i, pixel + k, d[i]);
+        }
         Transform(d, v);
 #pragma GCC unroll 8
         for (int i = 0; i < kSpan; ++i) Store(rows + i * stride + pixel + k, v[i]);
@@ -202,7 +235,10 @@ CAFFE_ENGINE_NO_INLINE void TransformColumns(const float* image, int h, int w, i
   };
   const long line = long(w) * c;
   const float* source = image + y0 * line + long(x0) * c;
-  if (y0 >= 0 && y0 + N <= h) return transform([&](int i, long at, int k) { return read(source + i * line + at, k); });
+  if (y0 >= 0 && y0 + N <= h) {
+    return transform([&](int i, long at, int k) { return read(source + i * line + at, k); },
+        [&](int i, long at, Vec v) { read.Keep(source + i * line + at, v); });
+  }
   const float* nearest[N];  // rows of the image
   float inside[N];
   for (int i = 0; i < N; ++i) {
@@ -210,7 +246,8 @@ CAFFE_ENGINE_NO_INLINE void TransformColumns(const float* image, int h, int w, i
     nearest[i] = image + y * line + long(x0) * c;
     inside[i] = y == y0 + i;
   }
-  transform([&](int i, long at, int k) { return WherePositive(Broadcast(inside[i]), read(nearest[i] + at, k)); });
+  transform([&](int i, long at, int k) { return WherePositive(Broadcast(inside[i]), read(nearest[i] + at, k)); },
+      [&](int i, long at, Vec v) { if (inside[i]) read.Keep(nearest[i] + at, v); });
 }
 
 // Applies a transform of N columns to kSpan points along the rows that TransformColumns left; a tile starts every
@@ -250,6 +287,7 @@ template <typename Work>
 CAFFE_ENGINE_INLINE void WithReader(const Input& x, const Work& work) {
   if (!x.recipe) return work(AsIs());
   if (!x.recipe->mean) return work(Clipped());
+  if (x.recipe->base) return work(Summed{x.values, *x.recipe});
   if (x.recipe->relu) return work(ByRecipe<true>(*x.recipe));
   work(ByRecipe<false>(*x.recipe));
 }
@@ -257,8 +295,8 @@ CAFFE_ENGINE_INLINE void WithReader(const Input& x, const Work& work) {
 template <typename Work>
 CAFFE_ENGINE_INLINE void WithReader(const Gradient& dy, const Work& work) {
   if (!dy.recipe) return work(AsIs());
-  if (dy.recipe->mask_scale) return work(Combined<true>{dy.values, *dy.recipe});
-  work(Combined<false>{dy.values, *dy.recipe});
+  if (dy.recipe->mask_scale) return work(Combined<true>(dy.values, *dy.recipe));
+  work(Combined<false>(dy.values, *dy.recipe));
 }
 
 // Source: an Input, or of the convolution that makes dx a Gradient.
@@ -318,16 +356,14 @@ CAFFE_ENGINE_NO_INLINE void OutputTransform(const Plan& p, const Strip& s, const
 #pragma GCC unroll 8
           for (int j = 0; j < kTile; ++j) {
             const long at = first + i * row + j * oc + k;
-            terms(out[i][j], at, k, &sum, &product);
-            Store(y + at, out[i][j] + b);
+            Store(y + at, terms(out[i][j], at, k, &sum, &product) + b);
           }
         }
       } else {
         for (int i = 0; i < height; ++i) {
           for (int j = 0; j < width; ++j) {
             const long at = first + i * row + j * oc + k;
-            terms(out[i][j], at, k, &sum, &product);
-            Store(y + at, out[i][j] + b);
+            Store(y + at, terms(out[i][j], at, k, &sum, &product) + b);
           }
         }
       }

@@ -1,15 +1,19 @@
 // The engine's layout behind blobs: what is kept in it, and how its values are cut into work.
 #include <algorithm>
+#include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
 
+#include "caffe/engine/convolution_vector.hpp"
 #include "caffe/engine/create_layer.hpp"
 #include "caffe/engine/cut.hpp"
 #include "caffe/engine/passes.hpp"
 #include "caffe/engine/tensor.hpp"
+#include "caffe/engine/transient_diffs.hpp"
 #include "caffe/engine/weights_mark.hpp"
 #include "caffe/net.hpp"
 
@@ -110,8 +114,6 @@ TEST(EngineBlobsTest, TestMomentsKeepTheirDigits) {
   }
 }
 
-#ifdef USE_ONEDNN
-
 // Only what is handed out to keep is written back: an upstream layer that asks for a writable pointer does not keep it.
 TEST(EngineBlobsTest, TestBlobsThatUpstreamWritesToStayPrivate) {
   const std::string text =
@@ -184,7 +186,74 @@ TEST(EngineBlobsTest, TestLayersKeepTheLayout) {
   }
 }
 
-#endif
+// After a layer of that name in the backward pass: how many terms the gradient of a blob has.
+struct TermsAfter : Net<float>::Callback {
+  TermsAfter(const Net<float>& net, const std::string& layer, const Blob<float>& blob) : net(net), layer(layer), blob(blob) {}
+  virtual void run(int index) {
+    if (net.layer_names()[index] == layer) terms = Diff(blob)->recipe().terms.size();
+  }
+  const Net<float>& net;
+  const std::string layer;
+  const Blob<float>& blob;
+  int terms = -1;
+};
+
+// The convolution behind a residual block takes up the gradient that the block's sum has for the next sum, and the parameters'
+// gradients are the same as without. Where somebody looks, or outside a solver's step, every gradient stays where it is.
+TEST(EngineBlobsTest, TestGradientsOfASumAreAddedByTheConvolution) {
+  const auto block = [](const std::string& before, const std::string& n) {
+    const auto convolution = [](const std::string& bottom, const std::string& top) {
+      return "layer { name: '" + top + "' type: 'Convolution' bottom: '" + bottom + "' top: '" + top + "' convolution_param { "
+          "num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: 'msra' } } } "
+          "layer { name: '" + top + "_bn' type: 'BatchNorm' bottom: '" + top + "' top: '" + top + "' } "
+          "layer { name: '" + top + "_scale' type: 'Scale' bottom: '" + top + "' top: '" + top + "' scale_param { bias_term: true } } ";
+    };
+    const auto relu = [](const std::string& blob) {
+      return "layer { name: '" + blob + "_relu' type: 'ReLU' bottom: '" + blob + "' top: '" + blob + "' } ";
+    };
+    return convolution(before, "first" + n) + relu("first" + n) + convolution("first" + n, "second" + n) +
+        "layer { name: 'sum" + n + "' type: 'Eltwise' bottom: '" + before + "' bottom: 'second" + n + "' top: 'sum" + n + "' } " +
+        relu("sum" + n);
+  };
+  const std::string text =
+      "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 3 dim: 8 dim: 9 dim: 10 } } } " +
+      block("data", "1") + block("sum1", "2") + block("sum2", "3") +
+      "layer { name: 'loss' type: 'Reduction' bottom: 'sum3' top: 'loss' loss_weight: 1 reduction_param { operation: SUMSQ } }";
+  NetParameter param;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &param));
+  param.mutable_state()->set_phase(TRAIN);
+  if (!Enabled() || !HasVectors()) return;
+  std::vector<std::vector<float> > gradients;
+  // Returns how many terms the gradient for the second sum has behind the convolution.
+  const auto step = [&](bool of_solver, const std::string& looked_at) {
+    Caffe::set_random_seed(1);
+    Net<float> net(param);
+    Blob<float>& data = *net.input_blobs()[0];
+    for (int i = 0; i < data.count(); ++i) data.mutable_cpu_data()[i] = i * i % 7 - 3;
+    if (!looked_at.empty()) net.blob_by_name(looked_at)->diff()->set_looked_at();
+    TermsAfter after(net, "first2", *net.blob_by_name("sum1_sum1_relu_0_split_1"));
+    net.add_after_backward(&after);
+    const std::unique_ptr<TransientDiffs> transient(of_solver ? new TransientDiffs : NULL);
+    net.ClearParamDiffs();
+    net.ForwardBackward();
+    gradients.push_back(std::vector<float>());
+    for (const Blob<float>* blob : net.learnable_params()) {
+      gradients.back().insert(gradients.back().end(), blob->cpu_diff(), blob->cpu_diff() + blob->count());
+    }
+    return after.terms;
+  };
+  EXPECT_EQ(step(false, ""), 1);
+  EXPECT_EQ(step(true, ""), 0);
+  EXPECT_EQ(step(true, "sum1_sum1_relu_0_split_0"), 1);
+  EXPECT_EQ(step(true, "sum1_sum1_relu_0_split_1"), 1);
+  double squares = 0;
+  for (const float g : gradients[0]) squares += g * g;
+  for (size_t k = 1; k < gradients.size(); ++k) {
+    double differences = 0;
+    for (size_t i = 0; i < gradients[0].size(); ++i) differences += std::pow(gradients[k][i] - gradients[0][i], 2);
+    EXPECT_LT(differences, 1e-10 * squares) << k;
+  }
+}
 
 }  // namespace engine
 }  // namespace caffe

@@ -340,6 +340,27 @@ struct RandomGradient {
   const bool masked;
 };
 
+// A random sum of two tensors behind a ReLU, one of which is behind a batch normalisation.
+struct RandomSum {
+  explicit RandomSum(const ConvShape& s)
+      : x(Normal(size_t(s.n) * s.ih * s.iw * s.ic, 21)), base(Normal(x.size(), 22)), sum(x.size(), kUnset),
+        mean(Normal(s.ic, 23)), scale(Normal(s.ic, 24)), shift(Normal(s.ic, 25)) {}
+
+  InputRecipe recipe() { return InputRecipe{mean.data(), scale.data(), shift.data(), true, base.data(), sum.data()}; }
+
+  // What the recipe stands for.
+  std::vector<float> Values() const {
+    std::vector<float> values(base);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const int c = i % mean.size();
+      values[i] = std::max(0.f, values[i] + std::fma(x[i] - mean[c], scale[c], shift[c]));
+    }
+    return values;
+  }
+
+  std::vector<float> x, base, sum, mean, scale, shift;
+};
+
 // What the passes of a family of kernels write, one after the other.
 template <typename Kernels>
 std::vector<float> Results(const ConvShape& s, Kernels* kernels) {
@@ -361,8 +382,20 @@ std::vector<float> Results(const ConvShape& s, Kernels* kernels) {
     const GradientRecipe of_gradient = gradient.recipe();
     kernels->Backward(c.x.data(), gradient.g.data(), c.w.data(), other_dx.data(), dw.data(), db.data(), NULL, NULL, &of_gradient);
   }
+  std::vector<float> other_y(kernels->ReadsSums() ? y.size() : 0), sum, sum_dx, sum_of_gradient(s.ic), sum_of_product(s.ic);
+  if (kernels->ReadsSums()) {
+    RandomSum input(s);
+    const InputRecipe of_sum = input.recipe();
+    kernels->Forward(input.x.data(), c.w.data(), NULL, other_y.data(), &of_sum, NULL);
+    sum = input.sum;
+    sum_dx = Normal(dx.size(), 26);
+    const ResidualSum residual = {input.x.data(), mean.data()};
+    const InputGradientSums of_residual = {sum_of_gradient.data(), sum_of_product.data(), &residual};
+    kernels->Backward(sum.data(), c.dy.data(), c.w.data(), sum_dx.data(), dw.data(), db.data(), NULL, &of_residual);
+  }
   std::vector<float> all;
-  for (const auto& part : {y, dx, other_dx, dw, db, y_mean, y_variance, of_gradient, of_product}) {
+  for (const auto& part : {y, dx, other_dx, dw, db, y_mean, y_variance, of_gradient, of_product, other_y, sum, sum_dx,
+           sum_of_gradient, sum_of_product}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
@@ -489,6 +522,76 @@ TEST(EngineConvolutionTest, TestGradientRecipeKeepsNaN) {
   Convolution(s).Backward(c.x.data(), gradient.g.data(), c.w.data(), dx.data(), dw.data(), db.data(), NULL, NULL, &recipe);
   EXPECT_TRUE(std::isnan(db[3]) && std::isnan(dw[3 * 16 * 9 + 4]) && std::isnan(dx[0]));
   EXPECT_FALSE(std::isnan(db[4]));
+}
+
+// A sum that the convolution carries out while it reads it gives what the sum itself gives, and comes out as it is.
+TEST(EngineConvolutionTest, TestSumAsInput) {
+  int shapes = 0;
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s) || !Convolution(s).ReadsSums()) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    ++shapes;
+    RandomSum input(s);
+    const std::vector<float> values = input.Values();
+    const Case c(s, values);
+    const InputRecipe recipe = input.recipe();
+    std::vector<float> y(c.y.size(), kUnset);
+    Convolution(s).Forward(input.x.data(), c.w.data(), c.bias.data(), y.data(), &recipe);
+    ExpectNear(c.y, y, 1e-4, "y");
+    EXPECT_TRUE(input.sum == values);
+  }
+  EXPECT_TRUE(shapes >= 6 || !HasVectors());
+}
+
+// The convolution's gradient is added to the other one, what the ReLU clips is 0, and the sums are of that.
+TEST(EngineConvolutionTest, TestGradientOfASum) {
+  int shapes = 0;
+  for (const ConvShape& s : Shapes()) {
+    if (!Convolution::Supports(s) || !Convolution(s).ReadsGradients()) continue;
+    SCOPED_TRACE(::testing::Message() << s);
+    ++shapes;
+    const RandomSum input(s);
+    const Case c(s, input.Values());
+    const std::vector<float> other = Normal(c.x.size(), 26);
+    const ResidualSum residual = {input.x.data(), input.mean.data()};
+    std::vector<float> dx(other), dw(c.w.size()), db(s.oc), of_gradient(s.ic), of_product(s.ic);
+    const InputGradientSums sums = {of_gradient.data(), of_product.data(), &residual};
+    Convolution(s).Backward(c.x.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), db.data(), NULL, &sums);
+    std::vector<double> expected(c.dx), expected_gradient(s.ic), expected_product(s.ic);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      expected[i] = c.x[i] > 0 ? expected[i] + other[i] : 0;
+      expected_gradient[i % s.ic] += expected[i];
+      expected_product[i % s.ic] += expected[i] * (input.x[i] - input.mean[i % s.ic]);
+    }
+    ExpectNear(expected, dx, 1e-4, "dx");
+    ExpectNear(expected_gradient, of_gradient, 1e-4, "sums of the gradient");
+    ExpectNear(expected_product, of_product, 1e-4, "sums of the product");
+    ExpectNear(c.dw, dw, 1e-4, "dw");
+    ExpectNear(c.db, db, 1e-4, "db");
+  }
+  EXPECT_TRUE(shapes >= 6 || !HasVectors());
+}
+
+// Where all of the sum is clipped, a NaN of either gradient stays; so does one of the sum's terms.
+TEST(EngineConvolutionTest, TestSumsKeepNaN) {
+  const ConvShape s = Shape(2, 16, 16, 9, 9, 3, 1, 1);
+  if (!Convolution::Supports(s) || !Convolution(s).ReadsSums()) return;
+  const Case c(s);
+  RandomSum input(s);
+  input.base[5] = input.x[6] = kUnset;
+  const InputRecipe recipe = input.recipe();
+  std::vector<float> y(c.y.size()), dx(c.x.size()), dy(c.dy), dw(c.w.size()), of_gradient(s.ic), of_product(s.ic);
+  Convolution(s).Forward(input.x.data(), c.w.data(), NULL, y.data(), &recipe);
+  EXPECT_TRUE(std::isnan(input.sum[5]) && std::isnan(input.sum[6]) && std::isnan(y[0]));
+  EXPECT_FALSE(std::isnan(input.sum[7]));
+  const std::vector<float> clipped(c.x.size());
+  dx[dx.size() - 1] = kUnset;
+  dy[3] = kUnset;
+  const ResidualSum residual = {clipped.data(), input.mean.data()};
+  const InputGradientSums sums = {of_gradient.data(), of_product.data(), &residual};
+  Convolution(s).Backward(clipped.data(), dy.data(), c.w.data(), dx.data(), dw.data(), NULL, NULL, &sums);
+  EXPECT_TRUE(std::isnan(dx[0]) && std::isnan(dx[dx.size() - 1]) && std::isnan(of_gradient[s.ic - 1]));
+  EXPECT_EQ(dx[dx.size() - 2], 0);
 }
 
 // NaN behind a ReLU stays NaN: that of the input in the output, that of the gradient in the sums, even where all is clipped.

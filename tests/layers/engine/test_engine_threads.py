@@ -57,11 +57,14 @@ def places(tmp_path):
     return run
 
 
+def check_places(threads: list[list[int]]) -> None:
+    """Each thread but the first is tied to one processor, and no two to the same."""
+    tied = [processor for allowed in threads for processor in allowed]
+    assert len(threads) == len(tied) == len(set(tied)) == len(PROCESSORS) - 1 and set(tied) < set(PROCESSORS)
+
+
 def test_each_thread_has_a_processor_of_its_own(places):
-    found = places()
-    assert len(found["started"]) == len(PROCESSORS) - 1
-    tied = [processor for allowed in found["started"] for processor in allowed]
-    assert len(tied) == len(set(tied)) == len(found["started"]) and set(tied) < set(PROCESSORS)
+    check_places(places()["started"])
 
 
 def test_the_first_thread_and_those_that_it_starts_stay_free(places):
@@ -101,6 +104,6 @@ def test_a_forked_child_computes_too(tmp_path, threads):
     assert done.stdout == "0\n"
 
 
-def test_threads_have_their_places_again_after_a_fork(places):
-    found = places("fork")
-    assert sorted(found["again"]) == sorted(found["started"])
+def test_threads_have_places_again_after_a_fork(places):
+    """Which, depends on where the system runs the first thread at that time."""
+    check_places(places("fork")["again"])

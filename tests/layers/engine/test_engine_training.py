@@ -161,6 +161,63 @@ def test_twenty_steps(tmp_path):
     compare_training(tmp_path, small_net(), steps=20)
 
 
+def sums(*layers: str) -> str:
+    """A residual block behind that of small_net, and more layers in between."""
+    text = "".join(layers) + convolution("third", "sum", "third", 8) + normalised("third", "third").rsplit("layer", 1)[0]
+    text += layer("Eltwise", "sum_of_sums", "sum third", "last") + layer("ReLU", "last_relu", "last", "last")
+    return small_net(text).replace("bottom: 'sum' top: 'pool'", "bottom: 'last' top: 'pool'")
+
+
+OTHER_READERS = {
+    "none": [],
+    "a convolution": [convolution("branch", "sum", "branch", 8), layer("Eltwise", "more", "branch stem", "more")],
+    "itself": [layer("Eltwise", "twice", "sum sum", "twice")],
+    "a difference": [layer("Eltwise", "less", "sum stem", "less", "eltwise_param { coeff: -2 coeff: 1 }")],
+    "a layer of upstream's": [layer("Power", "power", "sum", "power", "power_param { scale: 0.5 }")],
+    "its pixels": [layer("Reshape", "reshape", "sum", "pixels", "reshape_param { shape { dim: 0 dim: 0 dim: -1 dim: 1 } }")],
+}
+
+
+@pytest.mark.parametrize("readers", OTHER_READERS)
+@pytest.mark.parametrize("options", ["", "debug_info: true display: 1", "iter_size: 2"])
+def test_a_sum_with_several_readers(tmp_path, readers, options):
+    """Its gradient is the sum of theirs, whoever adds them up."""
+    more = OTHER_READERS[readers]
+    if more:
+        top = more[-1].split("top: '")[1].split("'")[0]
+        more = [*more, layer("Reduction", "small", top, "small", "loss_weight: 0.00001 reduction_param { operation: SUMSQ }")]
+    compare_training(tmp_path, sums(*more), f"{SGD} {options}")
+
+
+def test_a_sum_whose_relu_is_not_in_place(tmp_path):
+    net = sums()
+    for before, after in (("type: 'ReLU' bottom: 'sum' top: 'sum'", "type: 'ReLU' bottom: 'sum' top: 'y'"),
+                          ("bottom: 'sum' top: 'third'", "bottom: 'y' top: 'third'"),
+                          ("bottom: 'sum' bottom: 'third'", "bottom: 'y' bottom: 'third'")):
+        assert before in net
+        net = net.replace(before, after)
+    solvers = compare_training(tmp_path, net)
+    for name, solver in solvers.items():  # now somebody has looked at every gradient
+        for blob in solver.net.blobs.values():
+            blob.diff[...]
+        train(solver, name, 1, start=6)
+    for name in "y", "sum", "third":
+        check(*(solvers[engine].net.blobs[name].diff for engine in (OURS, STOCK)), 1e-2, f"gradient of {name}")
+
+
+def test_gradients_of_a_sum_that_somebody_looked_at(tmp_path):
+    """Each reader's own."""
+    solvers = {name: make_solver(name, tmp_path, sums()) for name in (STOCK, OURS)}
+    for name, solver in solvers.items():
+        readers = [blob for blob in solver.net.blobs if blob.startswith("sum_relu_") or "split" in blob]
+        assert len(readers) >= 4
+        for blob in readers:
+            solver.net.blobs[blob].diff[...]
+        train(solver, name, 1)
+    for blob in readers:
+        check(*(solvers[engine].net.blobs[blob].diff for engine in (OURS, STOCK)), 1e-3, f"gradient of {blob}")
+
+
 @pytest.mark.parametrize("first, second", [(STOCK, OURS), (OURS, STOCK)])
 def test_snapshot_of_one_engine_restored_by_the_other(tmp_path, first, second):
     before = make_solver(first, tmp_path, small_net())
