@@ -18,6 +18,7 @@ void ReLULayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
   SetData(top[0], out);
   in.reset();  // in place, the terms now are the result's alone
   const Recipe& recipe = out->recipe();
+  // For convolutions that read the sum, see TakeGradientOfAReader.
   if (phase_ == TRAIN && top[0] == bottom[0] && recipe.terms.size() > 1 && recipe.slope == 0) {
     const auto is_affine = [](const Term& term) { return !term.plain(); };
     const auto branch = std::find_if(recipe.terms.begin(), recipe.terms.end(), is_affine);
