@@ -64,18 +64,18 @@ class Convolution {
 
   // Whether recipes and moments are possible, which save passes over memory.
   bool Fuses() const { return kernels_->Fuses(); }
-  bool ReadsSums() const { return kernels_->ReadsSums(); }
+  // Also recipes with `base`, those of gradients, and ResidualSum.
+  bool FusesAll() const { return kernels_->FusesAll(); }
 
-  // bias, recipe and moments may be NULL. A recipe with `base` needs ReadsSums().
+  // bias, recipe and moments may be NULL.
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe = NULL,
       const OutputMoments* moments = NULL);
   void BackwardData(const float* dy, const float* w, float* dx);
   // Adds to dw and db, as Caffe's iter_size needs it. db and recipe may be NULL.
   void BackwardWeights(const float* x, const float* dy, float* dw, float* db, const InputRecipe* recipe = NULL);
 
-  // Both of them, with one pass over dy instead of two. sums needs a recipe and Fuses(), or `residual` and ReadsGradients();
-  // `gradient` needs ReadsGradients(); or they are NULL.
-  bool ReadsGradients() const { return kernels_->ReadsGradients(); }
+  // Both of them, with one pass over dy instead of two. sums needs a recipe or `residual`. recipe, sums and gradient may
+  // be NULL.
   void Backward(const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
       const InputRecipe* recipe = NULL, const InputGradientSums* sums = NULL, const GradientRecipe* gradient = NULL);
 
@@ -84,8 +84,7 @@ class Convolution {
    public:
     virtual ~Kernels() {}
     virtual bool Fuses() const { return false; }
-    virtual bool ReadsSums() const { return false; }
-    virtual bool ReadsGradients() const { return false; }
+    virtual bool FusesAll() const { return false; }
     virtual void KeepFilters() { filters_.Keep(); }
     virtual void TellWeights(bool same) { filters_.Tell(same); }
     virtual void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,

@@ -76,7 +76,7 @@ void ConvolutionLayer::Forward_cpu(const Blobs& bottom, const Blobs& top) {
     const TensorPtr x = Data(*bottom[i]);
     const Dims dims = DimsOf(*top[i]);
     const TensorPtr y = NewTensor(dims);
-    const Readable input(x.get(), convolution_->Fuses(), phase_ == TRAIN && convolution_->ReadsSums());
+    const Readable input(x.get(), convolution_->Fuses(), phase_ == TRAIN && convolution_->FusesAll());
     if (convolution_->Fuses() && phase_ == TRAIN && *moments_wanted_) {
       y->known.mean.resize(dims.c);
       y->known.variance.resize(dims.c);
@@ -99,7 +99,7 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
   const bool to_bias = bias_term_ && param_propagate_down_[1];
   for (size_t i = 0; i < top.size(); ++i) {
     const TensorPtr dy = Diff(*top[i]);
-    const ReadableGradient gradient(dy.get(), to_weights && propagate_down[i] && convolution_->ReadsGradients());
+    const ReadableGradient gradient(dy.get(), to_weights && propagate_down[i] && convolution_->FusesAll());
     float* bias_diff = to_bias ? blobs_[1]->mutable_cpu_diff() : NULL;
     // Whoever made the gradient may have summed it in the same pass.
     if (to_bias && (!dy->known.channel_sums.empty() || !to_weights)) {
@@ -123,7 +123,7 @@ void ConvolutionLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& p
       if (!propagate_down[i]) {
         convolution_->BackwardWeights(input.values, gradient.values, weights_diff, bias_diff, input.recipe_or_null());
       } else {
-        const bool adds = convolution_->ReadsGradients() && !bottom[i]->diff()->looked_at();
+        const bool adds = convolution_->FusesAll() && !bottom[i]->diff()->looked_at();
         const InputGradient found(x.get(), input, adds);
         convolution_->Backward(input.values, gradient.values, weights, found.dx->Fill(), weights_diff, bias_diff,
             input.recipe_or_null(), found.places_or_null(), gradient.recipe_or_null());

@@ -16,13 +16,14 @@ struct Readable {
     const bool is_sum = sums && x->recipe().is_residual();
     is_recipe = is_sum || (recipes && x->recipe().is_readable());
     if (!is_recipe) x->Dense();
-    const Term& term = terms[is_sum && terms[0].plain()];
+    const int base = is_sum && terms[1].plain();  // the sum's plain term
+    const Term& term = terms[is_sum ? 1 - base : 0];
     values = term.values.get();
     if (is_recipe) {
       const bool relu = x->recipe().post == Recipe::RELU;
       if (is_sum) sum = TakeBuffer(x->dims.count());
       const InputRecipe r = {term.plain() ? NULL : term.mean.data(), term.scale.data(), term.shift.data(), relu,
-          is_sum ? terms[terms[1].plain()].values.get() : NULL, sum.get()};
+          is_sum ? terms[base].values.get() : NULL, sum.get()};
       recipe = r;
     }
   }

@@ -156,8 +156,8 @@ Recipe TakeRecipe(TensorPtr* tensor) {
 
 Buffer TakeGradientOfAReader(Tensor* data) {
   const TensorPtr gradient = data->gradient_of_a_reader.lock();
-  const long kOneBlob = 1;
-  if (!TransientDiffs::Wanted() || !gradient || gradient.use_count() > kOneBlob + 1 || gradient->copied_ ||
+  const long kBlobAndHere = 2;
+  if (!TransientDiffs::Wanted() || !gradient || gradient.use_count() > kBlobAndHere || gradient->copied_ ||
       !gradient->recipe_.is_dense() || !gradient->recipe_.terms[0].values.unique()) {
     return Buffer();
   }

@@ -20,8 +20,7 @@ class Winograd : public Convolution::Kernels {
 
   explicit Winograd(const ConvShape& shape) : shape_(shape) {}
   bool Fuses() const { return shape_.pad_h == 1 && shape_.pad_w == 1; }  // x and y have the same tiles
-  bool ReadsSums() const { return Fuses(); }
-  bool ReadsGradients() const { return Fuses(); }
+  bool FusesAll() const { return Fuses(); }
   void Forward(const float* x, const float* w, const float* bias, float* y, const InputRecipe* recipe,
       const OutputMoments* moments);
   void BackwardData(const float* dy, const float* w, float* dx);

@@ -376,14 +376,14 @@ std::vector<float> Results(const ConvShape& s, Kernels* kernels) {
   kernels->Backward(c.x.data(), c.dy.data(), c.w.data(), dx.data(), dw.data(), db.data(), fuses ? &recipe : NULL,
       fuses ? &sums : NULL);
   kernels->BackwardWeights(c.x.data(), c.dy.data(), dw.data(), db.data(), NULL);
-  std::vector<float> other_dx(kernels->ReadsGradients() ? dx.size() : 0);
-  if (kernels->ReadsGradients()) {
+  std::vector<float> other_dx(kernels->FusesAll() ? dx.size() : 0);
+  if (kernels->FusesAll()) {
     const RandomGradient gradient(s, true);
     const GradientRecipe of_gradient = gradient.recipe();
     kernels->Backward(c.x.data(), gradient.g.data(), c.w.data(), other_dx.data(), dw.data(), db.data(), NULL, NULL, &of_gradient);
   }
-  std::vector<float> other_y(kernels->ReadsSums() ? y.size() : 0), sum, sum_dx, sum_of_gradient(s.ic), sum_of_product(s.ic);
-  if (kernels->ReadsSums()) {
+  std::vector<float> other_y(kernels->FusesAll() ? y.size() : 0), sum, sum_dx, sum_of_gradient(s.ic), sum_of_product(s.ic);
+  if (kernels->FusesAll()) {
     RandomSum input(s);
     const InputRecipe of_sum = input.recipe();
     kernels->Forward(input.x.data(), c.w.data(), NULL, other_y.data(), &of_sum, NULL);
@@ -486,7 +486,7 @@ TEST(EngineConvolutionTest, TestClippedInput) {
 TEST(EngineConvolutionTest, TestGradientRecipe) {
   int shapes = 0;
   for (const ConvShape& s : Shapes()) {
-    if (!Convolution::Supports(s) || !Convolution(s).ReadsGradients()) continue;
+    if (!Convolution::Supports(s) || !Convolution(s).FusesAll()) continue;
     ++shapes;
     for (const bool masked : {false, true}) {
       SCOPED_TRACE(::testing::Message() << s << ", masked " << masked);
@@ -511,7 +511,7 @@ TEST(EngineConvolutionTest, TestGradientRecipe) {
 // Where all of a gradient is masked, its NaN stays.
 TEST(EngineConvolutionTest, TestGradientRecipeKeepsNaN) {
   const ConvShape s = Shape(2, 16, 16, 9, 9, 3, 1, 1);
-  if (!Convolution::Supports(s) || !Convolution(s).ReadsGradients()) return;
+  if (!Convolution::Supports(s) || !Convolution(s).FusesAll()) return;
   const Case c(s);
   RandomGradient gradient(s, true);
   gradient.g[3] = kUnset;
@@ -528,7 +528,7 @@ TEST(EngineConvolutionTest, TestGradientRecipeKeepsNaN) {
 TEST(EngineConvolutionTest, TestSumAsInput) {
   int shapes = 0;
   for (const ConvShape& s : Shapes()) {
-    if (!Convolution::Supports(s) || !Convolution(s).ReadsSums()) continue;
+    if (!Convolution::Supports(s) || !Convolution(s).FusesAll()) continue;
     SCOPED_TRACE(::testing::Message() << s);
     ++shapes;
     RandomSum input(s);
@@ -547,7 +547,7 @@ TEST(EngineConvolutionTest, TestSumAsInput) {
 TEST(EngineConvolutionTest, TestGradientOfASum) {
   int shapes = 0;
   for (const ConvShape& s : Shapes()) {
-    if (!Convolution::Supports(s) || !Convolution(s).ReadsGradients()) continue;
+    if (!Convolution::Supports(s) || !Convolution(s).FusesAll()) continue;
     SCOPED_TRACE(::testing::Message() << s);
     ++shapes;
     const RandomSum input(s);
@@ -575,7 +575,7 @@ TEST(EngineConvolutionTest, TestGradientOfASum) {
 // Where all of the sum is clipped, a NaN of either gradient stays; so does one of the sum's terms.
 TEST(EngineConvolutionTest, TestSumsKeepNaN) {
   const ConvShape s = Shape(2, 16, 16, 9, 9, 3, 1, 1);
-  if (!Convolution::Supports(s) || !Convolution(s).ReadsSums()) return;
+  if (!Convolution::Supports(s) || !Convolution(s).FusesAll()) return;
   const Case c(s);
   RandomSum input(s);
   input.base[5] = input.x[6] = kUnset;
