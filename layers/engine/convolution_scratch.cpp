@@ -24,7 +24,7 @@ int ThreadCount() {
 #endif
 }
 
-ThreadRooms::ThreadRooms(size_t count) : stride_((count + 1023) / 1024 * 1024) {
+ThreadRooms::ThreadRooms(size_t count) : stride_((count + kGap + 1023) / 1024 * 1024) {
   PlaceThreads();
   static thread_local Scratch scratch;
   if (stride_ < count || stride_ > SIZE_MAX / ThreadCount()) throw std::bad_alloc();

@@ -51,6 +51,10 @@ int ThreadCount();
 // makes it before: nobody could catch what is thrown inside. A thread can have one at a time.
 class ThreadRooms {
  public:
+  // Floats between two rooms. A processor fetches ahead what it expects its thread to read. Beyond the end of the thread's room
+  // that would be the memory of another thread, which would have to fetch it back: slowly, if the two share no cache.
+  enum { kGap = 64 << 10 };
+
   explicit ThreadRooms(size_t count);
 
   // Of the thread that asks.

@@ -11,8 +11,9 @@
 namespace caffe {
 namespace engine {
 
-// An activation cut into rows and blocks, and blocks into parts, which the threads take one after the other. The parts
-// depend on the shape only, and so do the bits of all sums, whatever the number of threads.
+// An activation cut into rows and blocks, and blocks into parts, which the threads share. The parts depend on the
+// shape only, and so do the bits of all sums, whatever the number of threads. Each thread takes the images that it takes in a
+// convolution, too: those are in its own cache.
 struct Cut : Rows {
   explicit Cut(const Dims& dims) : Rows(dims.c), count(dims.count()) {
     blocks = (count + block - 1) / block;
@@ -23,7 +24,7 @@ struct Cut : Rows {
   template <typename Work>
   void Run(const Work& work) const {
     const ThreadRooms rooms(block);
-#pragma omp parallel for schedule(dynamic, 1) if (parts > 1)
+#pragma omp parallel for schedule(static) if (parts > 1)
     for (int part = 0; part < parts; ++part) {
       for (size_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) {
         work(part, b * block, std::min(block, count - b * block), rooms.Mine());

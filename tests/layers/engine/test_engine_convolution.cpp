@@ -10,6 +10,7 @@
 #include <ostream>
 #include <new>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -699,11 +700,19 @@ TEST(EngineConvolutionTest, TestThreadRooms) {
   EXPECT_THROW(ThreadRooms rooms(SIZE_MAX), std::bad_alloc);
   const size_t size = 5000;
   const ThreadRooms rooms(size);
+  std::set<const float*> starts;
 #pragma omp parallel
   {
+#pragma omp critical
+    starts.insert(rooms.Mine());
     std::fill_n(rooms.Mine(), size, float(size_t(rooms.Mine()) >> 12 & 0xffff));
 #pragma omp barrier
     for (size_t i = 0; i < size; ++i) EXPECT_EQ(rooms.Mine()[i], float(size_t(rooms.Mine()) >> 12 & 0xffff));
+  }
+  const float* before = NULL;
+  for (const float* start : starts) {
+    if (before) EXPECT_GE(size_t(start - before), size + ThreadRooms::kGap);
+    before = start;
   }
 }
 
