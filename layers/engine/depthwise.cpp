@@ -150,7 +150,7 @@ void Correlate(const Correlation& c, const float* x, const RecipeReader& reader,
     const Finish& finish) {
   const ThreadRooms rooms(c.RoomSize());
   const long row = long(c.ow) * c.channels;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(static)
   for (int item = 0; item < c.items(); ++item) {
     const Strip s(c, item);
     FillRoom(c, s, x, reader, rooms.Mine());

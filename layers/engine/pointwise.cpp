@@ -184,7 +184,7 @@ void Pointwise::Forward(const float* x, const float* w, const float* bias, float
 #pragma omp parallel
   {
     if (!laid_out) weights.LayOut(w, 1, ic, filters);
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(static)
     for (int task = 0; task < chunks.number * tasks; ++task) {
       const int i = task / tasks, column = task % tasks * columns;
       const long first = chunks.first(i), count = chunks.count(i);
