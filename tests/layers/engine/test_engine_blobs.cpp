@@ -46,6 +46,18 @@ TEST(EngineBlobsTest, TestABufferServesALittleLargerOne) {
   EXPECT_EQ(TakeBuffer((1 << 22) + (1 << 19)).get(), memory);
 }
 
+// Before a new buffer displaces an unused one, that one serves, though it is too large: else each step would get new pages.
+TEST(EngineBlobsTest, TestALargeBufferServesBeforeItIsDisplaced) {
+  TrimBuffers();
+  Buffer large = TakeBuffer(50 << 20);
+  const float* memory = large.get();
+  large.reset();
+  const Buffer first = TakeBuffer(15 << 20), second = TakeBuffer(15 << 20);
+  EXPECT_NE(first.get(), memory);
+  EXPECT_NE(second.get(), memory);
+  EXPECT_EQ(TakeBuffer(15 << 20).get(), memory);
+}
+
 TEST(EngineBlobsTest, TestChainsOfSumsBecomeDense) {
   const Dims dims = {1, 2, 3, 4};
   const Buffer values = TakeBuffer(dims.count());
