@@ -12,8 +12,8 @@ namespace caffe {
 namespace engine {
 
 // An activation cut into rows and blocks, and blocks into parts, which the threads share. The parts depend on the
-// shape only, and so do the bits of all sums, whatever the number of threads. Each thread takes the images that it takes in a
-// convolution, too: those are in its own cache.
+// shape only, and so do the bits of all sums, whatever the number of threads. Each thread takes about those images that it takes
+// in a convolution, too, as they may still lie in its core's cache.
 struct Cut : Rows {
   explicit Cut(const Dims& dims) : Rows(dims.c), count(dims.count()) {
     blocks = (count + block - 1) / block;

@@ -693,7 +693,7 @@ TEST(EngineConvolutionTest, TestTwoAtOnce) {
   }
 }
 
-// Before the region, where it can be caught.
+// Memory is taken before the region, where an exception can be caught. Rooms are apart.
 TEST(EngineConvolutionTest, TestThreadRooms) {
   EXPECT_THROW(ThreadRooms rooms(size_t(1) << 50), std::bad_alloc);
   EXPECT_THROW(ThreadRooms rooms(size_t(1) << 62), std::bad_alloc);
