@@ -18,7 +18,7 @@ const size_t kLargePage = 2 << 20;
 
 // Unused buffers by their size in bytes. A step takes and gives the same sizes again and again, so what is unused may be as
 // much as was in use at most, less what is in use now, plus 128 MiB: the process needs no more memory than at its peak. Beyond
-// that the longest unused are freed. Where a new buffer would displace one, an unused one that is up to four times too large
+// that the longest unused are freed. Where a new buffer might displace one, an unused one that is up to four times too large
 // serves instead, as the system clears the pages of a new one. The peak sinks slowly, for nets are reshaped and deleted.
 class Pool {
  public:
@@ -26,7 +26,7 @@ class Pool {
   void* Take(size_t* bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
     Unused::iterator found = unused_.lower_bound(*bytes);
-    const bool displaces = used_ + unused_bytes_ + *bytes > peak_ + kSlack;  // a new one would
+    const bool displaces = used_ + unused_bytes_ + *bytes > peak_ + kSlack;  // a new one might
     if (found != unused_.end() && found->first <= (displaces ? *bytes * 4 : *bytes + *bytes / 4)) {
       void* memory = found->second.memory;
       *bytes = found->first;
