@@ -1,5 +1,5 @@
-// Here and not in the header: a program that is compiled without OpenMP, as upstream's tests are, would have functions of the
-// same names that know one thread only, and the linker would take those for all.
+// Here and not in the header: a program that is compiled without OpenMP would have functions of the same names that know one
+// thread only, and the linker would take those for all.
 #include "caffe/engine/convolution_scratch.hpp"
 
 #ifdef _OPENMP
