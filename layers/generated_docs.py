@@ -57,7 +57,7 @@ def choices() -> str:
         weighting = Weighting(row.name)
         psi = weighting.mode()
         at = weighting.emphasis(np.array([UNTRAINED, psi, np.nextafter(psi, 1)]))
-        lines.append(f"| `{row.name}` | {numbers} | {_number(psi)} | {at[0]:.2g} | {at[1:].max():.3g} | {row.sentence} | "
+        lines.append(f"| `{row.name}` | {numbers} | {_number(psi)} | {at[0]:.3g} | {at[1:].max():.3g} | {row.sentence} | "
                      f"{row.source} |")
     return "\n".join(lines)
 
