@@ -8,11 +8,15 @@ import numpy as np
 
 from base.errors import InputError
 from base.writing import write_atomically
+from layers.weighting import Weighting
 from solvers.nets import losses
 from solvers.nets.built_net import BuiltNet
+from solvers.nets.pycaffe import caffe
 from solvers.runs.folder import RunFolder
 
-CLAMPED = -math.log(np.finfo(np.float32).tiny)  # 87.34 = -log FLT_MIN: Caffe's losses clamp p there
+pb = caffe.proto.caffe_pb2
+
+CLAMPED = float(np.finfo(np.float32).tiny)  # the losses take p as at least this in a logarithm
 FILE = "diverged.json"
 ROUNDING = 1e-3  # relative, of a float32 sum over a batch
 
@@ -30,7 +34,7 @@ class LossCheck:
     def __init__(self, train_net: BuiltNet, folder: RunFolder):
         self.net, self.folder = train_net.net, folder
         self.loss_weights = {name: weight for name, weight in self.net.blob_loss_weights.items() if weight}
-        self.logarithmic = {self.net.top_names[layer.name][0] for layer in train_net.losses}
+        self.clamped = dict(clamped_values(train_net))
         self.bounds = dict(gradient_bounds(train_net))
 
     def __call__(self, iteration: int, indices: np.ndarray | None) -> float:
@@ -56,7 +60,7 @@ class LossCheck:
     def _divergence(self, iteration: int, values: dict[str, float]) -> tuple[str, float] | None:
         """What has diverged, as the beginning of a message, and its value; None if nothing has."""
         for name, value in values.items():
-            clamped = name in self.logarithmic and value > 0.999 * CLAMPED
+            clamped = value > 0.999 * self.clamped.get(name, math.inf)
             if not math.isfinite(value) or clamped:
                 what = f"the loss {name!r} of iteration {iteration} is {value:.6g}"
                 return what + ", the loss of probabilities clamped at 0" * clamped, value
@@ -80,10 +84,23 @@ class LossCheck:
         return f"training has diverged: {what}{where}; {last}; a lower base_lr may help"
 
 
+def clamped_values(train_net: BuiltNet) -> Iterator[tuple[str, float]]:
+    """For each loss that grows without bound as p goes to 0: its blob, and its value if all p of a batch are clamped."""
+    for layer, weighting in _weightings(train_net):
+        small, clamped = weighting.distance(np.array([1e-30, CLAMPED]))
+        if clamped > 1.01 * small:
+            yield train_net.net.top_names[layer.name][0], float(clamped)
+
+
 def gradient_bounds(train_net: BuiltNet) -> Iterator[tuple[str, float]]:
     """For each loss of the net: the blob with its scores, and the largest possible L1 norm of the gradient there."""
-    for layer in train_net.losses:
-        if layer.type == "SoftmaxWithLoss" and layer.HasField("loss_param"):
-            continue  # its loss_param may choose another normaliser
+    for layer, weighting in _weightings(train_net):
         loss_weight = train_net.net.blob_loss_weights[train_net.net.top_names[layer.name][0]]
-        yield train_net.net.bottom_names[layer.name][0], abs(loss_weight) * losses.weighting_of(layer).gradient_bound()
+        yield train_net.net.bottom_names[layer.name][0], abs(loss_weight) * weighting.gradient_bound()
+
+
+def _weightings(train_net: BuiltNet) -> Iterator[tuple[pb.LayerParameter, Weighting]]:
+    """The losses of the net whose value and gradient are those of a weighting."""
+    for layer in train_net.losses:
+        if layer.type != "SoftmaxWithLoss" or not layer.HasField("loss_param"):  # that may choose another normaliser
+            yield layer, losses.weighting_of(layer)

@@ -71,6 +71,26 @@ def test_a_gradient_beyond_its_bound_stops_the_run(made, loss, bound, wrong):
         check(7, np.arange(16))
 
 
+@pytest.mark.parametrize("name", ["AUL a: 11 q: 4", "RCE", "MAE", "CCE_DN"])
+def test_a_large_loss_of_an_untrained_net_is_no_divergence(made, name):
+    solver, check, _ = made(WEIGHTED % name)
+    solver.net.blobs["loss"].data[...] = 2000
+    check(1, None)
+
+
+@pytest.mark.parametrize(("loss", "value"), [
+    (tiny.CCE, 87.34), (tiny.USW, 87.34), (WEIGHTED % "FOCAL", 87.34),
+    (WEIGHTED % "SCE alpha: 20 beta: 1", 20 * 87.34 + 9.21), (WEIGHTED % "SCE", 6 * 87.34 + 0.921)])
+def test_probabilities_that_are_all_clamped_stop_the_run(made, loss, value):
+    solver, check, _ = made(loss)
+    solver.step(1)
+    solver.net.blobs["loss"].data[...] = 0.99 * value
+    check(7, None)
+    solver.net.blobs["loss"].data[...] = value
+    with pytest.raises(InputError, match=r"the loss 'loss' of iteration 7 is [\d.]+, the loss of probabilities clamped at 0"):
+        check(7, None)
+
+
 def test_a_loss_whose_top_has_no_name(made):
     """Caffe gives it a name."""
     solver, check, _ = made(tiny.CCE.replace(' top: "loss"', ""))
