@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import os
 import re
 import signal
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from base.terminal import one_line, say, shown
+from base.terminal import discard_output, one_line, say, shown
 
 CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and below it a caret at the mistake
 
@@ -48,8 +47,8 @@ def reports_errors(interrupted: str = "") -> Callable:
         def reporting(argv: list[str] | None = None) -> int:
             try:
                 return main(argv)
-            except BrokenPipeError:  # the reader of what is printed has ended, as head does
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python prints an error at its end
+            except BrokenPipeError:
+                discard_output()
                 return 128 + signal.SIGPIPE
             except (InputError, OSError, MemoryError) as error:
                 return failed(error)

@@ -1,5 +1,6 @@
 """Print text safely: names in files and folders may contain characters that a terminal executes."""
 
+import os
 import sys
 import unicodedata
 from typing import TextIO
@@ -22,3 +23,8 @@ def one_line(text: str) -> str:
 def say(*lines: object, file: TextIO | None = None) -> None:
     """Print lines as `shown`, without buffering. All commands print with this function: Ruff refuses `print`."""
     print(*map(shown, lines), sep="\n", file=file or sys.stdout, flush=True)  # noqa: T201
+
+
+def discard_output() -> None:
+    """Send all further output nowhere, after a BrokenPipeError: its reader has ended, as head does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python prints an error at its end, too

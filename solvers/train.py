@@ -39,7 +39,8 @@ from solvers.training.steps import Record, steps
 
 @reports_errors()
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; return its exit code: 0; 2 after an error; 130, 143 or 138 after SIGINT, SIGTERM or SIGUSR1."""
+    """Run the command line; return its exit code: 0; 2 after an error; 130, 143 or 138 after SIGINT, SIGTERM or SIGUSR1;
+    141 if what reads its output has ended."""
     argv = sys.argv[1:] if argv is None else argv
     args = options.parse(argv, __doc__)
     if args.list_released:
@@ -47,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         stopped_by = train(args, argv)
+    except BrokenPipeError:
+        raise
     except OSError as error:  # e.g. the disk is full
         raise InputError(f"{error}; the run goes on with --resume from its newest checkpoint") from error
     return 128 + stopped_by if stopped_by else 0
@@ -79,7 +82,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             folder.checkpoints.prune(start)  # the process may have been killed before it did so
             say(f"{folder}: at iteration {start} of {stop}: nothing to do")
             return None
-        with removed_if_refused(new):
+        with removed_if_refused([] if start else new):
             data = plan.training_set.prepare(args.data) if plan.fed_blobs else None
             plan.allowed.confine(write=[folder.path], emptied=[args.runs], gpus=bool(devices))
             run = plan.run(args.layers, ranks, computing, data)

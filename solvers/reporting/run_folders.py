@@ -49,8 +49,12 @@ def _folders(name: str) -> list[Path]:
     if glob.has_magic(name):
         # Of pathlib where ** is in it: that follows no links, of which two that lead to their own folder have no end.
         anchor = Path(path.anchor)
-        matches = map(str, anchor.glob(str(path.relative_to(anchor)))) if "**" in name else glob.glob(name)
-        if found := [Path(match) for match in sorted(matches) if os.path.isdir(match)]:
+        try:
+            matches = map(str, anchor.glob(str(path.relative_to(anchor)))) if "**" in name else glob.glob(name)
+            found = [Path(match) for match in sorted(matches) if os.path.isdir(match)]
+        except ValueError as error:  # older Pythons want ** to be a whole part of the path
+            raise InputError(f"{name}: {error}") from error
+        if found:
             return found
         raise InputError(f"{name}: no folder matches")
     siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []

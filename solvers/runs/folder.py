@@ -106,13 +106,16 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder holds a run and `resume` is not given, or if its checkpoints cannot be resumed.
+            If the folder holds a run and `resume` is not given, or if its checkpoints are gone or cannot be resumed.
         """
         models = self.checkpoints.models()
         if models and not resume:
             raise InputError(f"{self} holds a run that has reached iteration {models[-1]}: give --resume to go on with "
                              "it, or remove it to start again")
         newest = self.checkpoints.newest()
+        if not models and (self.path / "accuracy.txt").exists():
+            raise InputError(f"{self} holds the accuracies of a run whose checkpoints are gone: name another folder with "
+                             f"--runs, or remove {self} to start again")
         if models and newest is None:
             raise InputError(f"{self.checkpoints.folder} has weights but no whole .solverstate to go on from: remove {self} "
                              "to start again")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from base import files
 from base.errors import InputError
-from base.terminal import say, shown
+from base.terminal import discard_output, say, shown
 from base.writing import write_atomically
 
 Row = TypeVar("Row", bound=NamedTuple)
@@ -213,12 +213,17 @@ class Progress:
         Steps already done, and the last step.
     images : int
         Images per step.
+
+    Attributes
+    ----------
+    unread : bool
+        Whether the reader of the output has ended, as head does. Nothing more is printed then.
     """
 
     SECONDS = 10
 
     def __init__(self, start: int, stop: int, images: int):
-        self.stop, self.images = stop, images
+        self.stop, self.images, self.unread = stop, images, False
         self._recent = deque([time.perf_counter()], maxlen=21)  # ends of the last 20 steps
         self._printed = float("-inf")
         self._bar = tqdm(initial=start, total=stop, unit="step", bar_format="{n}/{total} |{bar}| {desc}",
@@ -236,11 +241,15 @@ class Progress:
             self._bar.update()
         elif step.iteration == self.stop or now - self._printed >= self.SECONDS:
             self._printed = now
-            say(f"iteration {step.iteration}/{self.stop}: {text}")
+            self.say(f"iteration {step.iteration}/{self.stop}: {text}")
 
     def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        tqdm.write(shown(text)) if self._bar is not None else say(text)
+        """Print a line, above the bar if there is one."""
+        try:
+            tqdm.write(shown(text)) if self._bar is not None else say(text)
+        except BrokenPipeError:
+            discard_output()
+            self.unread = True
 
     def close(self) -> None:
         if self._bar is not None:

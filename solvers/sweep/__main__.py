@@ -12,6 +12,7 @@ After Ctrl-C the runs save a checkpoint and end. See docs/sweeps.md.
 import argparse
 import contextlib
 import io
+import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -75,6 +76,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
             parser.error(f"--{name}: it is empty; leave it out to make the runs on this machine")
     if args.jobs and args.scheduler:
         parser.error("--jobs: with --scheduler, the workers say how many runs they make at once (dask worker --nthreads)")
+    if args.gpu and (args.scheduler or args.slurm) and not re.fullmatch("[0-9]+", args.gpu):
+        parser.error(f"--gpu {args.gpu}: a worker computes on one GPU: with --scheduler and --slurm give its number, e.g. 0 "
+                     "for the first one that the worker sees (CUDA_VISIBLE_DEVICES)")
     if args.sbatch and not args.slurm:
         parser.error("--sbatch needs the options of the jobs, e.g. --slurm partition=long,walltime=1-00:00:00")
     return args
@@ -86,11 +90,12 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     runs = planned.plan(runs_file.read(args.file), args.runs, args.data)
     missing = [run for run in runs if not run.done()]
     if args.gpu and (args.scheduler or slurm):  # GPUs of other machines: this one may have none
-        devices = args.gpu.split(",")
+        devices = [args.gpu]
     else:
         devices = list(map(str, gpus.choose(args.gpu)))
-    costs = measure(missing, args.threads, steps=0 if devices or args.scheduler else probe.STEPS)
-    jobs, threads = share(missing, costs, args, devices)
+    _, threads = share(runs, {}, args, devices)  # the memory of a run is not known yet
+    costs = measure(missing, threads, steps=0 if devices or args.scheduler else probe.STEPS)
+    jobs, threads = share(runs, costs, args, devices)
     needed = planned.bytes_needed(missing, {shape: cost.weights for shape, cost in costs.items()}, args.runs)
     if args.dry_run:
         say(listing(runs, costs, jobs, threads, needed))
@@ -142,7 +147,8 @@ def share(runs: list[PlannedRun], costs: dict[str, Cost], args: argparse.Namespa
           devices: list[str]) -> tuple[int, int | None]:
     """How many runs are made at once, and the threads of each. With --scheduler, its workers decide: 0 runs, --threads.
 
-    On this machine: a run for each GPU, or one for each THREADS cores, fewer if memory is short. They share all cores.
+    On this machine: a run for each GPU, or one for each THREADS cores, fewer if memory is short. They share all cores. `runs`
+    are all of the sweep, those that are done as well: a run that goes on, when others are done, keeps its number of threads.
     """
     if args.scheduler:
         return 0, args.threads
@@ -162,7 +168,7 @@ def share(runs: list[PlannedRun], costs: dict[str, Cost], args: argparse.Namespa
 def memory_of_run(costs: dict[str, Cost], threads: int) -> int:
     """The most memory, in bytes, that a run takes in training or in evaluation."""
     evaluation = EVALUATION + min(threads, MOST_PROCESSES) * EVALUATION_PROCESS
-    return max(evaluation, *(cost.memory for cost in costs.values()))
+    return max([evaluation, *(cost.memory for cost in costs.values())])
 
 
 def memory_of_job(costs: dict[str, Cost], threads: int) -> int:
@@ -180,7 +186,8 @@ def listing(runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, threads: 
         lines.append(f"{run.name:{width}}  {state}" + (f", test accuracy {100 * measured[1]:.2f} %" if measured else ""))
         missing += [] if done else [run]
     to_come = time_to_come(missing, costs, jobs)
-    steps = sum(run.steps - run.saved() for run in missing)
+    steps = sum(max(0, run.steps - run.saved()) for run in missing)
+    jobs = min(jobs, len(missing) or 1)
     lines.append(f"{len(runs)} runs: {len(runs) - len(missing)} done, {len(missing)} to do: {steps:,} steps, "
                  + (f"{duration(to_come)} with {jobs} at once" if jobs and to_come is not None else "time not known yet")
                  + (f" on {threads} threads each" if threads else "") + f", {decimal(needed)} to write")

@@ -1,5 +1,6 @@
 """Give the runs of a sweep to workers, and wait for each to end: note it as done, try it again, or give it up."""
 
+import fcntl
 import re
 import shlex
 import time
@@ -32,8 +33,10 @@ class Failure(NamedTuple):
 def mark(runs: Path) -> str:
     """The text that identifies this folder of runs, from its file `work.MARK`, which is made if it is missing."""
     file = runs / work.MARK
-    if not file.is_file():
-        write_atomically(file, uuid.uuid4().hex)
+    with files.opened(runs) as folder:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # of two sweeps that begin at a time, one makes it
+        if not file.is_file():
+            write_atomically(file, uuid.uuid4().hex)
     try:
         text = files.read(file).decode(errors="replace")
     except OSError as error:

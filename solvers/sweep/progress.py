@@ -38,8 +38,9 @@ def pace(run: PlannedRun) -> Pace:
     """Read it from the end of the run's log.csv."""
     try:
         with open(files.open_in(run.folder, "log.csv"), "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-            rows = [line.split(b",") for line in file.read().split(b"\n")[:-1]]
+            start = file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            whole = slice(1 if start else 0, -1)  # the first line and the last one may be cut off
+            rows = [line.split(b",") for line in file.read().split(b"\n")[whole]]
         steps = [(int(row[0]), float(row[3])) for row in rows if len(row) == 4 and re.fullmatch(rb"[0-9]{1,12}", row[0])]
     except (OSError, ValueError):
         steps = []
@@ -181,7 +182,7 @@ def time_to_come(left: Iterable[PlannedRun], costs: dict[str, Cost], jobs: int) 
         others = statistics.median(known[run.shape]) if run.shape in known else costs[run.shape].seconds
         if where.seconds is None and others is None:
             return None
-        seconds.append((run.steps - where.step) * (where.seconds or others))
+        seconds.append(max(0, run.steps - where.step) * (where.seconds or others))
     return max(sum(seconds) / max(1, jobs), max(seconds, default=0))
 
 

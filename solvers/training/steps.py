@@ -104,7 +104,7 @@ def steps(run: Run, solver: caffe.SGDSolver, batches: Iterator[np.ndarray | None
     Returns
     -------
     signal.Signals or None
-        The signal that stopped it early.
+        The signal that stopped it early; SIGPIPE if the reader of its output has ended.
     """
     stop, checkpoints = run.solver.max_iter, run.folder.checkpoints
     with closing(batches), Interrupt() as interrupt:
@@ -116,6 +116,8 @@ def steps(run: Run, solver: caffe.SGDSolver, batches: Iterator[np.ndarray | None
             solver.step(1)
             record.step(iteration, check_loss(iteration, indices), lr)
             record.observe(iteration, indices)
+            if record.progress.unread:
+                interrupt.signal = interrupt.signal or signal.SIGPIPE
             if not interrupt.signal or iteration == stop:  # else the resumed run makes the test
                 record.test(iteration)
             if iteration % checkpoints.interval == 0 or iteration == stop or interrupt.signal:

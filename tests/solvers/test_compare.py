@@ -178,6 +178,7 @@ def test_missing_pieces(write_run, capsys, tmp_path):
     assert one_line_error(capsys, run) == (
         f"error: no run folder in {run}: none has a config.json, which solvers.train writes\n")
     assert one_line_error(capsys, tmp_path / "n*") == f"error: {tmp_path}/n*: no folder matches\n"
+    assert one_line_error(capsys, tmp_path / "n**").startswith(f"error: {tmp_path}/n**: ")
 
 
 SEEDS = [points(released_runs.find_released("res44_cce", 0.4), shift) for shift in (0.01, 0.03, 0.02)]

@@ -149,6 +149,19 @@ def test_a_run_is_not_overwritten(setting, run, folder, capsys):
     assert "has weights but no whole .solverstate to go on from" in capsys.readouterr().err
 
 
+def test_accuracies_do_not_get_among_those_of_another_run(setting, run, folder, capsys):
+    """After the checkpoints were removed to save space, and in results/, which has none."""
+    source = setting()
+    run(source, "--max-iter", 2)
+    shutil.rmtree(folder / "checkpoints1")
+    (folder / "accuracy.txt").write_text("iter: 2, accuracy: 0.5000\n")
+    before = {file: file.read_bytes() for file in folder.glob("*.*") if file.is_file()}
+    for more in [], ["--resume"]:
+        assert run(source, "--max-iter", 3, *more) == 2
+        assert "holds the accuracies of a run whose checkpoints are gone" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in before} == before
+
+
 def test_a_finished_run_of_another_solver_is_not_taken_for_this_one(setting, run, capsys):
     source = setting()
     assert run(source, "--max-iter", 2) == 0
@@ -367,6 +380,19 @@ def test_a_signal_saves_and_says_how_to_go_on(setting, tmp_path, folder, number,
     out, err = again.communicate(timeout=60)
     assert again.returncode == 0, err
     assert f"from iteration {stopped}" in out
+
+
+def test_a_reader_that_ends_saves(setting, tmp_path, folder):
+    """As `train ... | head` does, and a `tee` that is killed."""
+    code = ("import runpy; from solvers.runs.logs import Progress; Progress.SECONDS = 0\n"
+            f"runpy.run_path({tiny.__file__!r}, run_name='__main__')")
+    process = subprocess.Popen([sys.executable, "-c", code, setting(), "--runs", tmp_path / "runs", "--max-iter", "1000000"],
+                               cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while "iteration 9/" not in (line := process.stdout.readline()):
+        assert line, process.stderr.read()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141 and not process.stderr.read()
+    assert Checkpoints(folder).newest() == len(read_log(folder / "log.csv")) >= 9
 
 
 def test_a_second_signal_does_not_wait_for_the_step():

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,6 +78,31 @@ def test_cores_and_memory_are_shared_out(cores, count, memory, gpus, jobs, threa
         assert each == threads
     elif at_once <= cores:
         assert cores - at_once < at_once * each <= cores  # no core is left over that would give each one more
+
+
+def test_a_run_keeps_its_threads_when_others_are_done(tmp_path, monkeypatch, capsys):
+    """And its cost is measured with them: the number of threads changes how sums are rounded."""
+    measured = []
+    monkeypatch.setattr(command, "CPU_COUNT", 16)
+    monkeypatch.setattr("solvers.nets.rehearsal.available_memory", lambda: 1 << 40)
+    monkeypatch.setattr("solvers.sweep.probe.measure",
+                        lambda setting, solver, threads, steps: measured.append(threads) or COST)
+    for done in 0, 1:
+        monkeypatch.setattr(planned.PlannedRun, "done", lambda run, done=done: run.name < "res44_usw" and bool(done))
+        assert command.main([str(SMOKE), "--dry-run", "--runs", str(tmp_path), "--data", str(tmp_path)]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last.startswith(f"2 runs: {done} done, {2 - done} to do") and f"{2 - done} at once on 8 threads each" in last
+    assert measured == [8, 8]
+
+
+@pytest.mark.parametrize("cut", range(40))
+def test_pace_wherever_the_tail_of_a_log_begins(smoke, monkeypatch, cut):
+    """A row that is cut off, 345 of 12345, is none."""
+    smoke[0].folder.mkdir(parents=True)
+    rows = [f"{step},5.1,0.1,{0.5 * step:.3f}" for step in range(12300, 12400)]
+    (smoke[0].folder / "log.csv").write_text("\n".join(["iteration,loss,lr,seconds", *rows]) + "\n")
+    monkeypatch.setattr("solvers.sweep.progress.TAIL", 1000 + cut)
+    assert pace(smoke[0]) == Pace(12399, 0.5)
 
 
 def test_pace_is_read_from_the_end_of_a_log(smoke):
@@ -193,6 +220,14 @@ def test_a_damaged_mark_of_the_folder(tmp_path, content):
         follow.mark(tmp_path)
 
 
+def test_sweeps_that_begin_at_a_time_agree_on_the_mark(tmp_path):
+    with ProcessPoolExecutor(8, get_context("fork")) as pool:
+        for number in range(20):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            assert len(set(pool.map(follow.mark, [folder] * 8))) == 1
+
+
 @pytest.mark.parametrize("option", ["--scheduler", "--slurm"])
 def test_a_variable_of_the_shell_that_is_not_set(capsys, option):
     with pytest.raises(SystemExit):
@@ -287,6 +322,8 @@ def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_
     (["--sbatch"], "--sbatch needs the options of the jobs"),
     (["--slurm", "partition=long"], "give the time limit of a job too"),
     (["--gpu", "0"], "this Caffe was built for the CPU only"),
+    (["--scheduler", "tcp://a:1", "--gpu", "all"], "--gpu all: a worker computes on one GPU"),
+    (["--slurm", "walltime=1", "--gpu", "0,1"], "--gpu 0,1: a worker computes on one GPU"),
 ])
 def test_bad_options(options, message, capsys, tmp_path):
     try:
