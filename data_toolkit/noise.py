@@ -205,7 +205,7 @@ def read_matrix(file: Path) -> NDArray[np.float64]:
         if Path(file).suffix == ".npy":
             matrix = np.load(io.BytesIO(content), allow_pickle=False)
         else:
-            text = content.decode().replace(",", " ")
+            text = content.decode("utf-8-sig").replace(",", " ")
             matrix = np.array([line.split() for line in text.splitlines() if line.strip()], dtype=np.float64)
         matrix = np.asarray(matrix, dtype=np.float64)
     except FileNotFoundError:

@@ -52,7 +52,12 @@ def read(param_str: str, keys: Iterable[str]) -> dict[str, Any]:
 def _is(value: Any, kind: type) -> bool:
     if isinstance(value, bool):  # in Python, a bool is an int
         return False
-    return isinstance(value, (int, float)) and math.isfinite(value) if kind is float else isinstance(value, kind)
+    if kind is not float or not isinstance(value, (int, float)):
+        return isinstance(value, kind)
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -64,8 +64,9 @@ def draw(settings: list[str]) -> plt.Figure:
     for number, text in enumerate(settings):
         weighting = parse(text)
         label = text
-        for written, drawn in ((",", ", "), (":", ", "), ("=", " = "), ("lambda", "λ"), ("beta", "β")):
-            label = label.replace(written, drawn)
+        if text.partition(":")[0] in BY_NAME:  # else a formula
+            for written, drawn in ((",", ", "), (":", ", "), ("=", " = "), ("lambda", "λ"), ("beta", "β")):
+                label = label.replace(written, drawn)
         density = weighting.density(p)
         [line] = axes.plot(p, density, label=label, linestyle=("-", "--", ":")[number // 10 % 3])  # colours repeat after ten
         top = int(density.argmax())

@@ -73,7 +73,7 @@ class Weighting:
             self._read_own(given)
         else:
             self._read_numbers(given)
-        if not self.row.released:
+        if not self.row.released or self.row.emphasis:  # of those released, only DM can exceed single precision
             self._check()
 
     def _read_numbers(self, given: dict[str, float]) -> None:

@@ -58,7 +58,10 @@ def loss_of(weighting: str, classes: int = 100, **own: str) -> tuple[str, dict]:
     ValueError
         If there is no such weighting, it is CUSTOM without a formula, or the formula has a mistake.
     """
-    given = chosen(weighting) | own
+    given = chosen(weighting)
+    if twice := own.keys() & given.keys():
+        raise ValueError(f"the {min(twice)} is given twice: {given[min(twice)]} and {own[min(twice)]}")
+    given |= own
     if not own and (setting := setting_with(given["weighting"])):
         return LOSSES[setting]
     name = given.pop("weighting")

@@ -64,7 +64,8 @@ inline std::string CheckFunction(const bool emphasis,
 /// An error message if CheckFunction has one for c(p) or the emphasis; else "".
 inline std::string CheckWeighting(const Weighting<double>& in_double,
     const Weighting<float>& in_float) {
-  const bool given = in_double.is_emphasis;  // the given one first
+  const bool given = in_double.is_emphasis
+      || in_double.name == LossParameter_Weighting_DM;  // the given one first
   const std::string wrong = CheckFunction(given, in_double, in_float);
   return wrong.empty() ? CheckFunction(!given, in_double, in_float) : wrong;
 }
@@ -98,7 +99,9 @@ std::string ReadWeighting(const LossParameter& given,
   weighting->name = in_double.name = in_float.name = name;
   std::string wrong = ReadOwn(given, weighting);
   if (wrong.empty()) { wrong = weighting->ReadParameters(given); }
-  if (!wrong.empty() || weighting->released()) { return wrong; }
+  // Of those released, only DM can exceed single precision.
+  const bool is_sure = weighting->released() && name != LossParameter_Weighting_DM;
+  if (!wrong.empty() || is_sure) { return wrong; }
   ReadOwn(given, &in_double);
   ReadOwn(given, &in_float);
   in_double.ReadParameters(given);

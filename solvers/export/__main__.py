@@ -94,6 +94,7 @@ def export(args: argparse.Namespace) -> int:
         weights.load(net, model_file)
         metadata.check_classes(classes, [shapes[blob] for blob in net.outputs])
         model = build(source.net_param, net, shapes, args.fold, preprocessing)
+        metadata.check_mean(mean, shapes[net.inputs[0]])
         metadata.describe(model, source, mean, classes, args.preprocessing)
         cases = comparison.cases(source.net_param, shapes, mean, preprocessing, args.data if source.is_run else None) \
             if comparison.runtime() else []

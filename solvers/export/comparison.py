@@ -26,6 +26,7 @@ from solvers.nets.pycaffe import caffe
 pb = caffe.proto.caffe_pb2
 
 TOLERANCE = 1e-4
+PASSING = "Concat", "Crop", "Dropout", "Flatten", "Reshape", "Slice", "Split", "Tile"  # layers that compute no values
 PHOTOS = "astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg"  # in scikit-image's package
 
 
@@ -125,13 +126,16 @@ def _fed(feeds: dict[str, NDArray], first: str, pixels: NDArray[np.uint8] | None
 def _random(random: np.random.Generator, shape: Sequence[int], name: str,
             layers: list[pb.LayerParameter]) -> NDArray[np.float32]:
     """Numbers such as the readers of an input take: words, marks of beginnings, places in a batch, pixels less a mean."""
+    passed = {name}  # the input, and what layers that compute nothing make of it
     for layer in layers:
-        if name in layer.bottom:
+        if passed.intersection(layer.bottom):
+            if layer.type in PASSING:
+                passed.update(layer.top)
             if layer.type == "Embed":
                 return np.asarray(random.integers(0, layer.embed_param.input_dim, shape), np.float32)
-            if layer.type == "BatchReindex" and name == layer.bottom[1]:
+            if layer.type == "BatchReindex" and layer.bottom[1] in passed:
                 return np.zeros(shape, np.float32)
-            if layer.type in ("LSTM", "RNN") and name == layer.bottom[1]:
+            if layer.type in ("LSTM", "RNN") and layer.bottom[1] in passed:
                 return np.asarray(random.random(shape) < 0.7, np.float32)
     pixels = len(shape) == 4 and shape[1] in (1, 3)
     return np.asarray(random.normal(0, 60 if pixels else 1, shape), np.float32)

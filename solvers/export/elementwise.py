@@ -72,7 +72,8 @@ def exp(layer: Layer) -> str:
     param = layer.param.exp_param
     log_base = 1 if param.base == -1 else math.log(param.base)
     y = layer.add("Exp", _affine(layer, *layer.bottom, log_base * param.scale, 0))
-    return _affine(layer, y, math.exp(log_base * param.shift), 0)
+    with np.errstate(over="ignore"):  # inf, as in Caffe
+        return _affine(layer, y, float(np.exp(np.float64(log_base * param.shift))), 0)
 
 
 def log(layer: Layer) -> str:

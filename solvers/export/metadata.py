@@ -58,6 +58,12 @@ def mean_of(source: Source, given: Sequence[float] | None) -> Sequence[float] | 
     return images.MEANS if source.is_run else given
 
 
+def check_mean(mean: Sequence[float] | None, first: Shape) -> None:
+    """Raise InputError if a mean of several channels does not fit the net's first input, N x channels x height x width."""
+    if mean is not None and len(first) == 4 and len(mean) not in (1, first[1]):
+        raise InputError(f"--mean: it has {len(mean)} numbers, but the net's first input has {first[1]} channels")
+
+
 def check_classes(classes: list[str], outputs: list[Shape]) -> None:
     """Raise InputError if classes are named, but no output has a score for each of them."""
     if classes and not any(len(classes) in shape[1:] for shape in outputs):
@@ -70,7 +76,7 @@ def read_classes(file: Path | None) -> list[str]:
     if file is None:
         return []
     try:
-        names = files.read(files.real(file)).decode().splitlines()
+        names = files.read(files.real(file)).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"--classes: cannot read {file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

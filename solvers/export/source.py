@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from base import files
 from base.commands import command
 from base.did_you_mean import did_you_mean
 from base.errors import InputError
@@ -52,7 +53,7 @@ def of_files(net_file: Path, model: Path) -> Source:
     """Anybody's net."""
     param = setting.read_net(net_file)
     param.state.phase = pb.TEST
-    return Source(str(net_file), _without_fillers(param), model)
+    return Source(str(net_file), _without_fillers(param), files.real(model.parent) / model.name)
 
 
 def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:

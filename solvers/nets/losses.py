@@ -9,7 +9,7 @@ from base.did_you_mean import did_you_mean
 from base.errors import InputError
 from layers import param_str
 from layers.table import BY_NAME, CUSTOM, OPTIONS, OWN, ROWS, WEIGHTINGS, Parameter, Row
-from layers.weighting import Weighting, parameters_of, weighting_with
+from layers.weighting import Weighting, parameters_of, row_of, weighting_with
 from prototxt.generate import setting_with
 from solvers.nets.pycaffe import caffe
 
@@ -202,11 +202,12 @@ def _change(layer: pb.LayerParameter, name: str, value: float | str, changed: di
                                                if parameter.name == name), None))
     if value == before:
         return
+    former = row(layer).parameters if name == "weighting" and before else ()
     _set(layer, name, value)
     changed[name] = value
-    if name == "weighting" and before and layer.type in LOSSES:
-        for parameter in _misnamed(layer):  # it was the former weighting's
-            layer.loss_param.ClearField(parameter.name)
+    for parameter in former:
+        if parameter not in row(layer).parameters and parameter.name in parameters_of(row(layer)):  # GCE's q is not AUL's
+            _clear(layer, parameter.name if layer.type == "Python" else parameter.field or parameter.name)
     for other in OWN:  # formula or emphasis, never both, and only with CUSTOM
         if name == "weighting" and BY_NAME[value].name != CUSTOM or name in OWN and other != name:
             _clear(layer, other)
@@ -221,9 +222,10 @@ def weighting_from_environment(layer: pb.LayerParameter) -> str:
             "in the prototxt, or give --weighting or the environment variable CAFFE_WEIGHTING; "
             f"one of {', '.join(WEIGHTINGS)}")
     try:
-        return Weighting(value).name
+        row_of(value)
     except ValueError as error:
         raise InputError(f"CAFFE_WEIGHTING: {error}") from error
+    return value
 
 
 def in_use(param: pb.NetParameter) -> dict:

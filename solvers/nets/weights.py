@@ -102,9 +102,12 @@ def layers_of(file: Path) -> dict[str, Sequence[pb.BlobProto]]:
 
 def parse(file: Path, message: Message) -> Message:
     """The `content` of a file of a checkpoint as a message; InputError if it does not parse."""
+    found = content(file)
     try:
-        message.ParseFromString(content(file))
+        message.ParseFromString(found)
     except DecodeError as error:
+        if found.startswith(b"\x89HDF"):
+            raise InputError(f"{file} is in HDF5, which is not read here: let Caffe save it as a .caffemodel") from error
         raise InputError(f"{file} is damaged: {error}") from error
     return message
 

@@ -158,6 +158,12 @@ def test_any_matrix(tmp_path, name):
     assert given.name.startswith("matrix_") and given.name.endswith(f"_{given.rate}")
 
 
+def test_a_matrix_with_the_mark_that_windows_puts_before_text(tmp_path):
+    plain = write(tmp_path / "a.csv", random_matrix(0))
+    (tmp_path / "b.csv").write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    assert LabelNoise.from_matrix(tmp_path / "b.csv").name == LabelNoise.from_matrix(plain).name
+
+
 def test_matrices_reduce_to_the_other_types(tmp_path):
     """The identity matrix changes no label, a shift changes all; names of different matrices differ."""
     shift = LabelNoise.from_matrix(write(tmp_path / "a.csv", np.roll(np.eye(100), 1, axis=1)))

@@ -33,6 +33,7 @@ def test_read(text, expected):
     ('{"beta": "6"}', '"beta" must be a finite number, not "6"'),
     ('{"beta": true}', '"beta" must be a finite number, not true'),
     ('{"beta": NaN}', '"beta" must be a finite number, not NaN'),
+    ('{"beta": 1' + 400 * "0" + "}", '"beta" must be a finite number, not 1000'),
     ('{"q": null}', '"q" must be a finite number, not null'),
     ('{"ignore_label": 255.0}', '"ignore_label" must be a whole number, not 255.0'),
     ('{"axis": "1"}', '"axis" must be a whole number, not "1"'),

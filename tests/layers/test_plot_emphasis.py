@@ -22,6 +22,12 @@ def test_every_curve_has_area_1_and_its_dot_at_the_mode():
         assert dot.get_xdata()[0] == pytest.approx(plot_emphasis.parse(text).mode(), abs=1e-3)
 
 
+def test_a_formula_is_shown_as_it_is_written():
+    texts = ["emphasis: p < 0.2 ? 0 : 1", "p <= 0.5 ? min(p, 1) : 0", "DM:lambda=1,beta=6"]
+    labels = [line.get_label() for line in plot_emphasis.draw(texts).axes[0].lines[::2]]
+    assert labels == [*texts[:2], "DM, λ = 1, β = 6"]
+
+
 @pytest.mark.parametrize("text, message", [
     ("DM:betta=6", "DM:betta=6: no parameter 'betta'; did you mean \"beta\"?; there are lambda, beta"),
     ("MAE:q=1", "MAE:q=1: no parameter 'q'; there are none"),

@@ -331,6 +331,8 @@ def test_the_emphasis_that_an_untrained_net_gets(name, emphasis):
     ({"name": "GCE", "q": -0.1}, "q is -0.1; it must be a finite number >= 0"),
     ({"name": "DM", "lam": -1}, "lambda is -1; it must be a finite number >= 0"),
     ({"name": "DM", "beta": math.nan}, "beta is nan; it must be a finite number"),
+    ({"name": "DM", "lam": 0, "beta": 90}, "DM lambda 0, beta 90: the emphasis is too large for single precision at p = "),
+    ({"name": "DM", "lam": 1, "beta": 400}, "the emphasis is too large for single precision at p = 0.3"),
     ({"name": "JS", "w": 1}, "w is 1; it must be a finite number > 0 and < 1"),
     ({"name": "TAYLOR", "t": 1.5}, "t is 1.5; it must be a whole number >= 1"),
     ({"name": "FOCAL", "gama": 1}, "FOCAL has no parameter 'gama'; did you mean \"gamma\"? (it has gamma)"),

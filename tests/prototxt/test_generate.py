@@ -95,6 +95,7 @@ def test_a_formula_of_ones_own(tmp_path, arguments, weighting):
     (["--classes", "10", "--batch", "88", "-o", "{folder}"], "error: --batch 88: a batch is 8 images of each of 1 to 10"),
     (["--weighting", "MAE", "--formula", "p", "-o", "{folder}"], "error: MAE has no parameter 'formula'"),
     (["--weighting", "p", "--emphasis", "p", "-o", "{folder}"], "error: CUSTOM needs a formula of p or an emphasis, and not"),
+    (["--weighting", "pow(p, 2)", "--formula", "p", "-o", "{folder}"], "error: the formula is given twice: pow(p, 2) and p"),
     (["--check", "-o", "{folder}"], "error: --check compares the settings of this project: leave out -o"),
     (["--weighting", "CUSTOM_DN", "-o", "{folder}"], "error: CUSTOM_DN needs a formula of p or an emphasis"),
     (["--weighting", "FORWARD", "--classes", "1", "-o", "{folder}"], "error: classes is 1; it must be a whole number >= 2"),

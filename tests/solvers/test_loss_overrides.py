@@ -1,5 +1,6 @@
 """Overriding the parameters of a loss, and exchanging C++ layers for Python layers."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -133,7 +134,34 @@ def test_parameters_that_two_weightings_call_alike(face):
     assert losses.weighting_of(layer.layer[-1]) == Weighting("SCE", alpha=0.1, beta=1)
     assert losses.in_use(layer) == NO_OPTIONS | {"weighting": "SCE", "alpha": 0.1, "beta": 1.0}
     if face == "native":
-        assert (layer.layer[-1].loss_param.scale, layer.layer[-1].loss_param.beta) == (3, 1)
+        assert not layer.layer[-1].loss_param.HasField("scale") and layer.layer[-1].loss_param.beta == 1
+
+
+@pytest.mark.parametrize("face", ["native", "python"])
+@pytest.mark.parametrize(("before", "after"), list(itertools.permutations(
+    [("GCE", "q: 0.9"), ("AUL", "a: 9 q: 4"), ("AGCE", "a: 2 q: 0.5"), ("AEL", "a: 7"), ("DM", "lamda_p: 0.5 scale: 6"),
+     ("SCE", "alpha: 3 beta: 2"), ("PHUBER_GCE", "q: 0.3 tau: 5"), ("GCE_TRUNCATED", "q: 0.4 k: 0.2")], 2)))
+def test_a_weighting_does_not_take_the_numbers_of_another(face, before, after):
+    layer = weighted(f"weighting: {before[0]} {before[1]}")
+    if face == "python":
+        losses.to_python(layer)
+    losses.override(layer, NO_OPTIONS | {"weighting": after[0]})
+    assert losses.weighting_of(layer.layer[-1]) == Weighting(after[0])
+
+
+@pytest.mark.parametrize(("before", "after", "kept"), [("GCE", "GCE_DN", "q"), ("FOCAL", "FOCAL_DETACHED", "gamma"),
+                                                       ("PHUBER_CE", "PHUBER_GCE", "tau")])
+def test_a_parameter_that_two_weightings_share_stays(before, after, kept):
+    layer = weighted(f"weighting: {before} {kept}: 2.5" if kept != "q" else f"weighting: {before} q: 0.25")
+    losses.override(layer, NO_OPTIONS | {"weighting": after})
+    assert losses.weighting_of(layer.layer[-1]).parameters[kept] == (0.25 if kept == "q" else 2.5)
+
+
+def test_a_formula_in_the_file_with_the_weighting_of_the_environment(monkeypatch):
+    monkeypatch.setenv("CAFFE_WEIGHTING", "CUSTOM_DN")
+    layer = weighted('formula: "p"')
+    assert losses.override(layer, NO_OPTIONS) == {"weighting": "CUSTOM_DN"}
+    assert losses.weighting_of(layer.layer[-1]) == Weighting("CUSTOM_DN", formula="p")
 
 
 def test_a_beta_that_is_not_dms():

@@ -72,6 +72,11 @@ def test_exp(shape, base, scale, shift):
     compare(inputs(shape) + layer("Exp", f"exp_param {{ base: {base} scale: {scale} shift: {shift} }}"))
 
 
+def test_exp_beyond_all_numbers():
+    """Infinite in both."""
+    compare(inputs((2, 3)) + layer("Exp", "exp_param { shift: 800 }"))
+
+
 @drawn
 @given(shape=shapes, base=st.one_of(st.just(-1.0), positive), scale=number, shift=number)
 def test_log(shape, base, scale, shift):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from hashlib import sha256
 
+import h5py
 import numpy as np
 import onnx
 import onnxruntime
@@ -90,7 +91,7 @@ def test_a_run_that_takes_images(run, setting, folder, tmp_path, capsys):
 
 
 def test_anybodys_net(files, tmp_path, capsys):
-    (tmp_path / "names").write_text("\n".join("abcdefghij"))
+    (tmp_path / "names").write_text("\n".join("abcdefghij"), "utf-8-sig")  # with the mark that Windows puts before text
     assert main([*files(), "--classes", str(tmp_path / "names"), "--mean", "1,2,3", "--preprocessing", "--fold"]) == 0
     about = facts(tmp_path / "net.onnx")
     assert json.loads(about["classes"]) == list("abcdefghij")
@@ -244,6 +245,38 @@ def test_the_names_of_classes_are_as_many_as_the_scores(files, tmp_path, capsys)
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     assert main([*files(), "--classes", str(tmp_path / "classes.txt")]) == 2
     assert "--classes: it has 2 lines, but the net's outputs have 10 numbers an image" in capsys.readouterr().err
+
+
+def test_a_mean_of_other_channels(files, capsys):
+    grey = DEPLOY.replace("dim: 3", "dim: 1", 1)
+    assert grey != DEPLOY
+    assert main([*files(grey), "--mean", "1,2,3"]) == 2
+    assert "--mean: it has 3 numbers, but the net's first input has 1 channels" in capsys.readouterr().err
+    assert main([*files(grey), "--mean", "120"]) == 0
+
+
+def test_words_that_a_reshape_passes_on(files):
+    assert main(files('input: "words" input_shape { dim: 2 dim: 3 } '
+                      'layer { name: "r" type: "Reshape" bottom: "words" top: "r" reshape_param { shape { dim: 6 } } } '
+                      'layer { name: "e" type: "Embed" bottom: "r" top: "e" embed_param { num_output: 2 input_dim: 5 } }'
+                      )) == 0
+
+
+def test_weights_in_a_folder_behind_a_link(files, tmp_path):
+    arguments = files()
+    (tmp_path / "real").mkdir()
+    for file in arguments[:2]:
+        os.rename(file, tmp_path / "real" / os.path.basename(file))
+    (tmp_path / "link").symlink_to("real")
+    assert main([*(str(tmp_path / "link" / os.path.basename(file)) for file in arguments[:2]), *arguments[2:]]) == 0
+
+
+def test_weights_in_hdf5(files, tmp_path, capsys):
+    arguments = files()
+    with h5py.File(arguments[1], "w") as file:
+        file["data"] = np.zeros(3)
+    assert main(arguments) == 2
+    assert "net.caffemodel is in HDF5, which is not read here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("net", "said"), [
