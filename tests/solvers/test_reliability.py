@@ -227,7 +227,8 @@ def test_divergence_is_named(setting, run, folder, capsys, snapshot, said):
 
 
 def test_the_loss_of_clamped_probabilities_is_divergence(setting, run, folder, monkeypatch, capsys):
-    monkeypatch.setattr("solvers.training.divergence.CLAMPED", 2.0)  # as if the first loss, of about 2.3, were that of p = 0
+    # As if the first loss, of about 2.3, were that of p = 0.
+    monkeypatch.setattr("layers.weighting.Weighting.distance", lambda self, p: np.array([1.0, 2.0]))
     assert run(setting(loss=tiny.CCE), "--max-iter", 5) == 2
     error = capsys.readouterr().err
     assert "the loss of probabilities clamped at 0 on the images in" in error and "there is no checkpoint yet" in error
@@ -236,6 +237,6 @@ def test_the_loss_of_clamped_probabilities_is_divergence(setting, run, folder, m
 
 
 def test_other_losses_may_be_large(setting, run, monkeypatch):
-    monkeypatch.setattr("solvers.training.divergence.CLAMPED", 0.0)
+    monkeypatch.setattr("layers.weighting.Weighting.distance", lambda self, p: np.array([0.0, 0.1]))
     net = tiny.CCE.replace("SoftmaxWithLoss", "MultinomialLogisticLoss").replace("scores", "probs")
     assert run(setting(loss=net), "--max-iter", 2) == 0
