@@ -60,13 +60,24 @@ _REFUSED = {
 # Refused or allowed by the lower half of one argument.
 _ALLOWED_IF, _REFUSED_IF, _REFUSED_IF_ANY_BIT = range(3)
 _NO_TYPING = (16, 29), 1, _REFUSED_IF, (0x5412, 0x541C)  # ioctl: TIOCSTI and TIOCLINUX type into the user's terminal
+# ioctl: only what asks whether a handle is a terminal and of what size, and how much it holds, and what sets whether it waits
+# and whether programs inherit it. Others change flags of files and make folders, by a handle that may only read.
+_NO_CHANGES = (16, 29), 1, _ALLOWED_IF, (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# fcntl: signals to others (F_SETOWN, F_SETSIG, F_SETOWN_EX), leases, which delay others, and F_NOTIFY, which watches folders.
+_NO_NOTICE = (72, 25), 1, _REFUSED_IF, (8, 10, 15, 1024, 1026)
+# The mode of a new file in open, creat, openat, mknod and mknodat: none that runs as its owner or its group.
+_OWN_MODES = [(numbers, argument, _REFUSED_IF_ANY_BIT, (0o6000,)) for numbers, argument in (
+    ((2, 0), 2), ((85, 0), 1), ((257, 56), 3), ((133, 0), 1), ((259, 33), 2))]
+# socketpair of streams, which stay with each other; one of datagrams sends to any Unix socket.
+_NO_DATAGRAMS = (53, 199), 1, _ALLOWED_IF, (1, 0x801, 0x80001, 0x80801)
 # Of this thread or process, not of another: prlimit64, sched_setparam, sched_setscheduler, sched_setattr. sched_setaffinity
 # stays free, because OpenMP binds its threads by their numbers.
 _OWN = [(numbers, 0, _ALLOWED_IF, (0,)) for numbers in ((302, 261), (142, 118), (144, 119), (314, 274))]
 _NO_NAMESPACES = (56, 220), 0, _REFUSED_IF_ANY_BIT, (0x7E020000,)  # clone with any CLONE_NEW...
 _NO_SOCKETS = (41, 198), 0, _ALLOWED_IF, ()
 _INTERNET = (41, 198), 0, _ALLOWED_IF, (2, 10, 16)  # AF_INET, AF_INET6, and AF_NETLINK, by which names are looked up
-_CLONE3 = 435  # its flags cannot be seen; the C library then does with clone
+# clone3 and openat2, whose flags and mode lie in memory and cannot be seen; the C library then does with clone and openat.
+_IN_MEMORY = 435, 437
 _UNKNOWN = 463  # calls from this number on came with Linux 6.13 and later, and with numbers of x86-64's second ABI
 _MACHINES = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 277)}  # AUDIT_ARCH, column above, seccomp's number
 _ALLOW, _EPERM, _ENOSYS, _KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
@@ -89,7 +100,8 @@ def confine(read: Iterable[Path] | None, write: Iterable[Path] = (), emptied: It
         Files and folders, with all below them, that may be read; those that do not exist are left out. None: no fewer than
         before.
     write : iterable of Path
-        Those in which files may be made, changed and removed. They may be read too.
+        Those in which files may be made, changed and removed. They may be read too. With a device among them, as GPUs have,
+        devices may be told anything but to type.
     emptied : iterable of Path
         Those in which empty folders may be removed.
     execute : iterable of Path
@@ -106,14 +118,15 @@ def confine(read: Iterable[Path] | None, write: Iterable[Path] = (), emptied: It
     str
         What is not enforced and why, in words; "" where all is. Threads other than the calling one stay free.
     """
-    execute = list(execute)
+    write, execute = list(write), list(execute)
     rules = [(READ, read or ()), (READ | WRITE, write), (_REMOVE_DIR, emptied), (EXECUTE | READ_FILE, execute),
              (READ_FILE | WRITE_FILE, [Path(os.devnull)]), (READ_DIR, [ROOT])]  # Python lists where it looks for our modules
+    devices = any(path.is_char_device() for path in write)
     handled = ~0 if read is not None else ~READ
     _LIBC.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     _drop_capabilities()
     missing = [reason for reason in (
-        _landlock(rules, handled, network or local, signals), _seccomp(bool(execute), network, local)) if reason]
+        _landlock(rules, handled, network or local, signals), _seccomp(bool(execute), network, local, devices)) if reason]
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
         missing.append(f"{threads - 1} threads were there before")
     return "; ".join(missing)
@@ -158,19 +171,20 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
         os.close(place)
 
 
-def _seccomp(programs: bool, network: bool, local: bool) -> str:
+def _seccomp(programs: bool, network: bool, local: bool, devices: bool) -> str:
     machine = platform.machine()
     if machine not in _MACHINES or sys.maxsize < 1 << 32:
         return f"connections and programs are not refused on {machine}"
     arch, column, number = _MACHINES[machine]
     refused = [numbers[column] for numbers in (_REFUSED | ({} if programs else _PROGRAMS)).values() if numbers[column]]
-    conditions = [_NO_TYPING, *_OWN, _NO_NAMESPACES, *([] if local else [_INTERNET if network else _NO_SOCKETS])]
+    conditions = [_NO_TYPING if devices else _NO_CHANGES, _NO_NOTICE, *_OWN_MODES, *_OWN, _NO_NAMESPACES,
+                  *([] if local else [_NO_DATAGRAMS, _INTERNET if network else _NO_SOCKETS])]
     load, equal, at_least, any_bit, answer = 0x20, 0x15, 0x35, 0x45, 0x06
     program = [(load, 0, 0, 4), (equal, 1, 0, arch), (answer, 0, 0, _KILL), (load, 0, 0, 0)]
-    for test, value, found in [(at_least, _UNKNOWN, _ENOSYS), (equal, _CLONE3, _ENOSYS), *(
-            (equal, value, _EPERM) for value in refused)]:
+    for test, value, found in [(at_least, _UNKNOWN, _ENOSYS), *((equal, value, _ENOSYS) for value in _IN_MEMORY),
+                               *((equal, value, _EPERM) for value in refused)]:
         program += [(test, 0, 1, value), (answer, 0, 0, found)]
-    for numbers, argument, kind, values in conditions:
+    for numbers, argument, kind, values in (condition for condition in conditions if condition[0][column]):
         answers = [_ALLOW, _EPERM] if kind != _ALLOWED_IF else [_EPERM, _ALLOW]
         test, count = any_bit if kind == _REFUSED_IF_ANY_BIT else equal, len(values)
         program += [(equal, 0, count + 3, numbers[column]), (load, 0, 0, 16 + 8 * argument),

@@ -30,6 +30,15 @@ ATTEMPTS = {
     "TCP": ("socket.socket()", PermissionError),
     "UDP": ("socket.socket(type=socket.SOCK_DGRAM)", PermissionError),
     "Unix": ("socket.socket(socket.AF_UNIX)", PermissionError),
+    "a datagram to a Unix socket": ("socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', os.fsencode(mine / 'socket'))",
+                                    PermissionError),
+    "flags of a file that may be read": (
+        "fcntl.ioctl(os.open(readable / 'file', os.O_RDONLY), 0x40086602, (0).to_bytes(8, 'little'))", PermissionError),
+    "a signal when a folder changes": ("fcntl.fcntl(os.open(readable, os.O_RDONLY), 1026, 2)", PermissionError),
+    "a signal of a handle to another": ("fcntl.fcntl(os.pipe()[0], 8, os.getppid())", PermissionError),
+    "a program that runs as its owner": ("os.open(mine / 'x', os.O_CREAT | os.O_WRONLY, 0o4755)", PermissionError),
+    "the same as a special file": ("os.mknod(mine / 'x', 0o106755)", PermissionError),
+    "the same, told in memory": ("call(437, -100, os.fsencode(mine / 'x'), bytes(24), 24)", AssertionError),
     "netlink": ("socket.socket(socket.AF_NETLINK)", PermissionError),
     "io_uring": ("assert ctypes.CDLL(None, use_errno=True).syscall(425, 1, None) >= 0", AssertionError),
     "a program": ("subprocess.run(['/bin/true'])", PermissionError),
@@ -61,7 +70,7 @@ ATTEMPTS = {
 if platform.machine() != "x86_64":  # whose numbers these are
     ATTEMPTS = {name: attempt for name, attempt in ATTEMPTS.items() if "call(" not in attempt[0]}
 PROGRAM = """
-import concurrent.futures, ctypes, errno, os, shutil, socket, subprocess, sys
+import concurrent.futures, ctypes, errno, fcntl, os, shutil, socket, subprocess, sys
 from pathlib import Path
 from base import confinement
 mine, readable, outside = map(Path, sys.argv[1:4])
@@ -85,7 +94,8 @@ ALLOWED = """
 (mine / "a").write_text("x"); os.rename(mine / "a", mine / "b"); os.remove(mine / "b"); (mine / "c").mkdir()
 assert (readable / "file").read_text() == "x"
 import numpy, h5py
-open(os.devnull, "w").write("x"); os.memfd_create("x"); os.pipe(); socket.socketpair()
+open(os.devnull, "w").write("x"); os.memfd_create("x"); socket.socketpair()
+os.set_blocking(os.pipe()[0], False); os.isatty(0); os.open(mine / "d", os.O_CREAT, 0o666)
 """
 
 
