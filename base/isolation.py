@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.format import read_array
 from numpy.typing import NDArray
 
 from base import confinement
@@ -149,8 +150,8 @@ def _arrays(handle: int) -> Arrays:
     with open(os.dup(handle), "rb") as file:
         file.seek(0)
         try:
-            return {str(name): np.load(file, allow_pickle=False) for name in np.load(file, allow_pickle=False)}
-        except (OSError, ValueError, EOFError, MemoryError, TypeError) as error:
+            return {str(name): read_array(file, allow_pickle=False) for name in read_array(file, allow_pickle=False)}
+        except Exception as error:  # NumPy parses the head of an array as Python text, and may raise anything
             raise InputError(f"is damaged: {error}") from error
 
 

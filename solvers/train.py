@@ -84,7 +84,7 @@ def train(args: argparse.Namespace, argv: list[str]) -> int | None:
             return None
         with removed_if_refused([] if start else new):
             data = plan.training_set.prepare(args.data) if plan.fed_blobs else None
-            plan.allowed.confine(write=[folder.path], emptied=[args.runs], gpus=bool(devices))
+            plan.allowed.confine(write=[folder.path], emptied=[args.runs], gpus=bool(devices), limited=False)
             run = plan.run(args.layers, ranks, computing, data)
             if start:
                 run.check_resumable()
@@ -182,7 +182,7 @@ def confine(args: argparse.Namespace) -> None:
     prepared = dataset.train_name(args.noise_type or "symmetric", args.noise or 0.0, NOISE_SEED)
     download = not given and not any((args.data / name).is_file() for name in (prepare.ARCHIVE, prepared))
     Permissions.from_options(args).confine([setting_folder, *given], [args.runs, args.data], gpus=bool(args.gpu),
-                                           network=download)
+                                           network=download, limited=False)
 
 
 if __name__ == "__main__":

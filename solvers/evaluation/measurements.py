@@ -12,6 +12,8 @@ from pathlib import Path
 from base import files
 from base.writing import write_atomically
 
+DIGITS = 12  # of an iteration, at most
+
 Results = dict[str, float | list[float]]
 
 
@@ -35,7 +37,7 @@ class Measurements:
             points = content["points"]
             if content["measured_on"] == measured_on and content["points_sha256"] == self._sum(points):
                 self._points = {int(iteration): (str(weights), _results(found))
-                                for iteration, (weights, found) in points.items()}
+                                for iteration, (weights, found) in points.items() if len(iteration) <= DIGITS}
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             pass
 
@@ -77,11 +79,12 @@ class Measurements:
 
 
 def _results(found: Results) -> Results:
-    """Results read from a file, checked. ValueError or TypeError if a value is no number, or a name has control characters."""
-    if not all(name.isprintable() for name in found):
-        raise ValueError("a name with control characters")
-    return {str(name): [float(value) for value in values] if isinstance(values, list) else float(values)
-            for name, values in found.items()}
+    """Results read from a file; ValueError or TypeError if they are not such as `evaluate` finds."""
+    results = {str(name): [float(value) for value in values] if isinstance(values, list) else float(values)
+               for name, values in found.items()}
+    if not all(name.isprintable() for name in results) or not 0 <= results.get("accuracy", 0) <= 1:
+        raise ValueError("results that evaluate does not find")
+    return results
 
 
 def line(iteration: int, results: Results) -> str:

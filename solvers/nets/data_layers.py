@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import AnyStr
 
 from google.protobuf.message import Message
 
@@ -92,15 +93,20 @@ def lines(file: str) -> list[str]:
     except OSError as error:
         raise InputError(f"cannot read {file}: {error}") from error
     content = content.replace(b"\r\n", b"\n")
-    if found := re.search(rb"[^\n]*[\x00-\x08\x0b-\x1f\x7f][^\n]*", content):
-        raise InputError(f"{file} has control characters: {found[0]!r:.100}")
+    if found := re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", content):
+        raise InputError(f"{file} has control characters: {_near(content, found)!r}")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 text: {error}") from error
-    if found := re.search(r"[^\n]*[\x80-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff][^\n]*", text):
-        raise InputError(f"{file} has spaces that Caffe does not take for spaces: {found[0]!r:.100}")
+    if found := re.search(r"[\x80-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff]", text):
+        raise InputError(f"{file} has spaces that Caffe does not take for spaces: {_near(text, found)!r}")
     return text.split("\n")
+
+
+def _near(content: AnyStr, found: re.Match[AnyStr]) -> AnyStr:
+    """What is found, and what is around it."""
+    return content[max(0, found.start() - 40):found.end() + 40]
 
 
 def check(layer: pb.LayerParameter) -> None:

@@ -6,16 +6,15 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from base import confinement, delivery, files
+from base import confinement, delivery, files, isolation
 from base.errors import InputError
 from base.terminal import say
-from solvers.nets import data_layers
+from solvers.nets import data_layers, rehearsal
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -63,7 +62,7 @@ class Permissions:
         return cls(tuple(modules), tuple(files.real(path) for path in (*folders, *paths)), args.unconfined)
 
     def confine(self, read: Iterable[Path] = (), write: Iterable[Path] = (), emptied: Iterable[Path] = (), gpus: bool = False,
-                processes: bool = False, network: bool = False, signals: bool = False) -> None:
+                processes: bool = False, network: bool = False, signals: bool = False, limited: bool = True) -> None:
         """Let the kernel restrict this process to `folders`, the installation and what the parameters allow.
 
         Where the kernel cannot enforce a part of this, a line on stderr says so.
@@ -82,6 +81,8 @@ class Permissions:
             Whether network connections may be opened.
         signals : bool
             Whether this process may still signal processes that it started before, to end them.
+        limited : bool
+            Whether it, and each that it starts, may take no more memory than is available: a file may unpack to any size.
 
         Raises
         ------
@@ -100,6 +101,8 @@ class Permissions:
         missing = confinement.confine([*read, *self.folders, *imported, *confinement.installation()],
                                       [*write, *(confinement.gpu_devices() if gpus else ())], emptied,
                                       confinement.interpreter() if processes or gpus else (), network, gpus, signals)
+        if limited and (memory := rehearsal.available_memory()) is not None:
+            isolation.limit_memory(memory)
         if missing:
             say(f"note: not wholly confined: {missing} (docs/security.md)", file=sys.stderr)
 
@@ -116,8 +119,8 @@ class Permissions:
         refused: dict[str, list[str]] = {}  # the paths that each layer, or the solver, would read
         for layer in (layer for param in net_params for layer in param.layer):
             paths = [path for path in data_layers.paths(layer) if not self.allows(path)]
-            with suppress(InputError) if paths else nullcontext():  # the kernel may already refuse to read a list
-                paths += [path for path in data_layers.listed(layer) if not self.allows(path)]
+            if not paths:  # else the list itself may not be read
+                paths = [path for path in data_layers.listed(layer) if not self.allows(path)]
             if paths:
                 refused.setdefault(f"layer '{layer.name}' ({layer.type})", []).extend(paths)
         for path in (path for names in weights for path in names.split(",")):

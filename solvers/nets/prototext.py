@@ -44,15 +44,18 @@ def read(path: Path, message: M) -> M:
 
 def read_text(path: Path) -> str:
     """The text of a prototxt file; see `read` for errors."""
+    content = b""
     try:
-        return files.read(path, MAX_BYTES).decode()
+        content = files.read(path, MAX_BYTES)
+        return content.decode("utf-8-sig")
     except PermissionError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; if it lies in none of the folders of setting, runs and "
                          f"data, give --allow-path {path}") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file, so not a prototxt") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path} is not a text file in UTF-8 (line {line}), so not a prototxt") from error
 
 
 @contextmanager

@@ -177,7 +177,10 @@ def put_test_nets_in(solver: pb.SolverParameter, file: Path) -> None:
     if (number := len(solver.test_net) + len(solver.test_net_param)) > MOST_TEST_NETS:
         raise InputError(f"{file} has {number} test nets; at most {MOST_TEST_NETS} are taken")
     net_params = [upgraded(param, file) for param in solver.test_net_param]
-    net_params += [read_net(Path(find_file(name, files.real(file).parent, file))) for name in solver.test_net]
+    found = [Path(find_file(name, files.real(file).parent, file)) for name in solver.test_net]
+    if sum(net.stat().st_size for net in found if net.is_file()) > prototext.MAX_BYTES:
+        raise InputError(f"the test nets of {file} have more than {prototext.MAX_BYTES:,} bytes together")
+    net_params += map(read_net, found)
     for field in "test_net", "test_net_param":
         solver.ClearField(field)
     solver.test_net_param.extend(net_params)

@@ -130,7 +130,7 @@ def _time(result: Result) -> str | None:
     except InputError:
         return None
     seconds, steps = (last.seconds, last.iteration) if last else (result.config.get("seconds"), result.steps)
-    if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
+    if not isinstance(seconds, int | float) or not 0 < seconds < 1e9 or not steps:
         return None
     return f"{timedelta(seconds=round(seconds))} for {steps:,} steps, {seconds / steps:.3f} s each"
 

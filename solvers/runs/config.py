@@ -1,6 +1,7 @@
 """Write and read a run's config.json, which may be damaged or come from people who are not trusted."""
 
 import json
+import re
 from pathlib import Path
 
 from base import files
@@ -14,6 +15,7 @@ MAX_BYTES = 1 << 20
 SAME_ON_RESUME = ("setting", "noise", "noise_type", "seed", "gpus", "snapshot", "data_sha256")
 FINGERPRINTS = ("data_sha256", "net_sha256", "solver_sha256")  # of data, net and solver
 DEEPEST = 5  # the most levels of lists and objects inside each other; ours have 2
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # characters that no name has
 LARGEST = 1e12  # limit of the numbers: JSON allows any size, and Python's parser also infinity and NaN
 # The fields that other modules use, with type and example. All but the first may be missing or null.
 FIELDS = {
@@ -46,7 +48,8 @@ def read(run: Path) -> dict:
         raise InputError(f"{file}: its values are nested too deeply for the config.json of a run")
     for name, (kind, example) in FIELDS.items():
         value = config.get(name) if isinstance(config, dict) else None
-        fits = isinstance(value, kind) and (kind is str or abs(value) < LARGEST)  # False for NaN
+        fits = isinstance(value, kind) and (
+            not CONTROL.search(value) if kind is str else abs(value) < LARGEST)  # False for NaN
         if not (fits or value is None and name != "setting"):
             raise InputError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config

@@ -188,4 +188,4 @@ def time_to_come(left: Iterable[PlannedRun], costs: dict[str, Cost], jobs: int) 
 
 def duration(seconds: float) -> str:
     """`2 days, 3:04:05`."""
-    return str(timedelta(seconds=min(round(seconds), 10**13)))
+    return str(timedelta(seconds=min(max(round(seconds), 0), 10**13)))

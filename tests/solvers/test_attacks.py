@@ -17,10 +17,14 @@ import h5py
 import numpy as np
 import pytest
 import tiny
+from google.protobuf import text_format
 
 from base import confinement
+from base.errors import InputError
 from solvers import evaluate
 from solvers.evaluation.measurements import Measurements
+from solvers.nets import data_layers
+from solvers.nets.permissions import Permissions
 from solvers.nets.pycaffe import caffe
 from solvers.runs.checkpoints import Checkpoints
 
@@ -237,6 +241,25 @@ def test_names_in_lists_that_are_read_in_two_ways(setting, run, capfd, text):
     refused(run(source, "--max-iter", 1), capfd, "list.txt")
 
 
+@pytest.mark.parametrize("odd", ["\x01", "\u2028"])
+def test_a_list_of_one_long_line_is_read_in_time_that_grows_with_its_length(tmp_path, odd):
+    """And no more of it is shown than what is around the character that is wrong."""
+    (tmp_path / "list").write_text(3_000_000 * "x" + odd + 3_000_000 * "y")
+    began = time.monotonic()
+    with pytest.raises(InputError, match="has (control characters|spaces that Caffe)") as error:
+        data_layers.lines(str(tmp_path / "list"))
+    assert time.monotonic() - began < 5 and len(str(error.value)) < 400
+
+
+def test_a_list_that_may_not_be_read_is_not(tmp_path):
+    """A sweep plans runs in a process that the kernel does not confine: what it may not read must not be in its error."""
+    (tmp_path / "secret").write_text("the secret\n")
+    net = text_format.Parse(tiny.hdf5_net(str(tmp_path / "secret")), caffe.proto.caffe_pb2.NetParameter())
+    with pytest.raises(InputError, match=f"would read {tmp_path}/secret, which is in none of the folders") as error:
+        Permissions().check_paths([net])
+    assert "the secret" not in str(error.value) and f"{os.getcwd()}/the" not in str(error.value)
+
+
 @pytest.mark.parametrize("field", ['source: "a\\000b"', 'mean_file: "a\\000/etc/passwd"', 'mean_file: "x\\033[31m"'])
 def test_names_in_nets_with_control_characters(setting, run, capfd, field):
     parameter = "data_param" if "source" in field else "transform_param"
@@ -433,7 +456,8 @@ def test_odd_manifests(trained, run, tmp_path, capfd, text):
 
 
 @pytest.mark.parametrize("points", ["x", [], 3, ["w"], ["w", {"accuracy": "x"}], ["w", {"accuracy": [[1]]}],
-                                    ["w", {"\x1b[2Jaccuracy": 0.5}]])
+                                    ["w", {"\x1b[2Jaccuracy": 0.5}], ["w", {"accuracy": [0.1]}], ["w", {"accuracy": 1.5}],
+                                    ["w", {"accuracy": float("nan")}]])
 def test_odd_measurements(trained, capfd, points):
     """Such checkpoints are measured again."""
     assert evaluate.main([str(trained)]) == 0
@@ -447,6 +471,19 @@ def test_odd_measurements(trained, capfd, points):
     assert evaluate.main([str(trained)]) == 0
     file.write_text("[" * 100_000)
     assert evaluate.main([str(trained)]) == 0
+
+
+def test_weights_that_unpack_to_all_memory(trained):
+    """An empty layer has three bytes in the file and hundreds in memory. Only training has no limit."""
+    checkpoints = Checkpoints(trained)
+    checkpoints.manifest(10).unlink()
+    with open(checkpoints.model(10), "ab") as file:
+        file.write(b"\xa2\x06\0" * 2_000_000)
+    program = ("import sys; from solvers.nets import rehearsal; rehearsal.available_memory = lambda: 300 << 20\n"
+               "from solvers.export.__main__ import main; sys.exit(main())")
+    done = subprocess.run([sys.executable, "-c", program, trained, "-o", trained / "net.onnx"], capture_output=True, text=True,
+                          env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    assert done.returncode == 2 and re.fullmatch("error: .*(damaged|too little memory).*\n", done.stderr), done.stderr
 
 
 @pytest.mark.parametrize("test_net", [

@@ -205,9 +205,11 @@ def test_pipes_among_prepared_data(tmp_path):
 def test_training_data_of_an_impossible_name(setting, run, folder, capfd, monkeypatch):
     monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=20))
     assert run(setting(), "--max-iter", 1) == 0
-    about = json.loads((folder / "config.json").read_text()) | {"train_data": "a\0b\ud800"}
-    (folder / "config.json").write_text(json.dumps(about))
+    about = json.loads((folder / "config.json").read_text())
     capfd.readouterr()
+    (folder / "config.json").write_text(json.dumps(about | {"train_data": "a\0/b"}))
+    refused(evaluate.main([str(folder), "--train-sets"]), capfd, 'config.json: expected "train_data": a path')
+    (folder / "config.json").write_text(json.dumps(about | {"train_data": "ab\ud800"}))
     refused(evaluate.main([str(folder), "--train-sets"]), capfd, "give --allow-path")
     refused(evaluate.main([str(folder), "--train-sets", "--unconfined"]), capfd, "does not exist")
 

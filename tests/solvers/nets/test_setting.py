@@ -126,7 +126,7 @@ def test_test_nets_and_weights_are_found_too(setting):
     (lambda f: (f / "train.prototxt").write_text("layer { loss_param { weighting: GCEDN } }"),
      "train.prototxt:1: .*no value named GCEDN.; did you mean \"GCE_DN\""),
     (lambda f: (f / "train.prototxt").write_text("layer {"), "train.prototxt:1: "),
-    (lambda f: (f / "train.prototxt").write_bytes(b"\xff\xfe"), "train.prototxt is not a text file"),
+    (lambda f: (f / "train.prototxt").write_bytes(b"\xff\xfe"), r"train.prototxt is not a text file in UTF-8 \(line 1\)"),
 ])
 def test_errors_name_file_line_and_the_right_word(setting, break_it, message):
     folder = setting()
