@@ -167,7 +167,10 @@ long CaffeTap(const Window& w, int o, int tap) {
 template <int lanes>
 bool Direct<lanes>::Supports(const ConvShape& s) {
   const double taps = double(s.ic) * s.kh * s.kw;
-  return HasVectors(lanes) && s.groups == 1 && s.oc % kLanes == 0 && taps <= kMaxTaps &&
+  // Upstream's division rounds a negative number towards 0: an image that is smaller than the filter may have an output.
+  const bool is_inside = (s.oh - 1.) * s.stride_h + s.dilation_h * (s.kh - 1.) < s.ih + 2. * s.pad_h &&
+      (s.ow - 1.) * s.stride_w + s.dilation_w * (s.kw - 1.) < s.iw + 2. * s.pad_w;
+  return HasVectors(lanes) && s.groups == 1 && s.oc % kLanes == 0 && is_inside && taps <= kMaxTaps &&
       InProportion(PaddedSize(s) + s.ow * taps, s, 8);  // what each thread works in, see Scatter
 }
 

@@ -31,7 +31,7 @@ struct Window {
 
 bool PoolingLayer::Takes(const Blobs& bottom, const Blobs& top) const {
   const PoolingParameter_PoolMethod method = layer_param_.pooling_param().pool();
-  const bool is_max = method == PoolingParameter_PoolMethod_MAX && kernel_h_ * kernel_w_ <= 256;  // taps fit a byte
+  const bool is_max = method == PoolingParameter_PoolMethod_MAX && int64_t(kernel_h_) * kernel_w_ <= 256;  // taps fit a byte
   return top.size() == 1 && IsPrivateData(*bottom[0]) && (is_max || method == PoolingParameter_PoolMethod_AVE);
 }
 

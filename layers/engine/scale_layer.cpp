@@ -67,6 +67,7 @@ void ScaleLayer::BackwardByBlob(const Blobs& top, const std::vector<bool>& propa
 
 void ScaleLayer::Backward_cpu(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
   if (!in_) return Upstream::Backward_cpu(top, propagate_down, bottom);
+  if (top[0] != bottom[0]) in_ = Data(*bottom[0]);  // another one if somebody has written to it
   if (bottom.size() > 1) return BackwardByBlob(top, propagate_down, bottom);
   const TensorPtr g = Diff(*top[0]);
   const bool to_factor = param_propagate_down_[0];

@@ -292,6 +292,40 @@ def test_a_net_of_which_only_the_outputs_are_wanted(tmp_path):
     check(twins.ours.blobs["sum"].data, twins.stock.blobs["sum"].data, 1e-3, "sum")
 
 
+def test_blobs_that_are_asked_for_beside_the_outputs(tmp_path):
+    """From the first pass on, and by forward_all from the first batch on."""
+    twins = Twins(with_a_score(residual_block()), tmp_path, "TEST")
+    images = np.concatenate([twins.stock.blobs["data"].data] * 2)
+    expected = twins.stock.forward_all(blobs=["second"], data=images)["second"]
+    for call in "forward", "forward_all":
+        net = make_net(OURS, tmp_path / "net.prototxt", "TEST")
+        net.share_with(twins.ours)
+        net.outputs_only = True
+        found = getattr(net, call)(blobs=["second"], data=images[:len(images) // (1 + (call == "forward"))])["second"]
+        check(found, expected[:len(found)], 1e-3, call)
+
+
+AFTER_OUTPUTS_ONLY = """
+import sys, caffe
+net = caffe.Net(sys.argv[1], caffe.TEST)
+net.outputs_only = True
+net.forward()
+net.outputs_only = False
+if sys.argv[2] == "forward": net.forward()
+net.backward()
+"""
+
+
+@pytest.mark.parametrize(("between", "code"), [("nothing", -signal.SIGABRT), ("forward", 0)])
+def test_no_backward_pass_of_values_that_were_freed(tmp_path, between, code):
+    (tmp_path / "net.prototxt").write_text(inputs(data=(2, 3, 8, 8)) + convolution("conv", "data", "x", 8)
+                                           + layer("ReLU", "relu", "x", "x") + convolution("conv2", "x", "y", 8))
+    done = subprocess.run([sys.executable, "-c", AFTER_OUTPUTS_ONLY, str(tmp_path / "net.prototxt"), between],
+                          capture_output=True, text=True)
+    assert done.returncode == code
+    assert code == 0 or "no backward pass follows a forward pass of which only the outputs were wanted" in done.stderr
+
+
 def test_weights_that_a_layer_reads_as_a_blob_are_no_activation(tmp_path):
     """A Parameter's top is the memory of the weights, here those of a convolution, too."""
     shared = "param { name: 'w' }"

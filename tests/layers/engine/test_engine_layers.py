@@ -28,7 +28,7 @@ def convolutions(draw):
     fields, sides = [f"num_output: {outputs} group: {groups} bias_term: {str(draw(st.booleans())).lower()}"], []
     for letter in "hw":
         kernel, pad, stride = draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(1, 3))
-        smallest = max(1, with_extent(kernel, 1) - 2 * pad)
+        smallest = max(1, with_extent(kernel, 1) - 2 * pad - (stride - 1))  # upstream divides so that it has an output, too
         fields.append(f"kernel_{letter}: {kernel} pad_{letter}: {pad} stride_{letter}: {stride}")
         sides.append(draw(st.integers(smallest, smallest + 10)))
     return " ".join(fields), (draw(st.integers(1, 5)), channels, *sides)
@@ -70,6 +70,16 @@ def test_an_image_that_is_lost_in_its_padding(tmp_path, channels, outputs, far):
     """Work and memory are those of the data, not of the padded image."""
     twins = Twins(inputs(data=(2, channels, 5, 6)) + convolution("conv", "data", "top", outputs, 3, far, f"stride: {far}"),
                   tmp_path)
+    twins.pass_both_ways()
+    twins.check()
+
+
+@pytest.mark.parametrize(("channels", "outputs"), [(3, 8), (16, 16), (24, 32), (8, 8), (64, 64)])
+@pytest.mark.parametrize(("sides", "dilation"), [((2, 2), 1), ((9, 2), 1), ((2, 9), 1), ((4, 4), 2)])
+def test_an_image_that_is_smaller_than_the_filter(tmp_path, channels, outputs, sides, dilation):
+    """Upstream divides -1 by the stride 2, which rounds to 0, so that there is one output."""
+    twins = Twins(inputs(data=(3, channels, *sides)) + convolution(
+        "conv", "data", "top", outputs, 3, 0, f"stride: 2 dilation: {dilation}"), tmp_path)
     twins.pass_both_ways()
     twins.check()
 
@@ -126,6 +136,21 @@ def test_statistics_of_noise_on_a_large_mean(tmp_path, mean, after_convolution, 
     np.testing.assert_allclose(net.params["bn"][1].data, expected, rtol=5e-4)
     normalised = (x - x.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(x.var(axis=(0, 2, 3), keepdims=True) + 1e-5)
     np.testing.assert_allclose(net.blobs["top"].data, normalised, rtol=1e-3, atol=2e-3 * max(1, mean / 1000))
+
+
+@pytest.mark.parametrize(("bottoms", "axis"), [("x", 1), ("x other2", 0)])
+def test_scale_of_what_was_written_between_the_passes(tmp_path, bottoms, axis):
+    """By channel, and by a second blob."""
+    twins = Twins(inputs(data=(2, 3, 4, 5), other=(2, 3, 4, 5)) + convolution("conv", "data", "x", 8)
+                  + convolution("conv2", "other", "other2", 8)
+                  + layer("Scale", "scale", bottoms, "y", f"scale_param {{ axis: {axis} }}"), tmp_path)
+    for net in twins.stock, twins.ours:
+        net.forward()
+        net.blobs["x"].data[...] = 3
+        for name in twins.stock.outputs:
+            net.blobs[name].diff[...] = 1
+        net.backward()
+    twins.check()
 
 
 @pytest.mark.parametrize("parameters", ["axis: 1", "axis: 0 num_axes: 2 bias_term: true", "axis: 2",
@@ -207,6 +232,14 @@ def test_pooling_whose_last_window_is_beyond_the_image(tmp_path, pool, kernel, s
                       + layer("Pooling", "pool", "x", "top", fields), tmp_path)
         twins.pass_both_ways()
         twins.check(1e-3)
+
+
+def test_pooling_with_a_window_of_more_taps_than_can_be_counted(tmp_path):
+    """In 32 bits, 65536 squared is 0."""
+    twins = Twins(inputs(data=(1, 8, 2, 2)) + convolution("conv", "data", "x", 8) + layer(
+        "Pooling", "pool", "x", "y", "pooling_param { kernel_size: 65536 pad: 32768 stride: 65536 }"), tmp_path)
+    twins.pass_both_ways()
+    twins.check()
 
 
 def test_pooling_with_a_window_of_many_taps(tmp_path):

@@ -79,6 +79,53 @@ def test_other_solvers(tmp_path, options):
     np.testing.assert_allclose(train(solvers[OURS], OURS, 4), train(solvers[STOCK], STOCK, 4), rtol=1e-2)
 
 
+def test_a_callback_sees_all_gradients_of_a_step(tmp_path):
+    """From the first step on."""
+    seen = {}
+    for name in STOCK, OURS:
+        solver = make_solver(name, tmp_path, small_net())
+        blobs = solver.net.blobs
+        seen[name] = []
+        solver.net.after_backward(lambda layer, blobs=blobs, log=seen[name]: log.append(
+            {key: blob.diff.copy() for key, blob in blobs.items()}) if layer == 0 else None)
+        train(solver, name, 1)
+    for key, values in seen[STOCK][0].items():
+        check(seen[OURS][0][key], values, 1e-3, key)
+
+
+INNER = """
+import caffe
+class Inner(caffe.Layer):
+    net, seen = None, []
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top): top[0].data[...] = bottom[0].data
+    def backward(self, top, propagate_down, bottom):
+        self.net.forward()
+        self.net.backward()
+        self.seen.append(self.net.blobs["first"].diff.copy())
+        bottom[0].diff[...] = top[0].diff
+"""
+
+
+def test_a_net_within_a_layer_keeps_its_gradients(tmp_path, monkeypatch):
+    (tmp_path / "inner_gradients.py").write_text(INNER)
+    monkeypatch.syspath_prepend(tmp_path)
+    from inner_gradients import Inner
+
+    (tmp_path / "inner.prototxt").write_text(small_net())
+    with engine(OURS):
+        Inner.net = caffe.Net(str(tmp_path / "inner.prototxt"), caffe.TRAIN)
+    Inner.net.blobs["data"].data[...] = np.random.default_rng(0).normal(size=Inner.net.blobs["data"].data.shape)
+    outer = small_net(layer("Python", "inner", "sum", "sum2", "python_param { module: 'inner_gradients' layer: 'Inner' }"))
+    assert "bottom: 'sum' top: 'pool'" in outer
+    solver = make_solver(OURS, tmp_path, outer.replace("bottom: 'sum' top: 'pool'", "bottom: 'sum2' top: 'pool'"))
+    train(solver, OURS, 1)
+    Inner.net.forward()
+    Inner.net.backward()
+    check(Inner.seen[0], Inner.net.blobs["first"].diff, 1e-6, "first")
+
+
 def test_a_sum_in_place(tmp_path):
     compare_training(tmp_path, small_net(layer("Eltwise", "in_place", "sum stem", "sum")))
 
