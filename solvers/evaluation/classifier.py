@@ -5,7 +5,7 @@ from pathlib import Path
 from base.errors import InputError
 from solvers.nets import admission, setting
 from solvers.nets.inputs import IMAGE
-from solvers.nets.phases import layers_in
+from solvers.nets.phases import inputs_of, layers_in
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -57,6 +57,5 @@ def derive(train: pb.NetParameter) -> pb.NetParameter:
 
 def _check_is_fed(param: pb.NetParameter) -> None:
     """Raise InputError unless ``data`` is an input of the net: a data layer would overwrite the images put into it."""
-    inputs = {*param.input, *(top for layer in layers_in(param, TEST) if layer.type == "Input" for top in layer.top)}
-    if "data" not in inputs:
+    if "data" not in inputs_of(param, TEST):
         raise InputError("the net reads its own data; solvers.evaluate measures nets that are fed with CIFAR-100")

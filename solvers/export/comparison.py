@@ -20,7 +20,7 @@ from solvers.export.build import blobs_in_order
 from solvers.export.graph import Shape, value_info
 from solvers.export.preprocessing import IMAGES, Preprocessing
 from solvers.nets import threads, weights
-from solvers.nets.phases import layers_in
+from solvers.nets.phases import inputs_of, layers_in
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -93,7 +93,7 @@ def cases(param: pb.NetParameter, shapes: dict[str, Shape], mean: Sequence[float
     The two have other sizes of the batch, where it may change.
     """
     layers = list(layers_in(param))
-    inputs = [*param.input, *(top for layer in layers if layer.type == layer_types.INPUT for top in layer.top)]
+    inputs = inputs_of(param)
     large, small = ({name: tuple(batch if size is None else size for size in shapes[name]) for name in inputs}
                     for batch in reversed(BATCHES))
     random = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from data_toolkit.batches import BatchFeeder
 from data_toolkit.dataset import Dataset
 from prototxt.generate import IMAGES_PER_CLASS
 from solvers.nets import data_layers
-from solvers.nets.phases import layers_in
+from solvers.nets.phases import inputs_of, layers_in
 from solvers.nets.pycaffe import caffe, seed_layers
 
 pb = caffe.proto.caffe_pb2
@@ -25,7 +25,7 @@ def fed_blobs(param: pb.NetParameter) -> tuple[str, ...]:
     InputError
         If the net has an input that is neither ``data`` nor ``label``.
     """
-    names = [*param.input, *(top for layer in layers_in(param) if layer.type == "Input" for top in layer.top)]
+    names = inputs_of(param)
     for name in names:
         if name not in ("data", "label"):
             raise InputError(f"the net has the input {name!r}; the driver fills only 'data' and 'label'")

@@ -27,6 +27,11 @@ def layers_in(param: pb.NetParameter, state: pb.NetState | None = None) -> Itera
             yield layer
 
 
+def inputs_of(param: pb.NetParameter, state: pb.NetState | None = None) -> list[str]:
+    """The names of the net's inputs: of the old fields for them, then of its Input layers in `state`."""
+    return [*param.input, *(top for layer in layers_in(param, state) if layer.type == "Input" for top in layer.top)]
+
+
 def _meets(state: pb.NetState, rule: pb.NetStateRule) -> bool:
     return not (
         rule.HasField("phase") and rule.phase != state.phase

@@ -12,6 +12,7 @@ from base.errors import InputError
 from base.terminal import shown
 from solvers.nets import data_layers, prototext
 from solvers.nets.admission import check_types
+from solvers.nets.phases import inputs_of
 from solvers.nets.pycaffe import caffe
 
 pb = caffe.proto.caffe_pb2
@@ -41,7 +42,8 @@ class Setting:
     shared_net : bool
         Whether the solver's test nets are built from it too (the solver has ``net`` and not ``train_net``).
     test_net_param : caffe_pb2.NetParameter or None
-        The net of the folder's test.prototxt, from images to probabilities; None without that file.
+        The net of the folder's test.prototxt, from images to probabilities; None without that file, and if it reads more or
+        other inputs: then it is a test net of Caffe's.
     """
 
     name: str
@@ -86,8 +88,9 @@ def load(path: Path) -> Setting:
     if shown(folder) != str(folder) or "\n" in str(folder) or shown(name) != name:
         raise InputError(f"{str(folder)!r} has characters that are not UTF-8 or control the terminal: rename it")
     test_file = folder / "test.prototxt"
+    test_net_param = read_net(test_file) if test_file.is_file() else None
     return Setting(name, folder, solver, net_param, net_file, not field.startswith("train"),
-                   read_net(test_file) if test_file.is_file() else None)
+                   test_net_param if test_net_param and inputs_of(test_net_param) == ["data"] else None)
 
 
 def describe_net(setting: Setting) -> str:

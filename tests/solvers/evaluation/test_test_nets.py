@@ -88,6 +88,23 @@ def test_all_accuracies_and_losses(trained, capsys):
     assert f"{100 * accuracy:.2f}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("is_fed", [False, True], ids=["own data", "fed"])
+def test_a_test_net_of_caffes_that_is_called_as_ours_from_images_to_probabilities(setting, run, folder, monkeypatch, is_fed):
+    """test.prototxt, Caffe's usual name for a test net. A net that is fed is measured by one derived from it."""
+    monkeypatch.setattr("data_toolkit.dataset.load_test", lambda data: tiny.dataset(images=20))
+    accuracy = 'layer { name: "right" type: "Accuracy" bottom: "scores" bottom: "label" top: "right" }'
+    solver = tiny.SOLVER.replace("net:", "train_net:") + 'test_net: "test.prototxt" test_iter: 2 test_interval: 2'
+    net = tiny.INPUT + tiny.BODY + tiny.CCE if is_fed else tiny.hdf5_net("list.txt").replace("include { phase: TRAIN }", "")
+    source = setting(net=net, solver=solver)
+    tiny.write_hdf5(source / "images.h5")
+    (source / "list.txt").write_text(f"{source / 'images.h5'}\n")
+    (source / "test.prototxt").write_text(net + accuracy)
+    assert run(source, "--max-iter", 4) == 0
+    assert (folder / "test.csv").read_text().count("\n") == 3
+    assert evaluate.main([str(folder), "--allow-path", str(source)]) == 0
+    assert (folder / "accuracy.txt").read_text().startswith("iter: 4, accuracy: ")
+
+
 def test_each_checkpoint_is_measured_on_the_first_of_the_data(trained):
     """With fewer batches than one pass over the data, the next checkpoint must not go on where the last one ended."""
     folder = trained(solver=SOLVER.replace(f"test_iter: {BATCHES}", "test_iter: 2"))
