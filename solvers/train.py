@@ -19,8 +19,9 @@ from base import files
 from base.commands import command
 from base.errors import InputError, reports_errors
 from base.terminal import say
-from data_toolkit import dataset, prepare
+from data_toolkit import prepare
 from data_toolkit.dataset import Dataset
+from data_toolkit.noise import LabelNoise
 from solvers.evaluation import test_nets
 from solvers.nets import inputs, pycaffe, setting, threads, user_layers
 from solvers.nets.built_net import BuiltNet
@@ -179,8 +180,8 @@ def confine(args: argparse.Namespace) -> None:
         released.choose(args)
     setting_folder = args.setting if args.setting.is_dir() else args.setting.parent
     given = [Path(path) for path in (args.train_data, args.noise_matrix, os.environ.get("CIFAR100_SOURCE")) if path]
-    prepared = dataset.train_name(args.noise_type or "symmetric", args.noise or 0.0, NOISE_SEED)
-    download = not given and not any((args.data / name).is_file() for name in (prepare.ARCHIVE, prepared))
+    prepared = prepare.paths(args.data, LabelNoise(args.noise_type or "symmetric", args.noise or 0.0, NOISE_SEED))
+    download = not given and not (args.data / prepare.ARCHIVE).is_file() and not all(path.is_file() for path in prepared)
     Permissions.from_options(args).confine([setting_folder, *given], [args.runs, args.data], gpus=bool(args.gpu),
                                            network=download, limited=False)
 

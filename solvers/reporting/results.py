@@ -124,10 +124,10 @@ class Result:
 
     @property
     def noise(self) -> str:
-        """The label noise: its type, unless symmetric, and its rate; or the name of the file with the labels."""
+        """The label noise: its type, unless symmetric, and its rate; or the file with the labels, with its folder's name."""
         rate, kind, file = (self.config.get(key) for key in ("noise", "noise_type", "train_data"))
         if file:
-            return Path(file).name
+            return str(Path(*Path(file).parts[-2:]))
         if rate is None:
             return "own data"
         return f"{float(rate)}" if kind in (None, "symmetric") or not rate else f"{kind} {float(rate)}"

@@ -63,7 +63,7 @@ class Run:
             raise InputError(f"cannot resume {self.folder}: {error}") from error
         for name in config.SAME_ON_RESUME:
             now = self.config[name]
-            if name == "data_sha256" and now is None:
+            if name in ("data_sha256", "noise", "noise_type") and now is None:  # own data; older files say noise 0.0
                 continue
             then = before.get(name, {"gpus": 1, "snapshot": now}.get(name))  # older config.json files lack these
             if then != now:

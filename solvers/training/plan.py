@@ -62,8 +62,9 @@ class Plan(NamedTuple):
         data : Dataset or None
             The training set; None for a net that reads its own data.
         """
+        labels = self.training_set.config if self.fed_blobs else dict.fromkeys(self.training_set.config)
         return Run(self.folder, self.setting, self.solver, {
-            "setting": self.setting.name, **self.training_set.config, "seed": self.solver.random_seed,
+            "setting": self.setting.name, **labels, "seed": self.solver.random_seed,
             **losses.in_use(self.setting.net_param), "layers": layers, "gpus": gpus, "threads": threads,
             "engine": "stock" if os.environ.get("CAFFE_ENGINE") == "stock" else "ours",
             "max_iter": self.solver.max_iter, "snapshot": self.folder.interval, "data_sha256": data and data.fingerprint})

@@ -18,13 +18,16 @@ import tiny
 from skimage.io import imsave
 
 from base.commands import command
+from data_toolkit import prepare
 from data_toolkit.batches import BatchFeeder
-from solvers import evaluate
+from data_toolkit.noise import LabelNoise
+from solvers import evaluate, train
 from solvers.nets.pycaffe import caffe
 from solvers.nets.setting import read_net
 from solvers.runs.checkpoints import Checkpoints
 from solvers.runs.logs import read_log
 from solvers.runs.training_set import TrainingSet
+from solvers.training import options
 
 pb = caffe.proto.caffe_pb2
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,9 +100,9 @@ def test_an_edited_copy_of_a_setting_trains_its_own_net(setting, run, tmp_path, 
 
 def test_the_same_seed_repeats_bit_by_bit_and_another_does_not(setting, run, folder):
     source = setting()
-    for name, options in (("a", []), ("b", []), ("c", ["--seed", 7])):
-        run(source, "--max-iter", 20, *options)
-        (folder.parent / f"seed_{7 if options else 123}").rename(folder.parent / name)
+    for name, more in (("a", []), ("b", []), ("c", ["--seed", 7])):
+        run(source, "--max-iter", 20, *more)
+        (folder.parent / f"seed_{7 if more else 123}").rename(folder.parent / name)
     a, b, c = (folder.parent / name for name in "abc")
     assert weights(a, 20) == weights(b, 20)
     assert losses(a) == losses(b)
@@ -135,6 +138,32 @@ def test_rows_after_the_checkpoint_are_written_again(setting, run, folder):
     run(source, "--max-iter", 6, "--resume")
     assert [row.iteration for row in read_log(folder / "log.csv")] == [1, 2, 3, 4, 5, 6]
     assert all(row.loss != 9 for row in read_log(folder / "log.csv"))
+
+
+@pytest.mark.parametrize(("missing", "network"), [(None, False), ("train_mat", True), ("test_fast", True), ("archive", False)])
+def test_connections_are_allowed_where_something_has_to_be_downloaded(setting, tmp_path, monkeypatch, missing, network):
+    """Otherwise the process, which the kernel confines, could not download what is missing."""
+    monkeypatch.delenv("CIFAR100_SOURCE", raising=False)
+    said = []
+    monkeypatch.setattr("solvers.nets.permissions.Permissions.confine", lambda *_, **options: said.append(options["network"]))
+    made = prepare.paths(tmp_path, LabelNoise("symmetric", 0.4, 123))
+    there = {name: path for name, path in made._asdict().items() if name != missing} if missing != "archive" else {
+        "archive": tmp_path / prepare.ARCHIVE}
+    for path in there.values():
+        path.touch()
+    train.confine(options.parse([str(setting()), "--data", str(tmp_path), "--noise", "0.4"], ""))
+    assert said == [network]
+
+
+def test_own_data_have_no_label_noise(setting, run, folder):
+    source = setting(net=tiny.hdf5_net("list.txt"))
+    tiny.write_hdf5(source / "images.h5")
+    (source / "list.txt").write_text(f"{source / 'images.h5'}\n")
+    assert run(source, "--max-iter", 1) == 0
+    about = json.loads((folder / "config.json").read_text())
+    assert (about["noise"], about["noise_type"]) == (None, None)
+    (folder / "config.json").write_text(json.dumps(about | {"noise": 0.0, "noise_type": "symmetric"}))  # as of before
+    assert run(source, "--max-iter", 2, "--resume") == 0
 
 
 def test_a_run_is_not_overwritten(setting, run, folder, capsys):

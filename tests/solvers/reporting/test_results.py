@@ -36,7 +36,7 @@ def test_a_released_loss_has_its_published_name(released):
 
 @pytest.mark.parametrize(("config", "name"), [
     ({}, "0.4"), ({"noise": 0, "noise_type": None}, "0.0"), ({"noise_type": "pair_flip"}, "pair_flip 0.4"),
-    ({"train_data": "/a/b.mat"}, "b.mat"), ({"noise": None}, "own data"),
+    ({"train_data": "/x/a/b.mat"}, "a/b.mat"), ({"train_data": "/b.mat"}, "/b.mat"), ({"noise": None}, "own data"),
 ])
 def test_noise_is_named(config, name):
     assert result(**config).noise == name
