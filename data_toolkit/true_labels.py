@@ -8,6 +8,8 @@ from base.errors import InputError
 from data_toolkit import archives, dataset, prepare, verify
 from data_toolkit.dataset import Dataset
 
+MOST_NOISE = 0.95  # a file whose labels differ from CIFAR-100's for more of its images numbers other classes
+
 
 def find_true_labels(labelled: Dataset, folder: Path) -> tuple[Dataset, str]:
     """Find true labels by looking the images up in CIFAR-100, as `prepare.py --verify` does. Nothing is downloaded.
@@ -36,6 +38,9 @@ def find_true_labels(labelled: Dataset, folder: Path) -> tuple[Dataset, str]:
     except InputError as error:
         return labelled, f"note: the true labels are not known, so there will be no dynamics.csv: {error}"
     found = dataclasses.replace(labelled, true_labels=clean.true_labels[positions], matched=True)
+    if found.noise_rate > MOST_NOISE:
+        return labelled, ("note: the true labels are not known, so there will be no dynamics.csv: the images are CIFAR-100's, "
+                          f"but the labels are its for {1 - found.noise_rate:.1%} of them only, so they mean something else")
     return found, f"true labels of {len(positions)} images, from {where}: label noise {found.noise_rate:.4f}"
 
 

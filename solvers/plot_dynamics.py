@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from base.errors import CommandLine, InputError, reports_errors
 from base.terminal import say, shown
-from solvers.nets.permissions import Permissions, nearest
-from solvers.reporting import curves
+from solvers.nets.permissions import Permissions
+from solvers.reporting import curves, run_folders
 from solvers.runs.dynamics import DYNAMICS_FILE, Dynamics, means
 from solvers.runs.logs import read_log
 
@@ -58,13 +58,16 @@ def draw(runs: dict[str, list[Dynamics]]) -> Figure:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 2 after bad input, 130 after Ctrl-C."""
     parser = CommandLine(prog="python -m solvers.plot_dynamics", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run folder with dynamics.csv")
+    parser.add_argument("runs", metavar="RUN", nargs="+",
+                        help="a run folder with dynamics.csv; a folder with some below; or a glob of these")
     parser.add_argument("--output", type=Path, default=Path("dynamics.png"), metavar="FILE", help="default dynamics.png")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
-    allowed = Permissions.from_options(args, *map(nearest, args.runs))
+    folders = run_folders.expanded(args.runs)
+    allowed = Permissions.from_options(args, *folders)
     allowed.confine(write=allowed.deliver(args.output))
-    rows = {str(run): read_log(run / DYNAMICS_FILE, Dynamics) for run in args.runs}
+    rows = {str(run): read_log(run / DYNAMICS_FILE, Dynamics) for folder in folders
+            for run in (list(run_folders.folders_below([folder])) or [folder])}
     if empty := [run for run, values in rows.items() if not values]:
         raise InputError(f"{empty[0]} has no {DYNAMICS_FILE} with a row: solvers.train writes one every ten steps, or "
                          "every --dynamics-interval, where the true labels are known")

@@ -44,9 +44,9 @@ def admit(param: pb.NetParameter, model: Path, given: str) -> dict[str, Shape]:
         If a layer cannot be written as ONNX, would read a file or run code, the net is wrong, the weights are not its own,
         or Caffe refuses them.
     """
-    layer_types.check_reading(layers_in(param))
-    admission.admit(Path(given), [param], NO_PERMISSIONS, rehearse=False)
+    admission.check_types(layers_in(param))
     layer_types.check(layers_in(param))
+    admission.admit(Path(given), [param], NO_PERMISSIONS, rehearse=False)
     own = _shapes(param, model, given)
     try:
         small, large = (_shapes(with_batch(param, batch), model, given) for batch in BATCHES)

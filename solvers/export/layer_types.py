@@ -57,19 +57,12 @@ DECISIONS = ("ArgMax", "Threshold")  # a difference in the last digit of what th
 READERS = ("Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData")
 
 
-def check_reading(layers: Iterable[pb.LayerParameter]) -> None:
-    """Raise InputError that names the first layer that reads data."""
+def check(layers: Iterable[pb.LayerParameter]) -> None:
+    """Raise InputError that names the first layer that reads data, or whose type is not here."""
     for layer in layers:
         if layer.type in READERS:
             raise InputError(f"layer '{layer.name}' ({layer.type}) reads data, which an ONNX file cannot: give a deploy net, "
                              "whose inputs are Input layers or `input` fields")
-
-
-def check(layers: Iterable[pb.LayerParameter]) -> None:
-    """Raise InputError that names the first layer that reads data, or whose type is not here."""
-    layers = list(layers)
-    check_reading(layers)
-    for layer in layers:
         if layer.type not in CONVERTERS and layer.type != INPUT:
             kind = f"{layer.python_param.module}.{layer.python_param.layer}" if layer.type == "Python" else layer.type
             extra = "; give a deploy net, without losses and accuracies" if "Loss" in kind or kind == "Accuracy" else ""

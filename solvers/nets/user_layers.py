@@ -1,6 +1,7 @@
 """A user's own Python layers: import them before Caffe does, and report their errors with file and line."""
 
 import importlib
+import shlex
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def _imported(name: str, folder: Path, where: str) -> object:
                              f"{_line(error)}") from error
         beside = folder if list(folder.glob(f"{error.name}.py")) or (folder / error.name).is_dir() else Path("FOLDER")
         raise InputError(f"{where}: Python finds no module {error.name!r}: write the folder that contains it "
-                         f"before the command, PYTHONPATH={beside}") from error
+                         f"before the command, PYTHONPATH={shlex.quote(str(beside))}") from error
     except Exception as error:
         raise InputError(f"{where}: the module {name} raises {_what(error)}: {_line(error)}") from error
 

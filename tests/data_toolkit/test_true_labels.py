@@ -85,6 +85,15 @@ def add(path, values) -> None:
         file["true_labels"] = values
 
 
+def test_labels_that_mean_something_else_are_no_noise(clean, tmp_path):
+    """As the superclasses of CIFAR-100's images."""
+    path = dataset.train_path(tmp_path, LabelNoise("symmetric", 0.0))
+    dataset.save(path, clean, {})
+    coarse = Dataset(clean.images, clean.coarse_labels)
+    found, said = true_labels.find_true_labels(coarse, tmp_path)
+    assert found is coarse and "the labels are its for 1.0% of them only, so they mean something else" in said
+
+
 def test_mat_files_may_hold_them(noisy, tmp_path):
     true = (noisy.labels + 1) % 100
     matfile.write(tmp_path / "new.mat", noisy.images, noisy.labels)

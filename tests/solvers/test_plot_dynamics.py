@@ -55,6 +55,20 @@ def test_a_short_run_is_seen(tmp_path, rows):
         assert curve.get_marker() == "." or len(curve.get_xdata()) > 20
 
 
+def test_runs_by_a_glob_and_by_a_folder_above(tmp_path, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot_dynamics, "draw", lambda rows: drawn.append(sorted(rows)) or plot_dynamics.Figure())
+    (tmp_path / "runs").mkdir()
+    runs = [write(tmp_path / "runs" / name, 100) for name in "ab"]
+    for run in runs:
+        (Path(run) / "config.json").write_text("{}")
+    for named in str(tmp_path / "r*/*"), str(tmp_path / "runs"), str(tmp_path):
+        assert plot_dynamics.main([named, "--output", str(tmp_path / "x.png")]) == 0
+    assert drawn == [runs] * 3
+    assert plot_dynamics.main([str(tmp_path / "nowhere"), "--output", str(tmp_path / "x.png")]) == 2
+    assert "nowhere: no such folder" in capsys.readouterr().err
+
+
 def test_a_run_without_dynamics(tmp_path, capsys):
     assert plot_dynamics.main([str(tmp_path), "--output", str(tmp_path / "x.png")]) == 2
     assert "has no dynamics.csv with a row" in capsys.readouterr().err
