@@ -35,7 +35,7 @@ from solvers.evaluation.inference import Predictor, at_batch, nothing_more
 from solvers.evaluation.measurements import Results
 from solvers.evaluation.measuring import Job
 from solvers.evaluation.progress import EvaluationProgress
-from solvers.evaluation.source import Source, find_source
+from solvers.evaluation.source import Source, check_is_run, find_source
 from solvers.nets import admission, threads, user_layers
 from solvers.nets.permissions import NO_PERMISSIONS, Permissions
 from solvers.nets.pycaffe import last_words, why_slow
@@ -93,6 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     for file in wanted.save.values():
         if not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.parent}")
+    check_is_run(args.run)
     allowed = Permissions.from_options(args, args.run, args.data)
     is_ours = (args.run / config.FILE).exists()  # a released folder has its setting beside it
     beside = not is_ours and files.real(args.run).parent

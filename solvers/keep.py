@@ -118,6 +118,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", action="store_true", help="copy the net and its newest weights, too")
     Permissions.add_unconfined(parser)
     args = parser.parse_args(arguments)
+    for run in args.runs:
+        if not (run / config.FILE).exists():
+            raise InputError(f"{run}: no {config.FILE}, so not a run folder of solvers.train")
     Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[args.to])
     copies: dict[Path, Path] = {}
     for run in args.runs:

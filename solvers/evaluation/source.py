@@ -1,5 +1,6 @@
 """Find what to measure: the checkpoints, nets and data of one of our run folders, or of one of the released package."""
 
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from solvers.evaluation.measuring import Job, Measuring
 from solvers.evaluation.test_nets import TestNet
 from solvers.nets import prototext, setting
 from solvers.nets.pycaffe import caffe
-from solvers.reporting import released_runs
+from solvers.reporting import released_runs, run_folders
 from solvers.reporting.released_runs import ReleasedRun
 from solvers.runs import config
 from solvers.runs.checkpoints import Checkpoints
@@ -60,6 +61,14 @@ class Source(NamedTuple):
         return Measuring(self.output, models, made_of, jobs, unit, more)
 
 
+def check_is_run(run: Path) -> None:
+    """Raise InputError, with the runs below it, unless a folder is a run folder of ours or of the released package."""
+    if not (run / config.FILE).exists() and not released_runs.RUN_FOLDER.fullmatch(files.real(run).name):
+        below = list(islice(run_folders.folders_below([run]), 3))
+        raise InputError(f"{run} is no run folder: it has no {config.FILE}; "
+                         + (f"below it are {', '.join(map(str, below))}" if below else "solvers.train makes one"))
+
+
 def find_source(run: Path, runs: Path) -> Source:
     """The source in one of our run folders, or in one of the released package.
 
@@ -68,6 +77,7 @@ def find_source(run: Path, runs: Path) -> Source:
     InputError
         If it is neither.
     """
+    check_is_run(run)
     real = files.real(run)
     if (run / config.FILE).exists():
         about = config.read(run)
@@ -76,8 +86,6 @@ def find_source(run: Path, runs: Path) -> Source:
                       f"{real.parent.parent.name}, {real.parent.name.replace('_', ' ', 1)}, seed {about.get('seed')}", run,
                       str([about.get(name) for name in ("seed", *config.FINGERPRINTS)]))
     name = released_runs.RUN_FOLDER.fullmatch(real.name)
-    if not name:
-        raise InputError(f"{run} is no run folder: it has no config.json; solvers.train makes one")
     chosen = setting.load(real.parent / name["setting"])
     setting_name = released_runs.setting_name(chosen.name, chosen.folder)
     nets = [TestNet(classifier.derive(chosen.net_param))]

@@ -33,6 +33,19 @@ def trained(setting, run, folder, monkeypatch):
     return folder
 
 
+def test_a_folder_that_is_no_run(tmp_path):
+    """Nothing is made for it."""
+    (tmp_path / "above/a").mkdir(parents=True)
+    (tmp_path / "above/a/config.json").touch()
+    for command, said in (("evaluate above", "above is no run folder: it has no config.json; below it are above/a"),
+                          ("evaluate nowhere", "nowhere is no run folder: it has no config.json; solvers.train makes one"),
+                          ("keep nowhere", "nowhere: no config.json, so not a run folder of solvers.train")):
+        module, run = command.split()
+        done = subprocess.run([sys.executable, "-m", f"solvers.{module}", run], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (2, f"error: {said}\n")
+    assert os.listdir(tmp_path) == ["above"]
+
+
 def test_accuracy_txt(trained, capsys):
     assert evaluate.main([str(trained)]) == 0
     text = (trained / "accuracy.txt").read_text()
