@@ -48,8 +48,9 @@ def classes_per_batch(net: caffe.Net, num_classes: int) -> int:
     if "label" in net.blobs and net.blobs["label"].data.size != batch:
         raise InputError(f"the net's blob 'label' holds {net.blobs['label'].data.size} labels for {batch} images")
     if batch % IMAGES_PER_CLASS or batch > IMAGES_PER_CLASS * num_classes:
+        nearest = IMAGES_PER_CLASS * min(max(1, round(batch / IMAGES_PER_CLASS)), num_classes)
         raise InputError(f"the net's batch of {batch} images is not {IMAGES_PER_CLASS} images of each of "
-                         f"1 to {num_classes} classes")
+                         f"1 to {num_classes} classes: give --batch {nearest}")
     return batch // IMAGES_PER_CLASS
 
 

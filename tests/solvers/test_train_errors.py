@@ -70,8 +70,8 @@ def test_label_outside_the_outputs(setting, run, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
-    ("input_dim: 16", "input_dim: 12", "batch of 12 images is not 8 images of each of 1 to 10 classes"),
-    ("input_dim: 16", "input_dim: 88", "batch of 88 images is not 8 images of each of 1 to 10 classes"),
+    ("input_dim: 16", "input_dim: 12", "batch of 12 images is not 8 images of each of 1 to 10 classes: give --batch 16"),
+    ("input_dim: 16", "input_dim: 88", "batch of 88 images is not 8 images of each of 1 to 10 classes: give --batch 80"),
     ("input_dim: 32 input_dim: 32", "input_dim: 28 input_dim: 28", "holds images of 3x28x28; CIFAR-100's are 3x32x32"),
     ('input: "label"', 'input: "target"', "the net has the input 'target'; the driver fills only 'data' and 'label'"),
 ])
