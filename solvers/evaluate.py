@@ -93,6 +93,8 @@ def main(argv: list[str] | None = None) -> int:
     for file in wanted.save.values():
         if not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.parent}")
+    if reason := why_slow():
+        say(f"note: {reason}", file=sys.stderr)
     check_is_run(args.run)
     allowed = Permissions.from_options(args, args.run, args.data)
     is_ours = (args.run / config.FILE).exists()  # a released folder has its setting beside it
@@ -103,8 +105,6 @@ def main(argv: list[str] | None = None) -> int:
     confine(processes=True)
     confine = partial(confine, signals=True)
     threads.use(args.threads)
-    if reason := why_slow():
-        say(f"note: {reason}", file=sys.stderr)
     with last_words(f"{args.run} and the results so far are unchanged"), user_layers.blamed():
         evaluate(args.run, args.data, wanted, args.runs, allowed, confine)
     return 0
