@@ -14,7 +14,7 @@ from base import files
 from base.errors import CommandLine, InputError, reports_errors
 from base.terminal import say
 from base.writing import write_atomically
-from solvers.nets.permissions import Permissions, nearest
+from solvers.nets.permissions import Permissions
 from solvers.reporting import results
 from solvers.runs import config
 from solvers.runs.checkpoints import FOLDER, Checkpoints
@@ -120,8 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     for run in args.runs:
         if not (run / config.FILE).exists():
-            raise InputError(f"{run}: no {config.FILE}, so not a run folder of solvers.train")
-    Permissions.from_options(args, *map(nearest, args.runs)).confine(write=[args.to])
+            raise config.missing(run)
+    Permissions.from_options(args, *args.runs).confine(write=[args.to])
     copies: dict[Path, Path] = {}
     for run in args.runs:
         copy = copy_of(run, args.to)

@@ -112,17 +112,13 @@ def weighting_of(layer: pb.LayerParameter) -> Weighting:
         raise InputError(f"{where}: {error}") from error
 
 
-def _misnamed(layer: pb.LayerParameter) -> list[Parameter]:
-    """The parameters whose names are given as fields of another weighting: of DM, which reads `scale`, SCE's `beta`."""
+def _other_field(layer: pb.LayerParameter) -> str:
+    """An error message if a parameter is given only in another weighting's field, as DM's beta in SCE's `beta`; else ""."""
     given = {field.name for field, _ in layer.loss_param.ListFields()}
     of = row(layer)
-    return [parameter for parameter in (of.parameters if of else ()) if parameter.field and parameter.name in given]
-
-
-def _other_field(layer: pb.LayerParameter) -> str:
-    """An error message if a parameter is given by its name alone, and not in the field that is read; else ""."""
-    return next((f"{row(layer).name} reads its {parameter.name} from the field {parameter.field}, not {parameter.name}"
-                 for parameter in _misnamed(layer) if not layer.loss_param.HasField(parameter.field)), "")
+    return next((f"{of.name} reads its {parameter.name} from the field {parameter.field}, not {parameter.name}"
+                 for parameter in (of.parameters if of else ())
+                 if parameter.field and parameter.name in given and parameter.field not in given), "")
 
 
 def takes(layer: pb.LayerParameter, name: str) -> bool:

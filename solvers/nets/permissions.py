@@ -144,11 +144,6 @@ class Permissions:
 NO_PERMISSIONS = Permissions()
 
 
-def nearest(path: Path) -> Path:
-    """`path` itself if it is a folder, else the folder that contains it or would contain it."""
-    return path if path.is_dir() else path.absolute().parent
-
-
 def _refusal(refused: dict[str, list[str]]) -> str:
     """The error message about refused paths, given for each layer (or "the solver") that would read them."""
     who = ", ".join(f"{reader} would read {' and '.join(paths)}" for reader, paths in refused.items())

@@ -20,7 +20,7 @@ pb = caffe.proto.caffe_pb2
 SETTINGS = Path(__file__).resolve().parents[2] / "prototxt"  # the settings of this repository
 # The fields in which a solver may name its train net. It must use exactly one.
 NET_FIELDS = ("net", "train_net", "net_param", "train_net_param")
-MOST_TEST_NETS = 100  # each may be read from a file of 20 MB
+MOST_TEST_NETS = 100
 
 
 @dataclasses.dataclass

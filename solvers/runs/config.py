@@ -41,7 +41,7 @@ def read(run: Path) -> dict:
     try:
         config = json.loads(files.read(file, MAX_BYTES))
     except FileNotFoundError:
-        raise InputError(f"{run}: no {FILE}, so not a run folder of solvers.train") from None
+        raise missing(run) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not JSON: {error}") from None
     if not _is_flat(config, DEEPEST):
@@ -53,6 +53,11 @@ def read(run: Path) -> dict:
         if not (fits or value is None and name != "setting"):
             raise InputError(f'{file}: expected "{name}": {example}, found {repr(value):.100}')
     return config
+
+
+def missing(run: Path) -> InputError:
+    """The error for a folder without a config.json."""
+    return InputError(f"{run}: no {FILE}, so not a run folder of solvers.train")
 
 
 def _is_flat(value: object, levels: int) -> bool:

@@ -186,7 +186,7 @@ def listing(runs: list[PlannedRun], costs: dict[str, Cost], jobs: int, threads: 
         lines.append(f"{run.name:{width}}  {state}" + (f", test accuracy {100 * measured[1]:.2f} %" if measured else ""))
         missing += [] if done else [run]
     to_come = time_to_come(missing, costs, jobs)
-    steps = sum(max(0, run.steps - run.saved()) for run in missing)
+    steps = sum(run.steps_to_come() for run in missing)
     jobs = min(jobs, len(missing) or 1)
     lines.append(f"{len(runs)} runs: {len(runs) - len(missing)} done, {len(missing)} to do: {steps:,} steps, "
                  + (f"{duration(to_come)} with {jobs} at once" if jobs and to_come is not None else "time not known yet")

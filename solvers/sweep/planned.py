@@ -73,6 +73,10 @@ class PlannedRun:
         """The number of steps in its newest checkpoint."""
         return next(reversed(self.checkpoints.models()), 0)
 
+    def steps_to_come(self) -> int:
+        """The number of steps that it is still going to make."""
+        return max(0, self.steps - self.saved())
+
     def accuracy(self) -> tuple[int, float] | None:
         """The step of the last measured checkpoint, and its test accuracy as a fraction of 1; None if none was measured."""
         try:
@@ -97,7 +101,7 @@ class PlannedRun:
         numbers = 4 * weights + CHECKPOINT_BYTES
         kept = -(-self.steps // self.checkpoints.interval) + STATES_KEPT + 2  # 2: a checkpoint being written
         there = self.checkpoints.models()
-        return max(0, kept - len(there)) * numbers + max(0, self.steps - self.saved()) * LOG_BYTES
+        return max(0, kept - len(there)) * numbers + self.steps_to_come() * LOG_BYTES
 
 
 def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:

@@ -94,8 +94,7 @@ def test_what_caffe_reads_is_what_was_checked(setting, run, folder, monkeypatch)
 
 def tiny_list(folder: Path) -> Path:
     """A folder with an HDF5 file and a list that names it."""
-    tiny.write_hdf5(folder / "images.h5")
-    (folder / "list.txt").write_text(f"{folder / 'images.h5'}\n")
+    tiny.write_hdf5_list(folder)
     return folder / "list.txt"
 
 

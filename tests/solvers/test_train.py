@@ -157,8 +157,7 @@ def test_connections_are_allowed_where_something_has_to_be_downloaded(setting, t
 
 def test_own_data_have_no_label_noise(setting, run, folder):
     source = setting(net=tiny.hdf5_net("list.txt"))
-    tiny.write_hdf5(source / "images.h5")
-    (source / "list.txt").write_text(f"{source / 'images.h5'}\n")
+    tiny.write_hdf5_list(source)
     assert run(source, "--max-iter", 1) == 0
     about = json.loads((folder / "config.json").read_text())
     assert (about["noise"], about["noise_type"]) == (None, None)

@@ -86,6 +86,12 @@ def write_hdf5(file: Path) -> None:
         written["label"] = data.labels.astype(np.float32)
 
 
+def write_hdf5_list(folder: Path) -> None:
+    """Write that data set into a folder, and a list of its files, list.txt."""
+    write_hdf5(folder / "images.h5")
+    (folder / "list.txt").write_text(f"{folder / 'images.h5'}\n")
+
+
 def hdf5_net(source: object) -> str:
     """A net with an HDF5Data layer; `source` lists its files."""
     return ('layer { name: "images" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }'

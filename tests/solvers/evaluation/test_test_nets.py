@@ -96,8 +96,7 @@ def test_a_test_net_of_caffes_that_is_called_as_ours_from_images_to_probabilitie
     solver = tiny.SOLVER.replace("net:", "train_net:") + 'test_net: "test.prototxt" test_iter: 2 test_interval: 2'
     net = tiny.INPUT + tiny.BODY + tiny.CCE if is_fed else tiny.hdf5_net("list.txt").replace("include { phase: TRAIN }", "")
     source = setting(net=net, solver=solver)
-    tiny.write_hdf5(source / "images.h5")
-    (source / "list.txt").write_text(f"{source / 'images.h5'}\n")
+    tiny.write_hdf5_list(source)
     (source / "test.prototxt").write_text(net + accuracy)
     assert run(source, "--max-iter", 4) == 0
     assert (folder / "test.csv").read_text().count("\n") == 3

@@ -71,8 +71,7 @@ def data(tmp_path):
     """A separate folder with HDF5 data and a list of their files; returns the folder."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    tiny.write_hdf5(folder / "images.h5")
-    (folder / "list.txt").write_text(f"{folder / 'images.h5'}\n")
+    tiny.write_hdf5_list(folder)
     return folder
 
 

@@ -154,8 +154,7 @@ def plan_tiny(setting, tmp_path):
 def own_data(setting):
     """A setting with a list of data in its own folder."""
     source = setting()
-    tiny.write_hdf5(source / "images.h5")
-    (source / "list.txt").write_text(f"{source / 'images.h5'}\n")
+    tiny.write_hdf5_list(source)
     return source
 
 

@@ -85,8 +85,7 @@ def test_it_does_not_change_the_training(setting, run, folder, tmp_path, kind):
 def own_data(setting):
     """A setting whose net reads its own data in both phases, and whose solver asks for tests."""
     source = setting(solver=tiny.SOLVER + "test_iter: 5 test_interval: 3")
-    tiny.write_hdf5(source / "images.h5")
-    (source / "list.txt").write_text(f"{source / 'images.h5'}\n")
+    tiny.write_hdf5_list(source)
     (source / "train.prototxt").write_text(tiny.tested_hdf5_net("list.txt"))
     return source
 
