@@ -15,6 +15,9 @@ namespace engine {
 
 enum { kLanesOfAvx2 = 8, kLanesOfAvx512 = 16 };
 
+// Whether the processor has registers of so many floats, and ONEDNN_MAX_CPU_ISA in the environment allows them.
+bool HasVectors(int lanes = kLanesOfAvx2);
+
 // How many results a product of matrices sums together, in registers (convolution_product.hpp): rows of the first factor, and
 // columns of the second, which are a panel of it.
 constexpr int PanelRows(int lanes) { return lanes == kLanesOfAvx512 ? 12 : 6; }
@@ -42,11 +45,6 @@ constexpr int PanelColumns(int lanes) { return 2 * lanes; }
 
 namespace caffe {
 namespace engine {
-
-inline bool HasVectors(int lanes = kLanesOfAvx2) {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      (lanes <= kLanesOfAvx2 || __builtin_cpu_supports("avx512f"));
-}
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
@@ -96,16 +94,6 @@ static inline void Copy(const float* from, long count, float* to) {
 }
 
 CAFFE_ENGINE_VECTOR_END
-
-}  // namespace engine
-}  // namespace caffe
-
-#else
-
-namespace caffe {
-namespace engine {
-
-inline bool HasVectors(int = kLanesOfAvx2) { return false; }
 
 }  // namespace engine
 }  // namespace caffe
