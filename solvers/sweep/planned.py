@@ -137,7 +137,10 @@ def plan(entries: Iterable[Entry], runs: Path, data: Path) -> list[PlannedRun]:
         except (InputError, OSError) as error:
             raise InputError(f"{where}: {error}") from error
         if folder in planned:
-            raise InputError(f"{where}: the run {name} is there twice; the first time in {planned[folder].where}")
+            first = planned[folder]
+            before, again = first.plan.training_set.file, this.training_set.file
+            hint = f" (from {before}): rename {again}, since a run is named after its file" if again != before else ""
+            raise InputError(f"{where}: the run {name} is there twice; the first time in {first.where}{hint}")
         planned[folder] = PlannedRun(name, where, arguments + from_environment(args, this.changed), this)
     return list(planned.values())
 

@@ -60,6 +60,10 @@ def set_batch(param: pb.NetParameter, size: int) -> bool:
     dimensions = [shape.dim for shape in (*shapes, *param.input_shape) if shape.dim]
     if not dimensions and not param.input_dim:
         raise InputError(f"--batch {size}: this net reads its own data; its batch is the batch_size of its data layer")
+    of_a_class = generate.IMAGES_PER_CLASS
+    if size % of_a_class:
+        raise InputError(f"--batch {size}: a batch is {of_a_class} images of each of some classes: "
+                         f"give a multiple of {of_a_class}")
     before = param.SerializeToString()
     for dim in dimensions:
         dim[0] = size

@@ -70,6 +70,16 @@ def test_the_order_of_parameters_makes_no_other_run(read, tmp_path):
             planned.plan(read(f'[[runs]]\nsetting = "prototxt/res44_usw"\nset = {values}'), tmp_path, tmp_path)
 
 
+def test_two_files_of_the_same_name_make_the_same_run(read, tmp_path):
+    files = [tmp_path / folder / "own.npz" for folder in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        file.touch()
+    with pytest.raises(InputError, match=f"data_own/seed_123 is there twice.*from {files[0]}.: rename {files[1]}, since"):
+        planned.plan(read(f'[[runs]]\nsetting = "prototxt/res44_usw"\ntrain_data = {[str(file) for file in files]}'),
+                     tmp_path / "runs", tmp_path)
+
+
 def test_an_option_without_a_value_is_true_or_false(read):
     found = [options.parse(entry.arguments, "") for entry in read(
         '[[runs]]\nsetting = "x"\nunconfined = true\ninexact_resume = [true, false]')]
@@ -162,6 +172,7 @@ def test_no_such_file(tmp_path):
     ('[[runs]]\nsetting = "prototxt/res44_usw"\nseed = [1, 1]', "the run res44_usw/noise_0.0/seed_1 is there twice"),
     ('[[runs]]\nreleased = "CCE 0.4"\n[[runs]]\nsetting = "prototxt/res44_cce"\nnoise = 0.4',
      "[[runs]] 2: the run res44_cce/noise_0.4/seed_123 is there twice; the first time in"),
+    ('[[runs]]\nsetting = "prototxt/res44_usw"\nbatch = 12', "[[runs]] 1: --batch 12: a batch is 8 images of each of"),
 ])
 def test_bad_runs(read, text, message):
     with pytest.raises(InputError) as error:

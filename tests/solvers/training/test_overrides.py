@@ -85,7 +85,8 @@ def test_checkpoints_as_often_as_asked(setting, run, folder, capsys):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--depth", 20], "--depth 20: this net is no ResNet as prototxt/generate.py writes them"),
-    (["--batch", 20], "batch of 20 images is not 8 images of each of"),
+    (["--batch", 20], "--batch 20: a batch is 8 images of each of some classes: give a multiple of 8"),
+    (["--batch", 88], "batch of 88 images is not 8 images of each of 1 to 10 classes: give --batch 80"),
     (["--lr", 0], "argument --lr: 0 is not above 0"),
     (["--snapshot", 0], "argument --snapshot: '0' is not a whole number from 1"),
 ])
