@@ -419,7 +419,7 @@ bool ExpectSameBits(const ConvShape& s, Wishes... wishes) {
 // Wider registers only take more channels at once: a net trained on one processor goes on as well on the other.
 TEST(EngineConvolutionTest, TestAvx2AndAvx512GiveTheSameBits) {
   if (!HasVectors(kLanesOfAvx512)) {
-    std::cout << "Skipped: this processor has no AVX-512." << std::endl;
+    std::cout << "Skipped: this processor has no AVX-512, or ONEDNN_MAX_CPU_ISA excludes it." << std::endl;
     return;
   }
   int winograd = 0, direct = 0, depthwise = 0;
