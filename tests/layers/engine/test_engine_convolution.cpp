@@ -1,8 +1,6 @@
 // engine::Convolution against the direct sum in double precision. Needs nothing of Caffe's but gtest:
 //   g++ -std=c++17 -O2 -fopenmp -DUSE_ONEDNN -I<folder with caffe/engine and gtest> test_engine_convolution.cpp
-//       layers/engine/{convolution,convolution_onednn,convolution_scratch,convolution_vector,depthwise,depthwise_avx512,
-//       direct,direct_avx512,filters,fused_pixels,matrix_product,panels,panels_avx512,pointwise,thread_places,unrolled,vector_loops,winograd,
-//       winograd_avx512}.cpp <gtest> -ldnnl
+//       <the files of layers/engine that benchmarks/convolution.sh lists> <gtest> -ldnnl -lopenblas
 #include <algorithm>
 #include <cmath>
 #include <iostream>
