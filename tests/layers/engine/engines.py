@@ -76,15 +76,38 @@ class Twins:
                 blob = net.blobs[name]
                 (blob.diff if diff else blob.data)[...] = values
 
-    def pass_both_ways(self) -> None:
-        """Forward, then backward from random gradients of the outputs."""
+    def pass_both_ways(self, add: bool = False) -> None:
+        """Forward, then backward from random gradients of the outputs; `add`: to the gradients that parameters have."""
         for net in (self.stock, self.ours):
             caffe.set_random_seed(1)  # of Dropout's mask
             net.forward()
-            net.clear_param_diffs()
+            if not add:
+                net.clear_param_diffs()
         self.fill(*self.stock.outputs, diff=True)
         for net in (self.stock, self.ours):
             net.backward()
+
+    def set_images(self, images: int) -> None:
+        """Other sizes of all inputs that have as many images as `data`."""
+        before = self.stock.blobs["data"].shape[0]
+        for net in (self.stock, self.ours):
+            for name in net.inputs:
+                shape = list(net.blobs[name].shape)
+                if shape[:1] == [before]:
+                    net.blobs[name].reshape(images, *shape[1:])
+            net.reshape()
+
+    def check_passes(self, tolerance: float = 1e-4, more: int = 2) -> None:
+        """Passes of other values, with gradients that add up, of `more` times as many images, and of as many as before again.
+
+        With one image, upstream's Scale overwrites its gradients instead of adding to them, so nothing adds up there.
+        """
+        images = self.stock.blobs["data"].shape[0]
+        for factor, add in (1, False), (1, images > 1), (more, False), (1, images > 1):
+            self.set_images(factor * images)
+            self.fill("data")
+            self.pass_both_ways(add)
+            self.check(tolerance)
 
     def check(self, tolerance: float = 1e-4, blobs: bool = True) -> None:
         """Everything that pycaffe shows of the two is equal."""
@@ -100,7 +123,13 @@ class Twins:
 
 
 def check(ours: np.ndarray, stock: np.ndarray, tolerance: float, what: str) -> None:
-    """The difference is at most `tolerance` of the norm; what is zero but for rounding may be any such zero."""
+    """The difference is at most `tolerance` of the norm; what is zero but for rounding may be any such zero.
+
+    Where stock is no number, as the average of no values, ours is none, either.
+    """
     assert ours.shape == stock.shape, what
-    difference, norm = np.linalg.norm(np.float64(ours) - stock), np.linalg.norm(np.float64(stock))
-    assert difference <= tolerance * norm + 1e-5 * np.sqrt(stock.size), f"{what}: {difference:g} of {norm:g}"
+    missing = np.isnan(stock)
+    assert (np.isnan(ours) == missing).all(), what
+    ours, stock = (np.where(missing, 0, np.float64(values)) for values in (ours, stock))
+    difference, norm = np.linalg.norm(ours - stock), np.linalg.norm(stock)
+    assert difference <= tolerance * norm + 2e-5 * np.sqrt(stock.size), f"{what}: {difference:g} of {norm:g}"

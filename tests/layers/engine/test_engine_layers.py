@@ -14,6 +14,15 @@ pytest.importorskip("caffe")
 drawn = settings(max_examples=30, deadline=None, derandomize=True,
                  suppress_health_check=[HealthCheck.function_scoped_fixture])
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 20), st.integers(1, 12), st.integers(1, 12))
+kinds_before = st.sampled_from(["", "relu", "normalised"])
+phases = st.sampled_from(["TRAIN", "TEST"])
+several_pixels = st.tuples(st.integers(2, 4), st.integers(1, 20), st.integers(2, 12), st.integers(2, 12))
+
+
+def before(kind: str, channels: int) -> str:
+    """What leaves `x` in the engine's layout: values, a clipped recipe, or one of BatchNorm and Scale."""
+    text = convolution("conv", "data", "x", channels)
+    return text + {"": "", "relu": layer("ReLU", "relu0", "x", "x"), "normalised": normalised("conv", "x")}[kind]
 
 
 def with_extent(kernel: int, dilation: int) -> int:
@@ -35,14 +44,12 @@ def convolutions(draw):
 
 
 @drawn
-@given(convolutions(), st.integers(0, 9))
-def test_convolution(tmp_path, drawn_convolution, seed):
+@given(convolutions(), phases, st.integers(0, 9))
+def test_convolution(tmp_path, drawn_convolution, phase, seed):
     fields, shape = drawn_convolution
     text = inputs(data=shape) + layer("Convolution", "conv", "data", "top", f"convolution_param {{ {fields} "
                                       "weight_filler { type: 'gaussian' std: 0.2 } bias_filler { type: 'gaussian' } }")
-    twins = Twins(text, tmp_path, seed=seed)
-    twins.pass_both_ways()
-    twins.check()
+    Twins(text, tmp_path, phase, seed).check_passes()
 
 
 @drawn
@@ -51,8 +58,7 @@ def test_dilated_convolution(tmp_path, dilation, kernel, channels, outputs, pad)
     side = max(1, with_extent(kernel, dilation) - 2 * pad) + 5
     twins = Twins(inputs(data=(2, channels, side, side + 1)) + convolution(
         "conv", "data", "top", outputs, kernel, pad, f"dilation: {dilation}"), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    twins.check_passes()
 
 
 @pytest.mark.parametrize("channels, outputs, more", [
@@ -60,9 +66,7 @@ def test_dilated_convolution(tmp_path, dilation, kernel, channels, outputs, pad)
     (4, 6, "dilation: 0 group: 2")])
 def test_dilation_0(tmp_path, channels, outputs, more):
     """All taps of a filter see one pixel."""
-    twins = Twins(inputs(data=(2, channels, 6, 7)) + convolution("conv", "data", "top", outputs, 3, 1, more), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    Twins(inputs(data=(2, channels, 6, 7)) + convolution("conv", "data", "top", outputs, 3, 1, more), tmp_path).check_passes()
 
 
 @pytest.mark.parametrize("channels, outputs, far", [(8, 8, 10**6), (3, 16, 30000), (5, 7, 10**8)])
@@ -70,8 +74,7 @@ def test_an_image_that_is_lost_in_its_padding(tmp_path, channels, outputs, far):
     """Work and memory are those of the data, not of the padded image."""
     twins = Twins(inputs(data=(2, channels, 5, 6)) + convolution("conv", "data", "top", outputs, 3, far, f"stride: {far}"),
                   tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    twins.check_passes()
 
 
 @pytest.mark.parametrize(("channels", "outputs"), [(3, 8), (16, 16), (24, 32), (8, 8), (64, 64)])
@@ -80,20 +83,17 @@ def test_an_image_that_is_smaller_than_the_filter(tmp_path, channels, outputs, s
     """Upstream divides -1 by the stride 2, which rounds to 0, so that there is one output."""
     twins = Twins(inputs(data=(3, channels, *sides)) + convolution(
         "conv", "data", "top", outputs, 3, 0, f"stride: 2 dilation: {dilation}"), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    twins.check_passes()
 
 
 @pytest.mark.parametrize("channels, outputs, side, batch", [
     (3, 16, 32, 5), (16, 16, 32, 3), (32, 32, 16, 4), (64, 64, 8, 5), (16, 32, 16, 2), (17, 15, 9, 2), (16, 16, 31, 1)])
 def test_convolutions_of_resnets(tmp_path, channels, outputs, side, batch):
-    twins = Twins(inputs(data=(batch, channels, side, side)) + convolution("conv", "data", "top", outputs), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    Twins(inputs(data=(batch, channels, side, side)) + convolution("conv", "data", "top", outputs), tmp_path).check_passes()
 
 
 @drawn
-@given(sizes, st.booleans(), st.booleans(), st.sampled_from([0, 0.1]), st.sampled_from(["TRAIN", "TEST"]))
+@given(sizes, st.booleans(), st.booleans(), st.sampled_from([0, 0.1]), phases)
 def test_batch_norm_scale_relu(tmp_path, shape, in_place, after_convolution, slope, phase):
     tops = ["x"] * 4 if in_place else ["x", "normalised", "scaled", "top"]
     text = inputs(data=shape)
@@ -110,8 +110,7 @@ def test_batch_norm_scale_relu(tmp_path, shape, in_place, after_convolution, slo
             blob.data[...] = [0.5, 3, 2][index]
     if twins.stock.blobs["x"].count == twins.stock.blobs["x"].channels and phase == "TRAIN":
         return  # one pixel a channel: the variance is 0, and all is rounding
-    twins.pass_both_ways()
-    twins.check(1e-3)
+    twins.check_passes(1e-3)
 
 
 @settings(drawn, max_examples=12)
@@ -158,23 +157,21 @@ def test_scale_of_what_was_written_between_the_passes(tmp_path, bottoms, axis):
 def test_scales_of_other_axes(tmp_path, parameters):
     twins = Twins(inputs(data=(2, 3, 4, 5)) + convolution("conv", "data", "x", 3)
                   + layer("Scale", "scale", "x", "x", f"scale_param {{ {parameters} }}"), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    twins.check_passes(more=1)
 
 
 @drawn
 @given(sizes, st.sampled_from(["", "coeff: 1 coeff: -0.5 coeff: 2", "operation: PROD", "operation: MAX"]),
-       st.booleans())
-def test_eltwise(tmp_path, shape, parameters, one_of_another_layer):
+       st.booleans(), phases)
+def test_eltwise(tmp_path, shape, parameters, one_of_another_layer, phase):
     text = inputs(data=shape)
     for name in "abc":
         text += convolution(name, "data", name, 7)
     if one_of_another_layer:
         text += layer("TanH", "tanh", "b", "b")
     twins = Twins(text + layer("Eltwise", "sum", "a b c", "sum", f"eltwise_param {{ {parameters} }}")
-                  + layer("ReLU", "relu", "sum", "sum"), tmp_path)
-    twins.pass_both_ways()
-    twins.check(1e-3)
+                  + layer("ReLU", "relu", "sum", "sum"), tmp_path, phase)
+    twins.check_passes(1e-3)
 
 
 def test_a_chain_of_sums(tmp_path):
@@ -210,7 +207,7 @@ def poolings(draw):
 
 @drawn
 @given(poolings(), st.integers(1, 4), st.integers(1, 40), st.sampled_from(["", "relu", "normalised"]),
-       st.sampled_from(["TRAIN", "TEST"]))
+       phases)
 def test_pooling(tmp_path, pooling, images, channels, before, phase):
     parameters, sides = pooling
     text = inputs(data=(images, 3, *sides)) + convolution("conv", "data", "x", channels)
@@ -218,8 +215,7 @@ def test_pooling(tmp_path, pooling, images, channels, before, phase):
     twins = Twins(text + layer("Pooling", "pool", "x", "top", f"pooling_param {{ {parameters} }}"), tmp_path, phase)
     if before == "normalised" and images * np.prod(sides) < 8:
         return  # a variance of so few values is mostly rounding
-    twins.pass_both_ways()
-    twins.check(1e-3)
+    twins.check_passes(1e-3)
 
 
 @pytest.mark.parametrize("pool", ["MAX", "AVE"])
@@ -230,16 +226,14 @@ def test_pooling_whose_last_window_is_beyond_the_image(tmp_path, pool, kernel, s
         fields = f"pooling_param {{ pool: {pool} kernel_size: {kernel} stride: {stride} }}"
         twins = Twins(inputs(data=(4, 3, side, side)) + convolution("conv", "data", "x", 5) + before
                       + layer("Pooling", "pool", "x", "top", fields), tmp_path)
-        twins.pass_both_ways()
-        twins.check(1e-3)
+        twins.check_passes(1e-3)
 
 
 def test_pooling_with_a_window_of_more_taps_than_can_be_counted(tmp_path):
     """In 32 bits, 65536 squared is 0."""
     twins = Twins(inputs(data=(1, 8, 2, 2)) + convolution("conv", "data", "x", 8) + layer(
         "Pooling", "pool", "x", "y", "pooling_param { kernel_size: 65536 pad: 32768 stride: 65536 }"), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    twins.check_passes()
 
 
 def test_pooling_with_a_window_of_many_taps(tmp_path):
@@ -247,8 +241,7 @@ def test_pooling_with_a_window_of_many_taps(tmp_path):
     for parameters in "kernel_size: 16", "kernel_size: 17", "global_pooling: true":
         twins = Twins(inputs(data=(2, 3, 20, 19)) + convolution("conv", "data", "x", 5)
                       + layer("Pooling", "pool", "x", "top", f"pooling_param {{ pool: MAX {parameters} }}"), tmp_path)
-        twins.pass_both_ways()
-        twins.check()
+        twins.check_passes()
 
 
 def test_the_first_of_equal_maxima_gets_the_gradient(tmp_path):
@@ -257,13 +250,12 @@ def test_the_first_of_equal_maxima_gets_the_gradient(tmp_path):
     for net in twins.stock, twins.ours:
         net.params["conv"][0].data[...] = 0
         net.params["conv"][1].data[...] = [-1, 0, 1, 2, 3]
-    twins.pass_both_ways()
-    twins.check()
+    twins.check_passes()
 
 
 @settings(drawn, max_examples=15)
 @given(sizes, st.lists(st.integers(1, 40), min_size=2, max_size=4),
-       st.sets(st.sampled_from(["relu", "plain", "norm", "twice"])), st.sampled_from(["TRAIN", "TEST"]))
+       st.sets(st.sampled_from(["relu", "plain", "norm", "twice"])), phases)
 def test_concat(tmp_path, shape, outputs, kinds, phase):
     text, bottoms = inputs(data=shape), []
     for i, channels in enumerate(outputs):
@@ -278,48 +270,40 @@ def test_concat(tmp_path, shape, outputs, kinds, phase):
     text += layer("Concat", "cat", " ".join(bottoms), "top")
     if "norm" in kinds and shape[0] * shape[2] * shape[3] > 7:
         text += layer("BatchNorm", "bn", "top", "bn") + convolution("after", "bn", "end", 8)
-    twins = Twins(text, tmp_path, phase)
-    for _ in range(3):
-        twins.fill("data")
-        twins.pass_both_ways()
-        twins.check(1e-3)
+    Twins(text, tmp_path, phase).check_passes(1e-3)
 
 
 @pytest.mark.parametrize("axis", [0, 2, 3, -1])
 def test_concat_along_another_axis(tmp_path, axis):
     twins = Twins(inputs(data=(2, 3, 4, 5)) + convolution("a", "data", "a", 6) + convolution("b", "data", "b", 6)
                   + layer("Concat", "cat", "a b", "top", f"concat_param {{ axis: {axis} }}"), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    twins.check_passes()
 
 
 @drawn
-@given(sizes, st.booleans(), st.sampled_from([0.2, 0.5]), st.sampled_from(["TRAIN", "TEST"]))
+@given(sizes, st.booleans(), st.sampled_from([0.2, 0.5]), phases)
 def test_dropout(tmp_path, shape, in_place, ratio, phase):
     """The same elements are dropped for the same seed."""
     top = "x" if in_place else "top"
     twins = Twins(inputs(data=shape) + convolution("conv", "data", "x", 7)
                   + layer("Dropout", "drop", "x", top, f"dropout_param {{ dropout_ratio: {ratio} }}"), tmp_path, phase)
-    for _ in range(2):
-        twins.pass_both_ways()
-        twins.check()
+    twins.check_passes()
 
 
 @drawn
 @given(sizes, st.sampled_from([1, 3, 5, 7]), st.sampled_from([0.75, 0.5, 1.3]), st.sampled_from([1e-4, 0.5]),
-       st.sampled_from([1, 2.5]), st.sampled_from(["ACROSS_CHANNELS", "ACROSS_CHANNELS", "WITHIN_CHANNEL"]))
-def test_lrn(tmp_path, shape, size, beta, alpha, k, region):
+       st.sampled_from([1, 2.5]), st.sampled_from(["ACROSS_CHANNELS", "ACROSS_CHANNELS", "WITHIN_CHANNEL"]), phases)
+def test_lrn(tmp_path, shape, size, beta, alpha, k, region, phase):
     twins = Twins(inputs(data=shape) + convolution("conv", "data", "x", shape[1]) + layer("ReLU", "relu", "x", "x")
                   + layer("LRN", "lrn", "x", "top", f"lrn_param {{ local_size: {size} alpha: {alpha} beta: {beta} k: {k} "
-                          f"norm_region: {region} }}"), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+                          f"norm_region: {region} }}"), tmp_path, phase)
+    twins.check_passes()
 
 
 @drawn
 @given(st.tuples(st.integers(1, 9), st.integers(1, 20), st.integers(1, 4), st.integers(1, 4)), st.integers(1, 40),
-       st.booleans(), st.booleans(), st.integers(1, 2), st.booleans())
-def test_inner_product(tmp_path, shape, outputs, transpose, bias, axis, after_convolution):
+       st.booleans(), st.booleans(), st.integers(1, 2), st.booleans(), phases)
+def test_inner_product(tmp_path, shape, outputs, transpose, bias, axis, after_convolution, phase):
     text = inputs(data=shape)
     if after_convolution:
         text += convolution("conv", "data", "x", 7)
@@ -327,16 +311,14 @@ def test_inner_product(tmp_path, shape, outputs, transpose, bias, axis, after_co
         text += layer("Power", "power", "data", "x")
     twins = Twins(text + layer("InnerProduct", "ip", "x", "top", f"inner_product_param {{ num_output: {outputs} axis: {axis} "
                   f"transpose: {str(transpose).lower()} bias_term: {str(bias).lower()} weight_filler {{ type: 'msra' }} "
-                  "bias_filler { type: 'gaussian' } }"), tmp_path)
-    for _ in range(2):  # gradients of parameters add up
-        twins.pass_both_ways()
-        twins.check()
+                  "bias_filler { type: 'gaussian' } }"), tmp_path, phase)
+    twins.check_passes()
 
 
 @drawn
 @given(st.integers(1, 3), st.sampled_from([8, 24, 32]), st.integers(1, 5), st.integers(1, 2), st.integers(3, 40),
-       st.booleans(), st.booleans())
-def test_depthwise_convolution(tmp_path, images, channels, kernel, stride, side, normal, bias):
+       st.booleans(), st.booleans(), phases)
+def test_depthwise_convolution(tmp_path, images, channels, kernel, stride, side, normal, bias, phase):
     pad, text = kernel // 2, inputs(data=(images, 4, side, side + 2))
     text += convolution("conv", "data", "x", channels, more="bias_term: false")
     text += normalised("conv", "x") if normal else layer("ReLU", "relu", "x", "x")
@@ -344,9 +326,7 @@ def test_depthwise_convolution(tmp_path, images, channels, kernel, stride, side,
                         f"stride: {stride} group: {channels} bias_term: {str(bias).lower()}")
     # A bias before a BatchNorm has no gradient but rounding errors.
     text += layer("ReLU", "relu2", "y", "y") if bias else normalised("deep", "y")
-    twins = Twins(text + convolution("end", "y", "z", 8, 1, 0), tmp_path)
-    twins.pass_both_ways()
-    twins.check(2e-3)
+    Twins(text + convolution("end", "y", "z", 8, 1, 0), tmp_path, phase).check_passes(2e-3)
 
 
 @settings(drawn, max_examples=12)
@@ -358,28 +338,7 @@ def test_convolution_with_filters_of_one_pixel(tmp_path, shape, channels, output
     text = inputs(data=(images, 3, *sides)) + convolution("conv", "data", "x", channels, more="bias_term: false")
     text += {"": "", "relu": layer("ReLU", "relu", "x", "x"), "normalised": normalised("conv", "x")}[before]
     text += convolution("one", "x", "y", outputs, 1, 0, f"bias_term: {str(bias).lower()}")
-    twins = Twins(text + (layer("ReLU", "relu2", "y", "y") if bias else normalised("one", "y")), tmp_path)
-    for _ in range(2):
-        twins.pass_both_ways()
-        twins.check(2e-3)
-
-
-def before(kind: str, channels: int) -> str:
-    """What leaves `x` in the engine's layout: values, a clipped recipe, or one of BatchNorm and Scale."""
-    text = convolution("conv", "data", "x", channels)
-    return text + {"": "", "relu": layer("ReLU", "relu0", "x", "x"), "normalised": normalised("conv", "x")}[kind]
-
-
-kinds_before = st.sampled_from(["", "relu", "normalised"])
-phases = st.sampled_from(["TRAIN", "TEST"])
-several_pixels = st.tuples(st.integers(2, 4), st.integers(1, 20), st.integers(2, 12), st.integers(2, 12))
-
-
-def check_twice(twins: Twins, tolerance: float = 1e-3) -> None:
-    for _ in range(2):
-        twins.fill("data")
-        twins.pass_both_ways()
-        twins.check(tolerance)
+    Twins(text + (layer("ReLU", "relu2", "y", "y") if bias else normalised("one", "y")), tmp_path).check_passes(2e-3)
 
 
 @settings(drawn, max_examples=25)
@@ -391,7 +350,7 @@ def test_activation(tmp_path, shape, kind, in_place, kind_before, phase):
     name, parameters = kind
     in_place = in_place and "-0.3" not in parameters  # upstream's tells the sign of the input from the output then
     text = inputs(data=shape) + before(kind_before, 7) + layer(name, "act", "x", "x" if in_place else "y", parameters)
-    check_twice(Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase))
+    Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase).check_passes(1e-3)
 
 
 @pytest.mark.parametrize("kind", ["Sigmoid", "TanH", "ELU"])
@@ -418,13 +377,13 @@ def test_slice(tmp_path, shape, widths, kind_before, behind, phase):
     text = inputs(data=shape) + before(kind_before, sum(widths))
     text += layer("Slice", "slice", "x", " ".join(tops), f"slice_param {{ {points} }}")
     text += {"": "", "relu": layer("ReLU", "relu", "part0", "part0"), "norm": normalised("part0", "part0")}[behind]
-    check_twice(Twins(text + convolution("after", tops[-1], "top", 5), tmp_path, phase))
+    Twins(text + convolution("after", tops[-1], "top", 5), tmp_path, phase).check_passes(1e-3)
 
 
 @pytest.mark.parametrize("axis", [0, 2, 3])
 def test_slice_along_another_axis(tmp_path, axis):
-    check_twice(Twins(inputs(data=(4, 3, 4, 6)) + convolution("conv", "data", "x", 6)
-                      + layer("Slice", "slice", "x", "a b", f"slice_param {{ axis: {axis} }}"), tmp_path))
+    Twins(inputs(data=(4, 3, 4, 6)) + convolution("conv", "data", "x", 6)
+          + layer("Slice", "slice", "x", "a b", f"slice_param {{ axis: {axis} }}"), tmp_path).check_passes(1e-3)
 
 
 @st.composite
@@ -445,7 +404,7 @@ def test_crop(tmp_path, crop, kind_before, phase):
         return  # a variance of so few values is mostly rounding
     text = inputs(data=(images, 3, *sides), like=part) + before(kind_before, channels)
     text += layer("Crop", "crop", "x like", "y", f"crop_param {{ {fields} }}")
-    check_twice(Twins(text + convolution("after", "y", "top", 5), tmp_path, phase))
+    Twins(text + convolution("after", "y", "top", 5), tmp_path, phase).check_passes(1e-3)
 
 
 @st.composite
@@ -476,7 +435,7 @@ def test_deconvolution(tmp_path, deconvolution, images, kind_before, after_convo
         text = inputs(data=(images, channels, *sides)) + layer("Power", "power", "data", "x")
     text += layer("Deconvolution", "deconv", "x", "y", f"convolution_param {{ {fields} "
                   "weight_filler { type: 'gaussian' std: 0.3 } bias_filler { type: 'gaussian' } }")
-    check_twice(Twins(text + layer("ReLU", "relu", "y", "y") + convolution("after", "y", "top", 5), tmp_path, phase))
+    Twins(text + layer("ReLU", "relu", "y", "y") + convolution("after", "y", "top", 5), tmp_path, phase).check_passes(1e-3)
 
 
 def test_dilated_deconvolution_and_one_by_upstream(tmp_path):
@@ -484,7 +443,7 @@ def test_dilated_deconvolution_and_one_by_upstream(tmp_path):
         text = inputs(data=(2, 3, 5, 6)) + convolution("conv", "data", "x", 8)
         text += layer("Deconvolution", "deconv", "x", "y", f"convolution_param {{ num_output: 8 kernel_size: 3 pad: 1 {more} "
                       "weight_filler { type: 'msra' } }")
-        check_twice(Twins(text, tmp_path))
+        Twins(text, tmp_path).check_passes(1e-3)
 
 
 @settings(drawn, max_examples=25)
@@ -504,16 +463,16 @@ def test_a_second_blob(tmp_path, shape, axes, kind, in_place, kind_before, facto
     text += layer(kind, "layer", "x other", "x" if in_place else "y", field)
     twins = Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase)
     twins.fill("by")
-    check_twice(twins)
+    twins.check_passes(1e-3)
 
 
 @settings(drawn, max_examples=12)
 @given(several_pixels, st.sampled_from(["axis: 1", "axis: 0 num_axes: 2", "axis: 2", "num_axes: 0"]), st.booleans(),
-       kinds_before)
-def test_learned_bias(tmp_path, shape, fields, in_place, kind_before):
+       kinds_before, phases)
+def test_learned_bias(tmp_path, shape, fields, in_place, kind_before, phase):
     text = inputs(data=shape) + before(kind_before, 7)
     text += layer("Bias", "bias", "x", "x" if in_place else "y", f"bias_param {{ {fields} filler {{ type: 'gaussian' }} }}")
-    check_twice(Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path))
+    Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase).check_passes(1e-3, more=1)
 
 
 @settings(drawn, max_examples=12)
@@ -523,7 +482,7 @@ def test_softmax_of_maps(tmp_path, shape, axis, spread, in_place, kind_before, p
     text = inputs(data=shape) + before(kind_before, 7)
     text += layer("Scale", "spread", "x", "x", f"scale_param {{ filler {{ value: {spread} }} }}")
     text += layer("Softmax", "softmax", "x", "x" if in_place else "y", f"softmax_param {{ axis: {axis} }}")
-    check_twice(Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase))
+    Twins(text + convolution("after", "x" if in_place else "y", "top", 5), tmp_path, phase).check_passes(1e-3)
 
 
 def test_loss_of_maps(tmp_path):
@@ -532,7 +491,7 @@ def test_loss_of_maps(tmp_path):
     twins = Twins(text + layer("SoftmaxWithLoss", "loss", "x label", "loss", "loss_param { ignore_label: 3 }"), tmp_path)
     for net in twins.stock, twins.ours:
         net.blobs["label"].data[...] = np.arange(90).reshape(3, 1, 5, 6) % 7
-    check_twice(twins)
+    twins.check_passes(1e-3)
 
 
 @settings(drawn, max_examples=12)
@@ -545,7 +504,7 @@ def test_loss_of_maps(tmp_path):
     kinds_before, st.booleans())
 def test_other_shapes_of_the_same_values(tmp_path, shape, reshape, kind_before, read_by_others):
     text = inputs(data=shape) + before(kind_before, 7) + (convolution("other", "x", "other", 3) if read_by_others else "")
-    check_twice(Twins(text + reshape, tmp_path))
+    Twins(text + reshape, tmp_path).check_passes(1e-3)
 
 
 def residual_block(engine_of_one: str = "") -> str:
@@ -560,11 +519,7 @@ def residual_block(engine_of_one: str = "") -> str:
 
 @pytest.mark.parametrize("engine_of_one", ["", "engine: CAFFE"])
 def test_residual_block(tmp_path, engine_of_one):
-    twins = Twins(residual_block(engine_of_one), tmp_path)
-    for _ in range(3):
-        twins.fill("data")
-        twins.pass_both_ways()
-        twins.check(1e-3)
+    Twins(residual_block(engine_of_one), tmp_path).check_passes(1e-3)
 
 
 @pytest.mark.parametrize("more", [
@@ -583,17 +538,12 @@ def test_residual_block(tmp_path, engine_of_one):
 ], ids=lambda text: text.split("'")[3])
 def test_beside_layers_that_are_not_ours(tmp_path, more):
     text = inputs(data=(3, 5, 4, 6)) + convolution("conv", "data", "x", 8) + normalised("conv", "x")
-    twins = Twins(text + more, tmp_path)
-    for _ in range(2):
-        twins.pass_both_ways()
-        twins.check(1e-3)
+    Twins(text + more, tmp_path).check_passes(1e-3)
 
 
 def test_other_numbers_of_axes_fall_back(tmp_path):
     text = inputs(data=(4, 6)) + layer("BatchNorm", "bn", "data", "x") + layer("Scale", "scale", "x", "x")
-    twins = Twins(text + layer("ReLU", "relu", "x", "x"), tmp_path)
-    twins.pass_both_ways()
-    twins.check()
+    Twins(text + layer("ReLU", "relu", "x", "x"), tmp_path).check_passes()
 
 
 @drawn
