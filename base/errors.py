@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from base.did_you_mean import did_you_mean
 from base.terminal import discard_output, one_line, say, shown
 
 CARET = re.compile(r"(\n    .*\n +\^$)")  # a formula, and below it a caret at the mistake
@@ -19,13 +20,16 @@ class InputError(ValueError):
 
 
 class CommandLine(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage. It refuses arguments with control characters."""
+    """An argument parser whose errors are one line, without the usage, with a suggestion. It refuses arguments with control characters."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {_with_caret(message)}\n")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:
-        found = super().parse_args(args, namespace)
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            options = [option for action in self._actions for option in action.option_strings]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(unknown[0].partition('=')[0], options)}")
         for value in vars(found).values():
             for text in map(str, value if isinstance(value, list) else [value]):
                 if isinstance(value, (str, Path, list)) and not "".join(text.split()).isprintable():

@@ -85,8 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
     shown, left = run_folders.distinct(found)
     remarks = [f"not shown: {reason}" for reason in (*refused, *left)]
     if not shown:
-        raise InputError(f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one; "
-                         + "; ".join(remarks[:3]))
+        raise InputError("; ".join([f"no measured run in {', '.join(args.folders)}: solvers.evaluate measures one",
+                                    *remarks[:3]]))
     write_atomically(args.output, render(shown, remarks, args.title))
     for remark in remarks:
         say(one_line(remark), file=sys.stderr)

@@ -29,7 +29,7 @@ def vega_script() -> str:
 
 
 def curves(count: int, highest: float) -> dict:
-    """Test accuracy in % over iterations; dashed, as released. Data: `ours`, `released`, `drops`.
+    """Test accuracy in % over iterations; dashed with hollow marks, as released. Data: `ours`, `released`, `drops`.
 
     Parameters
     ----------
@@ -40,9 +40,8 @@ def curves(count: int, highest: float) -> dict:
     """
     y = alt.Y("accuracy:Q", title="test accuracy (%)", scale=alt.Scale(domain=[0, highest]))
     drops = alt.Chart(alt.NamedData("drops")).mark_rule(**REFERENCE).encode(x=_iterations())
-    released = alt.Chart(alt.NamedData("released")).mark_line(strokeDash=DASHES["dashed"], strokeWidth=1.5).encode(
-        x=_iterations(), y=y, color=_colour(count), detail="run:N")
     tooltip = [alt.Tooltip("run:N"), alt.Tooltip("iteration:Q", format=","), alt.Tooltip("accuracy:Q", format=".2f")]
+    released = _series("released", count, tooltip, dashed=True, x=_iterations(), y=y, detail="run:N")
     return _vega(drops + released + _series("ours", count, tooltip, x=_iterations(), y=y, detail="run:N"))
 
 
@@ -60,18 +59,23 @@ def dynamics(count: int, title: str, highest: float) -> dict:
 
 
 def emphasis(count: int) -> dict:
-    """The normalised emphasis of each weighting, as a function of p. Data: `emphasis`."""
-    x = alt.X("p:Q", title="p, the probability given to the label", scale=alt.Scale(domain=[0, 1]))
+    """The normalised emphasis of each weighting, as a function of p. Data: `emphasis`; a point's `label` is written there."""
+    x = alt.X("p:Q", title="p, the probability given to the label", scale=alt.Scale(domain=[0, 1]),
+              axis=alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1]))
     y = alt.Y("density:Q", title="normalised weight", scale=alt.Scale(zero=True))
     tooltip = [alt.Tooltip("loss:N"), alt.Tooltip("p:Q"), alt.Tooltip("density:Q", format=".2f")]
-    return _vega(_series("emphasis", count, tooltip, x=x, y=y, detail="loss:N"))
+    inwards = alt.ExprRef("datum.p > 0.5 ? 'right' : 'left'")
+    labels = alt.Chart(alt.NamedData("emphasis")).transform_filter("datum.label").mark_text(align=inwards, dy=-9).encode(
+        x=x, y=y, text="label:N", color=_colour(count))
+    return _vega(_series("emphasis", count, tooltip, x=x, y=y, detail="loss:N") + labels)
 
 
-def _series(data: str, count: int, tooltip: list[alt.Tooltip], **encoding: object) -> alt.LayerChart:
-    """A line for each run, with marks at the points whose field `marked` is true."""
+def _series(data: str, count: int, tooltip: list[alt.Tooltip], dashed: bool = False, **encoding: object) -> alt.LayerChart:
+    """A line for each run, with marks at the points whose field `marked` is true; a dashed line has hollow marks."""
     chart = alt.Chart(alt.NamedData(data))
-    line = chart.mark_line(strokeWidth=2).encode(color=_colour(count), **encoding)
-    marks = chart.transform_filter("datum.marked").mark_point(filled=True, size=45, opacity=1).encode(
+    style = {"strokeDash": DASHES["dashed"], "strokeWidth": 1.5} if dashed else {"strokeWidth": 2}
+    line = chart.mark_line(**style).encode(color=_colour(count), **encoding)
+    marks = chart.transform_filter("datum.marked").mark_point(filled=not dashed, size=45, opacity=1).encode(
         x=encoding["x"], y=encoding["y"], color=_colour(count), shape=_shape(count), tooltip=tooltip)
     return line + marks
 

@@ -57,6 +57,8 @@ def _folders(name: str) -> list[Path]:
         if found:
             return found
         raise InputError(f"{name}: no folder matches")
+    if path.exists():
+        raise InputError(f"{path}: this is no folder; name the folder of a run")
     siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
     raise InputError(f"{path}: no such folder{did_you_mean(path.name, siblings)}")
 

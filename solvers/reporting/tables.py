@@ -74,7 +74,8 @@ def as_latex(noises: list[str], rows: list[Row], measure: str) -> str:
         for noise in noises:
             found = cell(row, noise, measure)
             deviation = rf" $\pm$ {found['deviation']}" if found and found["deviation"] else ""
-            cells.append(f"{found['ours']}{deviation} ({found['released']})" if found else "")
+            beta = rf"; $\beta$ {found['beta']}" if found and found["beta"] else ""
+            cells.append(f"{found['ours']}{deviation} ({found['released']}{beta})" if found else "")
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
 

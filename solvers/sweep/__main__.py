@@ -15,25 +15,28 @@ import io
 import re
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from dask.system import CPU_COUNT
-from distributed import Client
-from rich.filesize import decimal
-
 from base.commands import command
-from base.errors import CommandLine, InputError, reports_errors
+from base.errors import CommandLine, InputError, failed, reports_errors
 from base.terminal import say
 from data_toolkit import prepare
 from solvers.evaluation.inference import MOST_PROCESSES
 from solvers.nets import rehearsal
-from solvers.sweep import clusters, follow, planned, probe, runs_file, sbatch
-from solvers.sweep.planned import PlannedRun
-from solvers.sweep.probe import Cost
-from solvers.sweep.progress import Progress, duration, time_to_come
-from solvers.sweep.work import Task
 from solvers.training import gpus, options
+
+try:
+    from dask.system import CPU_COUNT
+    from rich.filesize import decimal
+
+    from solvers.sweep import clusters, follow, planned, probe, runs_file, sbatch, slurm_options
+    from solvers.sweep.clusters import Workers
+    from solvers.sweep.planned import PlannedRun
+    from solvers.sweep.probe import Cost
+    from solvers.sweep.progress import Progress, duration, time_to_come
+    from solvers.sweep.work import Task
+except ModuleNotFoundError as missing:
+    sys.exit(failed(InputError(f"a sweep needs the packages of the extra `sweep` ({missing}): make setup installs them")))
 
 THREADS = 2  # threads of a run, if there are enough cores: ResNet-44 is 1.9 times as fast on two as on one
 # Memory in bytes of a worker, of solvers.evaluate, and of each process that it starts; measured with ResNet-44.
@@ -86,7 +89,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     """Carry out the sweep that the arguments describe; return the exit code."""
-    slurm = clusters.slurm_options(args.slurm) if args.slurm else None
+    slurm = slurm_options.parse(args.slurm) if args.slurm else None
     runs = planned.plan(runs_file.read(args.file), args.runs, args.data)
     missing = [run for run in runs if not run.done()]
     if args.gpu and (args.scheduler or slurm):  # GPUs of other machines: this one may have none
@@ -106,21 +109,24 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     if args.sbatch:
         say(sbatch.script(slurm, missing, jobs, threads, memory_of_job(costs, threads), tuple(devices), args.data))
         return 0
-    for run in missing:
-        run.plan.folder.make()
-    prepare_data(missing, args.data)
     if args.scheduler:
-        workers = clusters.existing(args.scheduler)
+        where = clusters.existing(args.scheduler)
     elif slurm:
-        workers = clusters.slurm(slurm, jobs, threads, memory_of_job(costs, threads), args.runs.resolve() / "slurm")
+        from solvers.sweep import slurm_jobs  # imported only here: dask-jobqueue takes as long as the rest of dask
+
+        where = slurm_jobs.workers(slurm, jobs, threads, memory_of_job(costs, threads), args.runs.resolve() / "slurm")
     else:
-        workers = clusters.local(jobs)
-    mark = follow.mark(args.runs)
+        where = clusters.local(jobs)
+    with where as workers:
+        for run in missing:
+            run.plan.folder.make()
+        prepare_data(missing, args.data)
+        mark = follow.mark(args.runs)
 
-    def task(run: PlannedRun, sweep: str) -> Task:
-        return follow.task_of(run, sweep, mark, args.runs, args.data, threads, tuple(devices))
+        def task(run: PlannedRun, sweep: str) -> Task:
+            return follow.task_of(run, sweep, mark, args.runs, args.data, threads, tuple(devices))
 
-    code = carry_out(workers, Progress(runs, costs, jobs), missing, task, args.retries, command("solvers.sweep", argv))
+        code = carry_out(workers, Progress(runs, costs, jobs), missing, task, args.retries, command("solvers.sweep", argv))
     if not code:
         say(finished(args.runs))
     return code
@@ -204,13 +210,13 @@ def prepare_data(runs: list[PlannedRun], folder: Path) -> None:
             say(said.getvalue().rstrip())
 
 
-def carry_out(workers: AbstractContextManager[Client], progress: Progress, missing: list[PlannedRun],
+def carry_out(workers: Workers, progress: Progress, missing: list[PlannedRun],
               task: Callable[[PlannedRun, str], Task], retries: int, go_on: str) -> int:
     """Let workers do the missing runs; return the exit code.
 
     Parameters
     ----------
-    workers : context manager of a distributed.Client
+    workers : Workers
     progress : Progress
     missing : list of PlannedRun
     task : function
@@ -220,13 +226,12 @@ def carry_out(workers: AbstractContextManager[Client], progress: Progress, missi
     go_on : str
         The command that continues the sweep, printed if the user stops it.
     """
-    with workers as client:
-        workers_now = sum(client.nthreads().values())
-        if not workers_now:
-            say("no workers yet; waiting for them")
-        progress.jobs = progress.jobs or workers_now
-        with progress:
-            failures, stopped_by = follow.Follower(client, task, retries, progress).follow(missing)
+    workers_now = sum(workers.client.nthreads().values())
+    if not workers_now:
+        say("no workers yet; waiting for them")
+    progress.jobs = progress.jobs or workers_now
+    with progress:
+        failures, stopped_by = follow.Follower(workers, task, retries, progress).follow(missing)
     if failures:
         say(follow.report(failures, len(missing), retries), file=sys.stderr)
     if stopped_by:

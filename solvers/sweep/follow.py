@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from distributed import Client, Future
+from distributed import Future
 
 from base import files
 from base.errors import InputError
 from base.writing import write_atomically
 from solvers.sweep import work
+from solvers.sweep.clusters import Workers
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.progress import Progress
 from solvers.training.interrupt import Interrupt
@@ -51,7 +52,7 @@ class Follower:
 
     Parameters
     ----------
-    client : distributed.Client
+    workers : Workers
     make_task : function
         Makes the task of a run, given the name of this sweep.
     retries : int
@@ -59,8 +60,10 @@ class Follower:
     progress : Progress
     """
 
-    def __init__(self, client: Client, make_task: Callable[[PlannedRun, str], work.Task], retries: int, progress: Progress):
-        self.client, self.make_task, self.retries, self.progress = client, make_task, retries, progress
+    def __init__(self, workers: Workers, make_task: Callable[[PlannedRun, str], work.Task], retries: int,
+                 progress: Progress):
+        self.client, self.news = workers
+        self.make_task, self.retries, self.progress = make_task, retries, progress
         self.name = f"sweep-{uuid.uuid4().hex[:12]}"
         self.futures: dict[Future, PlannedRun] = {}
         self.tries: dict[str, int] = {}
@@ -74,7 +77,7 @@ class Follower:
         Raises
         ------
         InputError
-            If the connection to the scheduler is lost, or a worker is set up so that it cannot do any run.
+            If the connection to the scheduler is lost, no worker will come, or one is set up so that it cannot do any run.
         """
         self.client.subscribe_topic(self.name, self._heard)
         with Interrupt() as interrupt:
@@ -98,6 +101,8 @@ class Follower:
 
     def _look(self) -> None:
         """Handle the runs that have ended since the last look."""
+        if news := self.news():
+            self.progress.say(news)
         if self.client.status != "running":
             raise InputError("the scheduler is gone, and its workers with it: their runs save and end; the same command goes "
                              "on with them")

@@ -1,5 +1,6 @@
 """Show how far a sweep is: a live table on a terminal; else a line at each event, and a summary every ten minutes."""
 
+import csv
 import math
 import os
 import re
@@ -49,6 +50,22 @@ def pace(run: PlannedRun) -> Pace:
     made = steps[-1][0] - steps[0][0]
     seconds = (steps[-1][1] - steps[0][1]) / made if made >= ENOUGH else math.nan
     return Pace(steps[-1][0], seconds if 0 <= seconds <= SLOWEST else None)  # the file is not trusted
+
+
+def last_accuracy(run: PlannedRun) -> tuple[int, float] | None:
+    """The step of the last test, in training or by solvers.evaluate, and its accuracy as a fraction of 1.
+
+    None if there was no test.
+    """
+    found = [run.accuracy()]
+    try:
+        whole = files.read(run.folder / "test.csv").decode().rpartition("\n")[0]  # the last line may be cut off
+        row = list(csv.DictReader(whole.splitlines()))[-1]
+        if 0 <= float(row["test_accuracy"]) <= 1:
+            found.append((int(row["iteration"]), float(row["test_accuracy"])))
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):  # the file is not trusted
+        pass
+    return max(filter(None, found), default=None)
 
 
 class Progress:
@@ -124,7 +141,9 @@ class Progress:
         self.say(f"{run.name}: failed: {words}")
 
     def stopping(self, signal: Signals | None) -> None:
-        """Print that the runs in progress are told to save and end."""
+        """Print that the runs in progress are told to save and end, if there are any."""
+        if not self.running:
+            return
         why = signal.name if signal else "error"
         self.say(f"{why}: the runs in progress finish their step and save; a second signal does not wait for that")
 
@@ -145,7 +164,7 @@ class Progress:
         with self.lock:
             running = dict(self.running)
         for name, host in running.items():
-            run, at, measured = self.runs[name], pace(self.runs[name]), self.runs[name].accuracy()
+            run, at, measured = self.runs[name], pace(self.runs[name]), last_accuracy(self.runs[name])
             table.add_row(
                 Text(shown(name)), f"{at.step:,}/{run.steps:,}",
                 f"{self.costs[run.shape].images / at.seconds:.0f}" if at.seconds else "",

@@ -17,6 +17,7 @@ import fnmatch
 import glob
 import itertools
 import math
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import NamedTuple, NoReturn
 
 from base import files
 from base.commands import command
-from base.did_you_mean import did_you_mean
+from base.did_you_mean import did_you_mean, most_similar
 from base.errors import CommandLine, InputError
 from solvers.reporting.released_runs import ReleasedRun, load_runs
 from solvers.training import options, released
@@ -122,7 +123,10 @@ def _settings(pattern: str, where: str) -> list[str]:
         return [pattern]
     found = [path for path in sorted(glob.glob(pattern)) if glob.glob(f"{glob.escape(path)}/*solver*.prototxt")]
     if not found:
-        raise InputError(f"{where}: setting: no folder with a solver matches {pattern!r}")
+        parent, name = os.path.split(pattern)
+        near = most_similar(name, os.listdir(parent or ".") if os.path.isdir(parent or ".") else [])
+        hint = f"; did you mean {os.path.join(parent, near)!r}?" if near else ""
+        raise InputError(f"{where}: setting: no folder with a solver matches {pattern!r}{hint}")
     return found
 
 

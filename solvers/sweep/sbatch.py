@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from solvers.sweep import follow
-from solvers.sweep.clusters import SlurmOptions
 from solvers.sweep.planned import PlannedRun
+from solvers.sweep.slurm_options import SlurmOptions
 
 
 def script(options: SlurmOptions, runs: list[PlannedRun], jobs: int, threads: int, memory: int, gpus: tuple[str, ...],

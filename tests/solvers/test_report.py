@@ -65,7 +65,8 @@ def test_csv_and_latex_say_what_the_table_says(tmp_path):
         assert [line["ours"], line["deviation"], line["published"], line["difference"], line["seeds"]] == [
             found["ours"], found["deviation"], found["released"], found["difference"], "2"]
         latex = tables.as_latex(noises, rows, line["measure"])
-        assert f"{line['ours']} $\\pm$ {line['deviation']} ({line['published']})" in latex
+        beta = f"; $\\beta$ {found['beta']}" if found["beta"] else ""
+        assert f"{line['ours']} $\\pm$ {line['deviation']} ({line['published']}{beta})" in latex
 
 
 def test_latex_is_escaped(write_run):

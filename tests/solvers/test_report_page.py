@@ -188,6 +188,8 @@ def lines(page, chart):
 
 def test_the_charts_draw_the_chosen_runs(opened, seeds):
     page = opened(seeds[1]).page
+    for chart in page.locator(".chart").all():  # Vega has labels of its own
+        assert chart.get_attribute("role") == "img" and "The values are in the table" in chart.get_attribute("aria-label")
     first = lines(page, "accuracy")
     assert len([dash for dash in first if dash == "6,4"]) == 4 and len(first) == 4 + 20
     page.get_by_role("button", name="none").click()
@@ -247,7 +249,7 @@ def test_dark_and_light_differ_also_in_the_charts(opened, released):
     for scheme in "light", "dark":
         page = opened(released[1], color_scheme=scheme).page
         colours.append([page.evaluate("getComputedStyle(document.body).backgroundColor"), *(
-            page.locator(f"[data-chart=accuracy] {mark}").first.evaluate("(mark, name) => getComputedStyle(mark)[name]", name)
+            page.locator(f"[data-chart=accuracy] {mark}").last.evaluate("(mark, name) => getComputedStyle(mark)[name]", name)
             for mark, name in ((".mark-line path", "stroke"), (".mark-text text", "fill"), (".mark-symbol path", "fill")))])
     assert all(light != dark for light, dark in zip(*colours, strict=True))
 

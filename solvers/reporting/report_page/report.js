@@ -87,8 +87,11 @@ const drawn = {
     level: [...new Set(withDynamics(runs).map((run) => run.dynamics.noisy))].map((value) => ({ value })),
   }),
 };
+// Curves of one row have the same colour and marks. So what the row's name lacks, such as beta 6, stands at the curve's highest point.
+const lackingIn = (row, name) => name.startsWith(`${row}, `) ? name.slice(row.length + 2) : "";
 const emphasisOf = (rows) => data.emphasis.filter((one) => rows.has(one.row)).flatMap((one) => one.density.map((density, i) => ({
-  row: one.row, loss: one.name, p: i / 100, density, marked: i % 20 === 10 })));
+  row: one.row, loss: one.name, p: i / 100, density, marked: i % 20 === 10,
+  label: i === one.density.indexOf(Math.max(...one.density)) ? lackingIn(data.rows[one.row], one.name) : "" })));
 
 const titles = { accuracy: "Test accuracy", probability: "Mean p", share: "Noisy examples' share of the gradient", emphasis: "Emphasis" };
 // ast: interpret expressions, since the page's policy forbids to compile them. logLevel: only errors, since data may be empty.
@@ -100,13 +103,13 @@ function make(chart, noise, content) {
   const figure = document.createElement("figure"), caption = document.createElement("figcaption"), place = document.createElement("div");
   caption.textContent = noise === "" ? "" : `noise ${data.noises[noise]}`;
   place.className = "chart";
-  place.setAttribute("role", "img");
   figure.append(caption, place);
   document.querySelector(`[data-chart=${chart}]`).append(figure);
   const specification = structuredClone(data.charts[chart]);
   specification.data.filter(({ name }) => name in content).forEach((set) => { set.values = content[set.name]; });
   const ready = vegaEmbed(place, specification, options).then((made) => {
-    place.querySelector("svg").setAttribute("aria-hidden", "true");  // its label describes the chart, and a table has the values
+    place.setAttribute("role", "img");  // its label describes the chart, and a table has the values
+    place.querySelector("svg").setAttribute("aria-hidden", "true");
     return made.view;
   });
   return { figure, place, ready };
@@ -118,8 +121,8 @@ async function show(chart, noise, content, names) {
   if (empty) return;
   if (!before) views.set(key, make(chart, noise, content));
   const { place, ready } = views.get(key);
+  const made = await ready;  // Vega replaces role and label while it makes the chart
   place.setAttribute("aria-label", `${titles[chart]}${noise === "" ? "" : `, noise ${data.noises[noise]}`}: ${names.join("; ")}. The values are in the table below the charts.`);
-  const made = await ready;
   if (!before) return;
   Object.entries(content).forEach(([name, rows]) => made.data(name, rows));
   await made.resize().runAsync();

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from base.errors import InputError
 from solvers.sweep import clusters, follow, work
+from solvers.sweep.clusters import Workers
 from solvers.sweep.work import Ended
 
 
@@ -56,7 +57,7 @@ class Run:
 def bring_to_an_end(client: Client, runs: list[Run], retries: int) -> follow.Follower:
     quiet = SimpleNamespace(**{name: lambda *arguments: None for name in (
         "started", "done", "waits", "again", "failed", "stopping", "show")})
-    follower = follow.Follower(client, lambda run, sweep: run.name, retries, quiet)
+    follower = follow.Follower(Workers(client), lambda run, sweep: run.name, retries, quiet)
     follow_on = follow.TICK
     follow.TICK = 0
     try:
@@ -127,4 +128,11 @@ def test_no_scheduler(monkeypatch):
     monkeypatch.setattr(clusters, "CONNECT_SECONDS", 0.5)
     with pytest.raises(InputError, match="--scheduler tcp://127.0.0.1:9: no scheduler answers there"), \
             clusters.existing("tcp://127.0.0.1:9"):
+        pass
+
+
+@pytest.mark.parametrize("address", ["foo", "tcp://127.0.0.1", "http://127.0.0.1:8786", "tcp://:8786", "tcp://a b:1"])
+def test_what_is_no_address_of_a_scheduler(address):
+    with pytest.raises(InputError, match=f"--scheduler {address}: this is not an address of the form tcp://HOST:8786"), \
+            clusters.existing(address):
         pass

@@ -20,9 +20,9 @@ from rich.console import Console
 from base.errors import InputError
 from solvers.reporting.released_runs import load_runs
 from solvers.sweep import __main__ as command
-from solvers.sweep import clusters, follow, planned, runs_file, sbatch, work
+from solvers.sweep import follow, planned, runs_file, sbatch, slurm_options, work
 from solvers.sweep.probe import Cost
-from solvers.sweep.progress import Pace, Progress, duration, pace, time_to_come
+from solvers.sweep.progress import Pace, Progress, duration, last_accuracy, pace, time_to_come
 
 ROOT = Path(__file__).resolve().parents[3]
 SMOKE = ROOT / "sweeps/smoke.toml"
@@ -112,6 +112,20 @@ def test_pace_is_read_from_the_end_of_a_log(smoke):
     rows = [f"{step},5.1,0.1,{10 * step if step < 500 else 5000 + 0.5 * (step - 500):.3f}" for step in range(1, 1001)]
     (run.folder / "log.csv").write_text("\n".join(["iteration,loss,lr,seconds", *rows]) + "\n1001,5.")
     assert pace(run) == Pace(1000, 0.5)
+
+
+@pytest.mark.parametrize(("tests", "measured", "last"), [
+    (None, None, None), ("", None, None), ("1000,0.25\n2000,0.5\n30", None, (2000, 0.5)), (None, 0.6, (3000, 0.6)),
+    ("1000,0.25\n", 0.6, (3000, 0.6)), ("4000,0.7\n", 0.6, (4000, 0.7)), ("4000\n", None, None), ("x,y\n", None, None),
+    ("9" * 5000 + ",0.5\n", None, None)])
+def test_the_last_accuracy_is_of_a_test_in_training_or_of_an_evaluation(smoke, tests, measured, last):
+    run = smoke[0]
+    run.folder.mkdir(parents=True)
+    if tests is not None:
+        (run.folder / "test.csv").write_text("iteration,test_accuracy,test_loss\n" + tests.replace("\n", ",4\n"))
+    if measured:
+        (run.folder / "accuracy.txt").write_text(f"iter: 3000, accuracy: {measured:.4f}\n")
+    assert last_accuracy(run) == last
 
 
 @pytest.mark.parametrize("rows", ["1,5,0.1,inf", "1,5,0.1,nan", "1,5,0.1,-1e300", "9" * 5000 + ",5,0.1,1"])
@@ -267,7 +281,7 @@ def test_time_to_come(smoke):
     ("2", 120), ("90", 5400), ("10:30", 630), ("08:00:00", 28800), ("1-0", 86400), ("1-12:30", 131400),
     ("2-01:02:03", 176523)])
 def test_time_limits_in_slurms_forms(walltime, seconds):
-    assert clusters.slurm_options(f"walltime={walltime}").walltime == seconds
+    assert slurm_options.parse(f"walltime={walltime}").walltime == seconds
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -283,13 +297,13 @@ def test_time_limits_in_slurms_forms(walltime, seconds):
 ])
 def test_bad_slurm_options(text, message):
     with pytest.raises(InputError) as error:
-        clusters.slurm_options(text)
+        slurm_options.parse(text)
     assert message in str(error.value)
 
 
 def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_path):
     """bash runs the script, with an srun that records its arguments."""
-    options = clusters.slurm_options("partition=long,walltime=08:00:00,gres=gpu:1")
+    options = slurm_options.parse("partition=long,walltime=08:00:00,gres=gpu:1")
     script = sbatch.script(options, smoke, 2, 4, 3 << 30, ("0",), tmp_path / "my data")
     assert {"#SBATCH --partition=long", "#SBATCH --time=08:00:00", "#SBATCH --gres=gpu:1", "#SBATCH --array=0-1%2",
             "#SBATCH --cpus-per-task=4", "#SBATCH --mem=3072M", "#SBATCH --signal=TERM@300"} <= set(script.splitlines())
@@ -314,6 +328,7 @@ def test_the_job_array_trains_evaluates_and_goes_back_into_the_queue(smoke, tmp_
 
 
 @pytest.mark.parametrize(("options", "message"), [
+    (["--dryrun"], 'unrecognized arguments: --dryrun; did you mean "--dry-run"?'),
     (["--jobs", "0"], "argument --jobs: '0' is not a whole number from 1"),
     (["--retries", "-1"], "argument --retries: '-1' is not a whole number from 0 to 1000"),
     (["--scheduler", "tcp://a:1", "--jobs", "2"], "--jobs: with --scheduler, the workers say"),

@@ -1,4 +1,4 @@
-"""A real Slurm cluster of one machine: smoke.toml in jobs, one of which reaches its time limit; and a job array."""
+"""A real Slurm cluster of one machine: smoke.toml in jobs, one of which is too short for its run; and job arrays."""
 
 import subprocess
 import time
@@ -39,21 +39,37 @@ def test_smoke_in_jobs_that_meet_their_time_limit(smoke, slurm, tmp_path):
     assert not list((place.runs / "slurm").glob(".*"))  # no key is left
 
 
-def test_a_job_array(place, slurm):
-    """A job that is told to end saves, returns into the queue, and continues; each run is evaluated."""
-    place.write("max_iter = 3000\n[[runs]]\nsetting = [{one}, {two}]\n")
-    printed = place.run("--slurm", "walltime=30,mem=2000M", "--sbatch", "--threads", 1)
+def submit(place: Place, slurm: dict[str, str], *options: object) -> tuple[subprocess.Popen, str]:
+    """Submit the job array of a sweep; return the process that waits for its end, and its number."""
+    printed = place.run("--slurm", *options, "--sbatch", "--threads", 1)
     assert printed.returncode == 0, printed.stderr
     script = place.folder / "array.sh"
     script.write_text(printed.stdout)
     array = subprocess.Popen(["sbatch", "--wait", script], env=slurm, cwd=place.folder, stdout=subprocess.PIPE, text=True)
-    number = array.stdout.readline().split()[-1]
+    return array, array.stdout.readline().split()[-1]
+
+
+def check_that_it_went_on(place: Place, array: subprocess.Popen, number: str, task: int) -> None:
+    assert array.wait(timeout=1800) == 0
+    output = (place.folder / f"sweep-{number}_{task}.out").read_text()
+    assert "SIGTERM: stopped after iteration" in output and "from iteration" in output
+    assert place.run().stdout.startswith("nothing to do: all runs are done; next: ")
+
+
+def test_a_job_array(place, slurm):
+    """A job that is told to end saves, returns into the queue, and continues; each run is evaluated."""
+    place.write("max_iter = 3000\n[[runs]]\nsetting = [{one}, {two}]\n")
+    array, number = submit(place, slurm, "walltime=30,mem=2000M")
     log = place.runs / "two/noise_0.0/seed_123/log.csv"
     while not log.exists() or log.read_text().count("\n") < 100:
         assert array.poll() is None
         time.sleep(0.1)
-    subprocess.run(["scancel", "--signal=TERM", f"{number}_1"], env=slurm, check=True)  # as Slurm does before the limit
-    assert array.wait(timeout=900) == 0
-    output = (place.folder / f"sweep-{number}_1.out").read_text()
-    assert "SIGTERM: stopped after iteration" in output and "from iteration" in output
-    assert place.run().stdout.startswith("nothing to do: all runs are done; next: ")
+    subprocess.run(["scancel", "--signal=TERM", f"{number}_1"], env=slurm, check=True)
+    check_that_it_went_on(place, array, number, 1)
+
+
+def test_a_job_array_that_reaches_its_time_limit(smoke, slurm, tmp_path):
+    """500 steps of ResNet-44 take more than the 2 minutes of a job: shortly before, Slurm tells it to end."""
+    place = Place(tmp_path, tmp_path / "sweep.toml", smoke.data)
+    place.file.write_text('max_iter = 500\n[[runs]]\nreleased = "CCE 0.4"\n')
+    check_that_it_went_on(place, *submit(place, slurm, "walltime=2"), 0)
