@@ -20,7 +20,7 @@ class InputError(ValueError):
 
 
 class CommandLine(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage, with a suggestion. It refuses arguments with control characters."""
+    """An argument parser whose errors are one line, without the usage. It refuses arguments with control characters."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {_with_caret(message)}\n")

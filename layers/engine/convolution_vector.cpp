@@ -11,7 +11,8 @@ namespace engine {
 
 namespace {
 
-// What the user allows oneDNN, by ONEDNN_MAX_CPU_ISA in the environment, holds for the engine's kernels, too.
+// Whether the user allows oneDNN these registers, by ONEDNN_MAX_CPU_ISA in the environment: so the engine's kernels keep to AVX2,
+// too.
 bool AllowsAvx512() {
 #ifdef USE_ONEDNN
   const int wanted = static_cast<int>(dnnl::cpu_isa::avx512_core);  // a bit for each set of instructions

@@ -15,7 +15,8 @@ namespace engine {
 
 enum { kLanesOfAvx2 = 8, kLanesOfAvx512 = 16 };
 
-// Whether the processor has registers of so many floats, and ONEDNN_MAX_CPU_ISA in the environment allows them.
+// Whether the processor has registers of so many floats, and, for those of AVX-512, ONEDNN_MAX_CPU_ISA in the environment allows
+// them.
 bool HasVectors(int lanes = kLanesOfAvx2);
 
 // How many results a product of matrices sums together, in registers (convolution_product.hpp): rows of the first factor, and

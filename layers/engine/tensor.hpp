@@ -121,7 +121,7 @@ class Tensor : public PrivateCopy {
   void ScaleChannels(const Channels& factor);
   void AddToChannels(const Channels& summand);
   // Puts a ReLU behind the sum. keep_origin: where it is carried out, the only term stays in origin(), unless that is plain:
-  // it is as good a mask as the result, and BatchNorm's backward pass reads it anyway.
+  // its sign is the mask as well as the result's, and BatchNorm's backward pass reads it anyway.
   void Clip(float slope, bool keep_origin);
   // Multiplies by 1 where the mask is positive, and else by the slope.
   void Mask(const Term& mask, float slope);

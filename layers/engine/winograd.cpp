@@ -124,7 +124,7 @@ static inline void AddFilterGradients(const FilterSums& work, int block, const B
   }
 }
 
-// Shared by the threads of a parallel region, as the following two are.
+// Shared by the threads of a parallel region, as SumFilterGradients, BothGradients and FilterGradients are.
 template <int IC, int OC>
 static void Convolve(const Convolved<Input>& product, const ThreadRooms& rooms) {
   const Buffers buffers(product.plan, rooms);
@@ -274,8 +274,8 @@ Plan BackwardPlan(const ConvShape& s) {
 
 template <int lanes>
 bool Winograd<lanes>::Supports(const ConvShape& s, bool keeps_filters) {
-  // To transform a filter takes as long as what the transform saves in about so many tiles; small ones lie in the cache. To
-  // read what was kept, four times as much as the filter, takes as long as is saved in a few.
+  // Transforming a filter pays from 32 tiles on, or always if it fits the cache. Reading one that was transformed before, which
+  // is four times as large as the filter, pays from 9 tiles on.
   const double tiles = double(s.n) * ((s.oh + kTile - 1) / kTile) * ((s.ow + kTile - 1) / kTile);
   const int worthwhile_tiles = keeps_filters ? 9 : 32;
   return (tiles >= worthwhile_tiles || s.ic * s.oc <= kLargeFilters) &&

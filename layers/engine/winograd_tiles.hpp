@@ -110,7 +110,8 @@ struct Strip {
 
 CAFFE_ENGINE_VECTOR_BEGIN
 
-// How values are read from memory: as they are, through a ReLU, or by a recipe. Keep is told each value of the block's own once.
+// How values are read from memory: as they are, through a ReLU, or by a recipe. Keep is told each value of the
+// block's own once, if the padding is 1.
 struct KeepsNothing {
   void Keep(const float*, Vec) const {}
 };
