@@ -42,7 +42,7 @@ def test_all_commands_end_at_ctrl_c_without_a_trace(name, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", interrupt)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", interrupt)
     assert command.main([]) == 130
     assert "Traceback" not in capsys.readouterr().err
 
