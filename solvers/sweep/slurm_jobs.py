@@ -5,7 +5,7 @@ import logging
 import math
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,25 +95,38 @@ class Submissions:
                  if name not in slurm_options.COMMON)
         return next(filter(None, hints), "")
 
+    async def until_accepted(self, submit: Callable[[str], Awaitable[str]], script: str) -> str:
+        """Submit the script in this file until sbatch accepts it; return what sbatch answered.
+
+        Raises
+        ------
+        RuntimeError
+            If the sweep has ended before.
+        """
+        while not self.ended:
+            try:
+                answer = await submit(script)
+            except (RuntimeError, OSError) as error:  # RuntimeError: sbatch ended with an exit code other than 0
+                self._refusal = _words_of(error)
+            else:
+                self._accepted, self._refusal = True, ""
+                return answer
+            for _ in range(round(AGAIN)):
+                if not self.ended:
+                    await asyncio.sleep(1)
+        raise RuntimeError("the sweep has ended")
+
     def job_class(self) -> type[SLURMJob]:
         """The class of jobs for dask-jobqueue."""
         submissions = self
 
         class Job(SLURMJob):
             async def _submit_job(self, script_filename: str) -> str:
-                while not submissions.ended:
-                    try:
-                        answer = await super()._submit_job(script_filename)
-                    except (RuntimeError, OSError) as error:  # RuntimeError: sbatch ended with an exit code other than 0
-                        submissions._refusal = _words_of(error)
-                    else:
-                        submissions._accepted, submissions._refusal = True, ""
-                        return answer
-                    for _ in range(round(AGAIN)):
-                        if not submissions.ended:
-                            await asyncio.sleep(1)
-                self.status = Status.failed
-                raise RuntimeError("the sweep ends")
+                try:
+                    return await submissions.until_accepted(super()._submit_job, script_filename)
+                except RuntimeError:
+                    self.status = Status.failed  # else the cluster does not close
+                    raise
 
         return Job
 
