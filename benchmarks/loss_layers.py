@@ -6,6 +6,7 @@ Prints the median and the middle half of the passes in microseconds, on one proc
 measured with the engine's softmax in it and with upstream's.
 """
 
+import argparse
 import os
 import tempfile
 import time
@@ -67,6 +68,7 @@ def measure(net: caffe.Net) -> np.ndarray:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     nets = {name: make_net(loss, 3) for name, loss in (NATIVE | PYTHON).items()}
     for engine in "onednn", "stock":
         os.environ["CAFFE_ENGINE"] = engine

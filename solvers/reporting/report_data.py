@@ -26,13 +26,16 @@ EMPHASIS_AT = np.linspace(0, 1, 101)
 
 
 def data_of(noises: list[str], rows: list[Row], dynamics: dict[Path, dict | None]) -> dict:
-    """The data of all charts, for JSON. Runs and released runs refer to their row and column of the table by number."""
+    """The data of all charts, for JSON. Runs refer to their row and column of the table, and to their seed, by number."""
     runs, released, emphasis = [], {}, {}
+    seeds = list(dict.fromkeys(str(result.seed) for row in rows for results in row.cells.values() for result in results))
+    seeds.sort(key=lambda seed: (len(seed), seed))
     for number, row in enumerate(rows):
         for column, noise in enumerate(noises):
             for result in row.cells[noise]:
                 place = {"row": number, "noise": column}
                 runs.append(place | {
+                    "seed": seeds.index(str(result.seed)),
                     "name": f"{result.loss}, noise {result.noise}, seed {result.seed}", "iterations": result.curve.iterations,
                     "accuracies": _percents(result.curve.accuracies), "drops": drops_of(result),
                     "dynamics": dynamics[result.run]})
@@ -46,8 +49,8 @@ def data_of(noises: list[str], rows: list[Row], dynamics: dict[Path, dict | None
                     if np.isfinite(density).all():
                         emphasis[number, result.loss] = {
                             "row": number, "name": result.loss, "density": [float(f"{value:.4g}") for value in density]}
-    return {"rows": [row.name for row in rows], "noises": noises, "runs": runs, "released": list(released.values()),
-            "emphasis": list(emphasis.values())}
+    return {"rows": [row.name for row in rows], "noises": noises, "seeds": seeds, "runs": runs,
+            "released": list(released.values()), "emphasis": list(emphasis.values())}
 
 
 def _percents(accuracies: list[float]) -> list[float]:

@@ -198,6 +198,8 @@ def test_the_charts_draw_the_chosen_runs(opened, seeds):
     drawn = "document.querySelectorAll('[data-chart=accuracy] figure:first-child g.mark-line path').length"
     page.wait_for_function(f"{drawn} === 6")
     assert page.locator("[data-chart=accuracy] figure:visible").count() == 4
+    page.locator("#seeds").get_by_label("124").uncheck()
+    page.wait_for_function(f"{drawn} === 5")
     page.locator("#noises").get_by_label("0.2").uncheck()
     page.wait_for_function("document.querySelectorAll('[data-chart=accuracy] figure:not([hidden])').length === 3")
     assert page.locator("[data-chart=accuracy] .chart:visible").first.get_attribute("aria-label").startswith(

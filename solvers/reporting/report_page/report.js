@@ -60,8 +60,14 @@ all(".copy").forEach((button) => button.addEventListener("click", async () => {
 
 // ---- charts
 
-const boxes = { rows: all("#rows input"), noises: all("#noises input") };
+const boxes = { rows: all("#rows input"), noises: all("#noises input"), seeds: all("#seeds input") };
 const chosen = (kind) => new Set(boxes[kind].filter((box) => box.checked).map((box) => Number(box.value)));
+// A function that says whether a run is chosen, or a released run, which has no seed. With one seed only, there is no choice of it.
+function selection() {
+  const rows = chosen("rows"), noises = chosen("noises"), seeds = chosen("seeds");
+  const ofSeed = (run) => !boxes.seeds.length || run.seed === undefined || seeds.has(run.seed);
+  return (run) => rows.has(run.row) && noises.has(run.noise) && ofSeed(run);
+}
 if (!boxes.rows.some((box) => box.checked)) boxes.rows.slice(0, data.shown).forEach((box) => { box.checked = true; });
 
 const every = (list) => Math.max(1, Math.ceil(list.length / 6));  // distance between marks on a curve: about six marks
@@ -128,8 +134,7 @@ async function show(chart, noise, content, names) {
   await made.resize().runAsync();
 }
 async function draw() {
-  const rows = chosen("rows"), noises = chosen("noises");
-  const here = (one) => rows.has(one.row) && noises.has(one.noise);
+  const rows = chosen("rows"), here = selection();
   const names = [...rows].map((row) => data.rows[row]);
   const shows = [show("emphasis", "", { emphasis: emphasisOf(rows) }, names)];
   for (const chart of ["accuracy", "probability", "share"]) {
@@ -165,8 +170,7 @@ function columns(first, series) {
   return [[first, ...series.map(([name]) => name)], ...at.map((value) => [value, ...known.map((one) => one.get(value) ?? "")])];
 }
 function fillValues(details) {
-  const rows = chosen("rows"), noises = chosen("noises");
-  const here = (one) => rows.has(one.row) && noises.has(one.noise);
+  const here = selection();
   const [head, ...body] = valueTables[details.dataset.values](data.runs.filter(here), data.released.filter(here));
   const table = document.createElement("table"), scroll = document.createElement("div");
   const line = (parent, cells, kinds) => {
