@@ -130,7 +130,7 @@ def main() -> None:
     pythons = interpreters(arguments.torch)
     if arguments.autocast and TORCH in pythons:
         pythons[AUTOCAST] = pythons[TORCH]
-    table(["net", "batch", "threads", "", "step, ms", "images/s", "peak memory, GB", f"times {OURS}", "of the bound"])
+    table(["net", "batch", "threads", "", "step, ms", "images/s", "peak memory, GB", f"times {OURS}", "to direct"])
     for depth, batch, threads in combinations:
         measure(pythons, depth, batch, threads, arguments.steps, arguments.stock_steps)
 
