@@ -1,7 +1,9 @@
 """Suggest the right word in an error message."""
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 MOST = 100  # characters: the time of the search grows with the square, and a name in a net may have millions of them
 
@@ -11,6 +13,11 @@ def most_similar(word: str, known: Iterable[str]) -> str | None:
     names = {name.lower(): name for name in known if len(word) <= MOST >= len(name)}
     near = difflib.get_close_matches(word.lower(), names, n=1) if names else []
     return names[near[0]] if near else None
+
+
+def did_you_mean_beside(path: Path) -> str:
+    """`did_you_mean` for a file or folder that is not there, of the names in its folder."""
+    return did_you_mean(path.name, os.listdir(path.parent) if path.parent.is_dir() else [])
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

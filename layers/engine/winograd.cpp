@@ -274,8 +274,8 @@ Plan BackwardPlan(const ConvShape& s) {
 
 template <int lanes>
 bool Winograd<lanes>::Supports(const ConvShape& s, bool keeps_filters) {
-  // Transforming a filter pays from 32 tiles on, or always if it fits the cache. Reading one that was transformed before, which
-  // is four times as large as the filter, pays from 9 tiles on.
+  // For fewer tiles, transforming a filter does not pay, unless it fits the cache. Reading one that was transformed before, which
+  // is four times as large as the filter, pays earlier.
   const double tiles = double(s.n) * ((s.oh + kTile - 1) / kTile) * ((s.ow + kTile - 1) / kTile);
   const int worthwhile_tiles = keeps_filters ? 9 : 32;
   return (tiles >= worthwhile_tiles || s.ic * s.oc <= kLargeFilters) &&

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from base import files
 from base.commands import command
-from base.did_you_mean import did_you_mean
+from base.did_you_mean import did_you_mean_beside
 from base.errors import InputError
 from base.terminal import say
 from solvers.evaluation import classifier, test_nets
@@ -73,8 +73,7 @@ def of_run(run: Path, iteration: str, runs: Path = Path("runs")) -> Source:
         If there is no such run or checkpoint, its net reads its own data, or its weights are not those that were written.
     """
     if not run.is_dir():
-        beside = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
-        raise InputError(f"there is no folder {run}{did_you_mean(run.name, beside)}; for a net of your own give both, "
+        raise InputError(f"there is no folder {run}{did_you_mean_beside(run)}; for a net of your own give both, "
                          "deploy.prototxt and weights.caffemodel")
     is_ours = (run / config.FILE).exists()
     if is_ours and not test_nets.is_classifier(run, setting.read_net(run / "train.prototxt")):

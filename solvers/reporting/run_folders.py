@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from base.did_you_mean import did_you_mean
+from base.did_you_mean import did_you_mean_beside
 from base.errors import InputError
 from solvers.reporting import results
 from solvers.reporting.results import Result
@@ -59,8 +59,7 @@ def _folders(name: str) -> list[Path]:
         raise InputError(f"{name}: no folder matches")
     if path.exists():
         raise InputError(f"{path}: this is no folder; name the folder of a run")
-    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise InputError(f"{path}: no such folder{did_you_mean(path.name, siblings)}")
+    raise InputError(f"{path}: no such folder{did_you_mean_beside(path)}")
 
 
 def read(runs: Iterable[Path]) -> tuple[list[Result], list[InputError]]:

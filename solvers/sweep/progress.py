@@ -21,6 +21,7 @@ from base import files
 from base.terminal import shown
 from solvers.sweep.planned import PlannedRun
 from solvers.sweep.probe import Cost
+from solvers.training import testing
 
 TAIL = 4096  # bytes read from the end of log.csv: about a hundred rows
 ENOUGH = 10  # the fewest steps for a pace: the first ones are slow
@@ -59,7 +60,7 @@ def last_accuracy(run: PlannedRun) -> tuple[int, float] | None:
     """
     found = [run.accuracy()]
     try:
-        whole = files.read(run.folder / "test.csv").decode().rpartition("\n")[0]  # the last line may be cut off
+        whole = files.read(run.folder / testing.FILE).decode().rpartition("\n")[0]  # the last line may be cut off
         row = list(csv.DictReader(whole.splitlines()))[-1]
         if 0 <= float(row["test_accuracy"]) <= 1:
             found.append((int(row["iteration"]), float(row["test_accuracy"])))

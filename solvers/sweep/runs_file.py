@@ -17,7 +17,6 @@ import fnmatch
 import glob
 import itertools
 import math
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import NamedTuple, NoReturn
 
 from base import files
 from base.commands import command
-from base.did_you_mean import did_you_mean, most_similar
+from base.did_you_mean import did_you_mean, did_you_mean_beside
 from base.errors import CommandLine, InputError
 from solvers.reporting.released_runs import ReleasedRun, load_runs
 from solvers.training import options, released
@@ -77,8 +76,7 @@ def _parse(file: Path) -> dict:
     try:
         return tomllib.loads(files.read(files.real(file), MAX_BYTES).decode())
     except FileNotFoundError:
-        siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise InputError(f"there is no sweep file {file}{did_you_mean(file.name, siblings)}") from None
+        raise InputError(f"there is no sweep file {file}{did_you_mean_beside(file)}") from None
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
@@ -123,10 +121,7 @@ def _settings(pattern: str, where: str) -> list[str]:
         return [pattern]
     found = [path for path in sorted(glob.glob(pattern)) if glob.glob(f"{glob.escape(path)}/*solver*.prototxt")]
     if not found:
-        parent, name = os.path.split(pattern)
-        near = most_similar(name, os.listdir(parent or ".") if os.path.isdir(parent or ".") else [])
-        hint = f"; did you mean {os.path.join(parent, near)!r}?" if near else ""
-        raise InputError(f"{where}: setting: no folder with a solver matches {pattern!r}{hint}")
+        raise InputError(f"{where}: setting: no folder with a solver matches {pattern!r}{did_you_mean_beside(Path(pattern))}")
     return found
 
 

@@ -19,9 +19,9 @@ phases = st.sampled_from(["TRAIN", "TEST"])
 several_pixels = st.tuples(st.integers(2, 4), st.integers(1, 20), st.integers(2, 12), st.integers(2, 12))
 
 
-def before(kind: str, channels: int) -> str:
+def before(kind: str, channels: int, more: str = "") -> str:
     """What leaves `x` in the engine's layout: values, a clipped recipe, or one of BatchNorm and Scale."""
-    text = convolution("conv", "data", "x", channels)
+    text = convolution("conv", "data", "x", channels, more=more)
     return text + {"": "", "relu": layer("ReLU", "relu0", "x", "x"), "normalised": normalised("conv", "x")}[kind]
 
 
@@ -206,16 +206,14 @@ def poolings(draw):
 
 
 @drawn
-@given(poolings(), st.integers(1, 4), st.integers(1, 40), st.sampled_from(["", "relu", "normalised"]),
-       phases)
-def test_pooling(tmp_path, pooling, images, channels, before, phase):
+@given(poolings(), st.integers(1, 4), st.integers(1, 40), kinds_before, phases)
+def test_pooling(tmp_path, pooling, images, channels, kind_before, phase):
     parameters, sides = pooling
-    text = inputs(data=(images, 3, *sides)) + convolution("conv", "data", "x", channels)
-    text += {"": "", "relu": layer("ReLU", "relu", "x", "x"), "normalised": normalised("conv", "x")}[before]
-    twins = Twins(text + layer("Pooling", "pool", "x", "top", f"pooling_param {{ {parameters} }}"), tmp_path, phase)
-    if before == "normalised" and images * np.prod(sides) < 8:
+    if kind_before == "normalised" and images * np.prod(sides) < 8:
         return  # a variance of so few values is mostly rounding
-    twins.check_passes(1e-3)
+    text = inputs(data=(images, 3, *sides)) + before(kind_before, channels)
+    text += layer("Pooling", "pool", "x", "top", f"pooling_param {{ {parameters} }}")
+    Twins(text, tmp_path, phase).check_passes(1e-3)
 
 
 @pytest.mark.parametrize("pool", ["MAX", "AVE"])
@@ -331,12 +329,11 @@ def test_depthwise_convolution(tmp_path, images, channels, kernel, stride, side,
 
 @settings(drawn, max_examples=12)
 @given(st.sampled_from([(3, 30, 32), (16, 16, 17), (1, 50, 51), (2, 5, 5)]), st.integers(2, 40), st.integers(1, 40),
-       st.sampled_from(["", "relu", "normalised"]), st.booleans())
-def test_convolution_with_filters_of_one_pixel(tmp_path, shape, channels, outputs, before, bias):
+       kinds_before, st.booleans())
+def test_convolution_with_filters_of_one_pixel(tmp_path, shape, channels, outputs, kind_before, bias):
     """Many pixels go through the matrix product in chunks, a few at once."""
     images, *sides = shape
-    text = inputs(data=(images, 3, *sides)) + convolution("conv", "data", "x", channels, more="bias_term: false")
-    text += {"": "", "relu": layer("ReLU", "relu", "x", "x"), "normalised": normalised("conv", "x")}[before]
+    text = inputs(data=(images, 3, *sides)) + before(kind_before, channels, "bias_term: false")
     text += convolution("one", "x", "y", outputs, 1, 0, f"bias_term: {str(bias).lower()}")
     Twins(text + (layer("ReLU", "relu2", "y", "y") if bias else normalised("one", "y")), tmp_path).check_passes(2e-3)
 
