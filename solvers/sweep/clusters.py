@@ -10,7 +10,7 @@ import dask
 from distributed import Client, LocalCluster
 
 from base.errors import InputError
-from solvers.sweep import work
+from solvers.sweep import tls, work  # noqa: F401 (tls: its import mends TLS)
 
 CONNECT_SECONDS = 10
 HERE = "127.0.0.1:0"  # address of dask's status pages: this machine only

@@ -17,7 +17,7 @@ from distributed.security import Security
 
 from base.did_you_mean import did_you_mean
 from base.errors import InputError
-from solvers.sweep import slurm_options
+from solvers.sweep import slurm_options, tls
 from solvers.sweep.clusters import CONFIG, HERE, Workers, connect
 from solvers.sweep.slurm_options import SlurmOptions
 
@@ -53,7 +53,8 @@ def workers(options: SlurmOptions, jobs: int, threads: int, memory: int, logs: P
             cores=1, processes=1, memory="1GB", job_cpu=threads, job_name="sweep", log_directory=str(logs),
             job_extra_directives=[f"--{name}={value}" for name, value in given.items()],
             worker_extra_args=["--memory-limit", "0", "--dashboard-address", HERE,
-                               "--lifetime", f"{options.walltime - options.margin}s"],
+                               "--lifetime", f"{options.walltime - options.margin}s",
+                               "--preload", tls.__name__, "--preload-nanny", tls.__name__],
             security=Security.temporary(), shared_temp_directory=str(logs), scheduler_options={"dashboard_address": HERE},
             silence_logs=logging.CRITICAL, job_cls=submissions.job_class(), **known) as cluster, connect(cluster) as client:
         cluster.adapt(minimum_jobs=0, maximum_jobs=jobs, interval="5s")
