@@ -36,7 +36,7 @@ def workers(tmp_path, options: str):
 
 def test_a_job_that_is_refused_is_submitted_again(tmp_path, sbatch, monkeypatch):
     """Of three submissions, the second is refused: two tasks that wait for each other end nevertheless, in a job each."""
-    monkeypatch.setattr(slurm_jobs, "AGAIN", 1)
+    monkeypatch.setattr(slurm_jobs, "AGAIN", 3)
     sbatch(f"if ! mkdir {tmp_path}/first 2>&- && mkdir {tmp_path}/second 2>&-; then sleep 1; {REFUSE}fi\n{ACCEPT}")
     wait = f"echo >> {tmp_path}/begun; until [ $(wc -l < {tmp_path}/begun) = 2 ]; do sleep 0.1; done"
     told = []
@@ -46,7 +46,7 @@ def test_a_job_that_is_refused_is_submitted_again(tmp_path, sbatch, monkeypatch)
             told.append(news())
             time.sleep(0.05)
         assert [task.result() for task in tasks] == [0, 0]
-    assert list(filter(None, told)) == [f"sbatch refuses a job, which is submitted again every 1 s: {WORDS}"]
+    assert list(filter(None, told)) == [f"sbatch refuses a job, which is submitted again every 3 s: {WORDS}"]
 
 
 @pytest.mark.parametrize(("options", "hint"), [("walltime=10,partition=lnog", ""), ("walltime=10,partion=long", "partition")])
