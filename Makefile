@@ -1,5 +1,6 @@
 # The usual commands; `make help` lists them. Each first does the set-up that is missing.
-PYTHON := .venv/bin/python
+# Not named PYTHON: that variable of the environment chooses docker/setup.sh's interpreter.
+python := .venv/bin/python
 ARGS ?=
 # If ARGS contains only options, the default setting is trained, unless --released names a run.
 SETTING := $(if $(filter-out -%,$(firstword $(ARGS)))$(filter --released%,$(ARGS)),,prototxt/res44_usw)
@@ -20,63 +21,63 @@ setup:  ## .venv with the pinned packages and a Caffe that holds our layers; CAF
 	@docker/setup.sh
 
 table: setup  ## all that is generated from layers/table.py: Caffe's code and fields, and the tables of the documentation
-	$(PYTHON) -m layers.generated_docs
+	$(python) -m layers.generated_docs
 
 train: setup  ## train the setting ARGS; by default ResNet-44 and DM on CIFAR-100 without label noise
-	$(PYTHON) -m solvers.train $(SETTING) $(ARGS)
+	$(python) -m solvers.train $(SETTING) $(ARGS)
 
 evaluate:  ## the checkpoints of the run ARGS on the test images
 compare:  ## the run ARGS beside the published one
 report:  ## the runs ARGS on one page, as in ARGS="runs/ -o report.html"
 evaluate compare report: setup
-	$(PYTHON) -m solvers.$@ $(ARGS)
+	$(python) -m solvers.$@ $(ARGS)
 
 sweep: setup  ## the runs of the sweep file ARGS; by default the 48 released ones
-	$(PYTHON) -m solvers.sweep $(or $(ARGS),sweeps/table1.toml)
+	$(python) -m solvers.sweep $(or $(ARGS),sweeps/table1.toml)
 
 prepare: setup  ## CIFAR-100 with the label noise that ARGS says
-	$(PYTHON) data_toolkit/prepare.py $(ARGS)
+	$(python) data_toolkit/prepare.py $(ARGS)
 
 tensorboard: .venv/tensorboard/installed.lock  ## the curves of runs/ on http://localhost:6006; ARGS="--port 7007" for another port
 	.venv/tensorboard/bin/tensorboard --logdir runs $(ARGS)
 
 # TensorBoard has a separate environment: runs only write its files and do not import it.
 .venv/tensorboard/installed.lock: docker/tensorboard.lock | setup
-	docker/uv.sh venv -q --allow-existing --no-python-downloads --python $(PYTHON) .venv/tensorboard
+	docker/uv.sh venv -q --allow-existing --no-python-downloads --python $(python) .venv/tensorboard
 	VIRTUAL_ENV=.venv/tensorboard docker/uv.sh pip sync -q --require-hashes $<
 	cp $< $@
 
 test: setup  ## our tests and upstream's pycaffe tests; ARGS=tests/layers/test_weighting.py for one file
 	@docker/apt.sh docker/apt-test.txt
-	$(PYTHON) -m pytest -m "not slow" $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile)
+	$(python) -m pytest -m "not slow" $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile)
 
 test-slow: setup  ## the tests that take minutes
 	@docker/apt.sh docker/apt-test.txt docker/apt-slow.txt
-	$(PYTHON) -m pytest -m slow $(ARGS)
+	$(python) -m pytest -m slow $(ARGS)
 
 test-upstream: setup  ## upstream's CPU C++ tests and those of our layers: 5 minutes to compile, 1 to run
-	$(PYTHON) docker/build_caffe.py --gtests
+	$(python) docker/build_caffe.py --gtests
 
 test-sanitized: setup  ## our C++ code, two training steps and hostile inputs under the address and undefined-behaviour sanitisers
-	$(PYTHON) docker/sanitized.py $(ARGS)
+	$(python) docker/sanitized.py $(ARGS)
 
 test-gpu: setup  ## the tests that need a GPU, ours and upstream's; CAFFE_CUDA must be set
-	$(PYTHON) -m pytest -m gpu $(ARGS)
-	$(PYTHON) docker/build_caffe.py --gtests
+	$(python) -m pytest -m gpu $(ARGS)
+	$(python) docker/build_caffe.py --gtests
 
 soak: setup  ## train and kill for two hours, check memory and files; ARGS="--minutes 20" for less
-	PYTHONPATH=. $(PYTHON) tests/solvers/soak.py $(ARGS)
+	PYTHONPATH=. $(python) tests/solvers/soak.py $(ARGS)
 
 # CUDA, cuDNN and NCCL are installed into the cache (3 GB). CAFFE_CUDA=/usr/local/cuda takes that toolkit instead,
 # CAFFE_CUDA_ARCHS=86 compiles for that GPU only. Keep CAFFE_CUDA set for later calls of make.
 cuda: export CAFFE_CUDA := $(or $(CAFFE_CUDA),1)
 cuda: setup  ## Caffe for GPUs, compiled, linked and checked; no GPU is needed
-	$(PYTHON) docker/check_cuda.py
+	$(python) docker/check_cuda.py
 
 lint: setup  ## ruff, the order of the folders, docs/architecture.md, hadolint
 	.venv/bin/ruff check .
 	PYTHONPATH=. .venv/bin/lint-imports --no-cache --no-logo
-	$(PYTHON) docs/architecture.py --check
+	$(python) docs/architecture.py --check
 	.venv/bin/hadolint docker/Dockerfile
 
 lock: setup  ## pin the newest packages that pyproject.toml admits, with hashes

@@ -261,8 +261,8 @@ def no_boost_python() -> str:
     if not versions:
         return (f"there is no Boost.Python for {mine}: install libboost-python-dev (Debian, Ubuntu) or boost-python3-devel "
                 "(Fedora)")
-    return (f"Boost.Python is here for Python {' and '.join(versions)}, not for {mine}: remove .venv and choose another "
-            f"interpreter, as with PYTHON=python{versions[-1]}")
+    return (f"Boost.Python is here for Python {' and '.join(versions)}, not for {mine}: choose another interpreter: "
+            f"rm -rf .venv; PYTHON=python{versions[-1]} make setup")
 
 
 def compile_caffe(cache: Path, prefix: Path, targets: list[str], other_options: dict[str, str] | None = None) -> Path:

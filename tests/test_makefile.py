@@ -38,6 +38,11 @@ def test_without_a_file_all_are_tested():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"] == ["tests"]
 
 
+def test_the_interpreter_is_the_users_choice(monkeypatch):
+    monkeypatch.setenv("PYTHON", "python3.13")
+    assert make("--eval=shown: ; @echo $$PYTHON", "shown").strip() == "python3.13"
+
+
 @pytest.mark.parametrize(("arguments", "setting"), [
     ("", "prototxt/res44_usw "), ("--max-iter 20", "prototxt/res44_usw "), ("prototxt/res44_cce --noise 0.4", ""),
     ("--released CCE 0.4", ""), ("--max-iter 20 --released CCE 0.4", ""),

@@ -146,7 +146,7 @@ def test_a_formula_for_another_weighting_is_an_error(setting, run, capsys):
 def commands() -> list[list[str]]:
     """The commands in the section "Design a weighting in five minutes"."""
     section = DOC.read_text().partition("## Design a weighting in five minutes")[2].partition("\n## ")[0]
-    return [shlex.split(line)[1:] for line in re.findall(r"^    (python -m .*)$", section, re.MULTILINE)]
+    return [shlex.split(line)[1:] for line in re.findall(r"^    \.venv/bin/(python -m .*)$", section, re.MULTILINE)]
 
 
 MAINS = {"layers.plot_emphasis": plot_emphasis.main, "solvers.train": train.main, "solvers.evaluate": evaluate.main,
